@@ -1,0 +1,37 @@
+# Two commands: `make demo` sets up and runs the main job, `make test` sets up and runs the tests.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint slow bench clean
+
+demo: .venv/runtime
+	$(BIN)/defocal demo
+
+test: .venv/dev
+	$(BIN)/pytest
+
+slow: .venv/dev
+	$(BIN)/pytest -m slow
+
+bench: .venv/dev
+	$(BIN)/python -m pytest tests/benchmarks -m bench -s
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p defocal.synth -p defocal.train -p defocal.evaluate -p defocal.pipelines
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "defocal needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/runtime: .venv/bin/python setup.cfg constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/dev: .venv/runtime
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info demo-out
