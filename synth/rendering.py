@@ -1,0 +1,209 @@
+"""Defocused captures of scenes: layered light transport through a thin lens.
+
+Surfaces are composited from far to near, ``out = out (1 - a_k * h_k) + (a_k L_k) * h_k`` (D3-Net Eqs. 1-2 after
+Hasinoff and Kutulakos 2007), `a_k` being whole surfaces with what they hide included: with the visible masks alone the
+product would create light. Light stays linear throughout, and values over 1 stay.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError
+from .camera import ThinLens
+from .layers import assign_planes, extend_behind, filled_depth
+from .psf import PsfBank, TapTable
+from .rendering_kernels import BLOCK, ONE, ONES, OWN, collect_runs, count_runs, flush, resolve, scatter
+from .scene import LayeredScene, Patch, Scene
+
+Float32 = npt.NDArray[np.float32]
+Runs = npt.NDArray[np.int32]
+
+
+def render(
+    scene: Scene | LayeredScene,
+    lens: ThinLens,
+    bank: PsfBank | None = None,
+    *,
+    planes: int = 64,
+    method: Literal["layered"] = "layered",
+) -> Float32:
+    """Render what the lens makes of a scene.
+
+    Parameters
+    ----------
+    scene
+        A `Scene` is split at depth edges into surfaces, which are continued behind their occluders; a `LayeredScene`
+        has all that already. Beyond the scene's margin the world is its mirror image, so borders do not darken.
+    lens
+        Gives the circle of confusion of each depth.
+    bank
+        PSFs; disks if left out.
+    planes
+        Depth planes that a `Scene` is sorted into. They only order: blur follows each pixel's own depth.
+    method
+        "layered".
+
+    Returns
+    -------
+    (H, W, 3) float32, linear radiance.
+
+    Raises
+    ------
+    InputError
+        If the bank was made for another lens, or `planes` or `method` are out of range.
+    """
+    bank = bank or PsfBank.disk(lens)
+    if bank.lens != lens:
+        raise InputError("the PSF bank was made for another lens than the one to render with.")
+    if method != "layered":
+        raise InputError(f"render.method must be 'layered', not {method!r}.")
+    if isinstance(scene, LayeredScene):
+        return _render_layers(scene, lens, bank)
+    return _render_surfaces(scene, lens, bank, planes)
+
+
+class _Canvas:
+    """The frame under construction and the accumulators of the group that is being blurred."""
+
+    def __init__(self, frame: tuple[int, int], table: TapTable, reach: int) -> None:
+        self.table, self.frame = table, frame
+        self.border = reach + 1
+        height, width = frame[0] + 2 * self.border, frame[1] + 2 * self.border
+        width = -(-width // BLOCK) * BLOCK
+        self.spread = np.zeros((height, width * 4), np.float32)
+        self.ones = np.zeros((1, 1), np.float32)
+        self.touched = np.zeros((height, width // BLOCK), np.uint8)
+        self.near = np.zeros((*frame, 4), np.float32)
+        self.far = np.zeros((*frame, 4), np.float32)
+        self.last = np.full(frame, -(2**30), np.int32)
+
+    def scatter(self, source: Float32, runs: Runs, top: int = 0, left: int = 0) -> None:
+        """Blur runs of the premultiplied source (rows, w, 4), placed at (top, left) in the frame."""
+        self._scatter(source, runs, top, left, self.spread)
+
+    def scatter_ones(self, source: Float32, runs: Runs, top: int, left: int) -> None:
+        """Blur a source of ones (rows, w, 1): what the coverage of an endless surface would be."""
+        if self.ones.size == 1:
+            self.ones = np.zeros((self.spread.shape[0], self.spread.shape[1] // 4), np.float32)
+        self._scatter(source, runs, top, left, self.ones)
+
+    def _scatter(self, source: Float32, runs: Runs, top: int, left: int, out: Float32) -> None:
+        t, channels = self.table, source.shape[-1]
+        rows = source.reshape(-1, source.shape[-2] * channels)
+        scatter(
+            rows, runs, t.starts, t.dy, t.dx, t.weight, t.radius,
+            top + self.border, left + self.border, channels, out, self.touched,
+        )  # fmt: skip
+
+    def flush(self, plane: int, gap: int, whole: int = ONE) -> None:
+        """Composite the blurred group; see `rendering_kernels.flush`."""
+        flush(
+            self.spread, self.ones, self.touched, self.table.integrate, whole, self.border,
+            plane, gap, self.near, self.far, self.last,
+        )  # fmt: skip
+
+    def resolve(self, margin: int, fill: bool) -> Float32:
+        """Return the picture, (H, W, 3) without the margin."""
+        out = np.empty((self.frame[0] - 2 * margin, self.frame[1] - 2 * margin, 3), np.float32)
+        resolve(self.near, self.far, margin, fill, out)
+        return out
+
+
+def _runs(group: npt.NDArray[np.int32], slot: npt.NDArray[np.int32], groups: int) -> tuple[Runs, Any]:
+    """Runs of equal group and slot of (S, h, w) images, sorted by group, and where each group begins."""
+    counts = np.zeros(groups, np.int64)
+    count_runs(group, slot, counts)
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    runs = np.empty((int(bounds[-1]), 5), np.int32)
+    collect_runs(group, slot, bounds[:-1].copy(), runs)
+    return runs, bounds
+
+
+def _render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) -> Float32:
+    depth = filled_depth(scene.depth)
+    reach = int(bank.reach(lens.coc(np.array([depth.min(), depth.max()]))).max())
+    border = max(reach - scene.margin, 0)
+    depth = np.pad(depth, border, mode="symmetric")
+    coc = lens.coc(depth)
+    rgba = np.ones((2, *depth.shape, 4), np.float32)
+    rgba[0, ..., :3] = np.pad(scene.aif, ((border, border), (border, border), (0, 0)), mode="symmetric")
+    ordered = assign_planes(depth, lens, planes)
+    hidden = extend_behind(rgba[0], coc, ordered)
+    rgba[1] = hidden.rgba
+    slots = bank.slots(np.stack([coc, hidden.coc]))
+    runs, bounds = _runs(np.stack([ordered.number, hidden.plane]), slots, ordered.count)
+    table = bank.table(int(slots.max()))
+    canvas = _Canvas(depth.shape, table, int(table.radius[slots.max()]))
+    for plane in range(ordered.count):
+        if bounds[plane] < bounds[plane + 1]:
+            canvas.scatter(rgba, runs[bounds[plane] : bounds[plane + 1]])
+            canvas.flush(plane, ordered.gap)
+    return canvas.resolve(scene.margin + border, fill=True)
+
+
+def _render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32:
+    reach = max(int(bank.reach(lens.coc(_depth_range(p))).max()) for p in scene.patches)
+    border = max(reach - scene.margin, 0)
+    frame = (scene.frame[0] + 2 * border, scene.frame[1] + 2 * border)
+    patches = [p for p in (_within_frame(p, scene.frame, border) for p in scene.patches) if p]
+    slots = [bank.slots(np.asarray(lens.coc(p.depth), np.float32)) for p in patches]
+    table = bank.table(max(int(s.max()) for s in slots))
+    canvas = _Canvas(frame, table, reach)
+    for plane, (patch, slot) in enumerate(zip(patches, slots, strict=True)):
+        whole = _scatter_patch(canvas, patch, slot, reach)
+        canvas.flush(plane, 0, whole)
+    return canvas.resolve(scene.margin + border, fill=False)
+
+
+def _depth_range(patch: Patch) -> npt.NDArray[np.float64]:
+    if isinstance(patch.depth, float):
+        return np.array([patch.depth])
+    depth = patch.depth[patch.rgba[..., 3] > 0]
+    return np.array([depth.min(), depth.max()] if depth.size else [np.inf], np.float64)
+
+
+def _within_frame(patch: Patch, frame: tuple[int, int], border: int) -> Patch | None:
+    """Cut a patch to the frame; continue it by reflection over the sides of the frame that it reaches."""
+    height, width = patch.rgba.shape[:2]
+    y0, y1 = max(patch.top, 0), min(patch.top + height, frame[0])
+    x0, x1 = max(patch.left, 0), min(patch.left + width, frame[1])
+    if y0 >= y1 or x0 >= x1:
+        return None
+    cut = np.s_[y0 - patch.top : y1 - patch.top, x0 - patch.left : x1 - patch.left]
+    pads = [(border * (y0 == 0), border * (y1 == frame[0])), (border * (x0 == 0), border * (x1 == frame[1]))]
+    depth = patch.depth
+    if not isinstance(depth, float):
+        depth = np.pad(depth[cut], pads, mode="symmetric")
+    rgba = np.pad(patch.rgba[cut], [*pads, (0, 0)], mode="symmetric")
+    return Patch(rgba, depth, top=y0 + border - pads[0][0], left=x0 + border - pads[1][0])
+
+
+def _scatter_patch(canvas: _Canvas, patch: Patch, slot: npt.NDArray[np.int32], reach: int) -> int:
+    """Blur one layer; return what its opaque interior sums to: one, its own coverage, or that of ones.
+
+    Where blur varies within a layer, neighbouring kernels overlap more or less than once. A layer that fills the
+    frame is made whole by its own sum; a smaller one by the sum of an endless layer with the same depths.
+    """
+    alpha = patch.rgba[..., 3]
+    group = np.where(alpha > 0, np.int32(0), np.int32(-1))[None]
+    slots = np.broadcast_to(slot, alpha.shape)
+    runs, _ = _runs(group, np.ascontiguousarray(slots)[None], 1)
+    canvas.scatter(patch.rgba, runs, patch.top, patch.left)
+    if slot.ndim == 0 or (slot == slot.flat[0]).all():
+        return ONE
+    if alpha.shape == canvas.frame and bool((alpha == 1).all()):
+        return OWN
+    pad = 2 * reach
+    top, left = max(patch.top - pad, 0), max(patch.left - pad, 0)
+    bottom = min(patch.top + alpha.shape[0] + pad, canvas.frame[0])
+    right = min(patch.left + alpha.shape[1] + pad, canvas.frame[1])
+    around = [
+        (patch.top - top, bottom - patch.top - alpha.shape[0]),
+        (patch.left - left, right - patch.left - alpha.shape[1]),
+    ]
+    slots = np.pad(slots, around, mode="edge")
+    runs, _ = _runs(np.zeros((1, *slots.shape), np.int32), slots[None], 1)
+    canvas.scatter_ones(np.ones((*slots.shape, 1), np.float32), runs, top, left)
+    return ONES

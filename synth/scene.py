@@ -1,0 +1,217 @@
+"""Scenes: what stands before the camera, as all-in-focus radiance with depth, or as true layers.
+
+Radiance is linear, nominal white 1.0. Depth is z, metres, NaN where unknown. Arrays are [y, x], y down.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError
+from .camera import Intrinsics
+
+Float32 = npt.NDArray[np.float32]
+
+
+def _float32(array: npt.ArrayLike, shape: str, ndim: int, channels: int | None, name: str) -> Float32:
+    out = np.ascontiguousarray(array, np.float32)
+    if out.ndim != ndim or 0 in out.shape or (channels is not None and out.shape[-1] != channels):
+        raise InputError(f"{name} must have shape {shape}, not {out.shape}.")
+    return out
+
+
+def _check_depth(depth: Float32, name: str) -> None:
+    bad = depth <= 0
+    if bad.any():
+        raise InputError(
+            f"{name} has {int(bad.sum())} values that are zero or negative "
+            f"(lowest {float(depth[bad].min()):g} m): mark unknown depth as NaN."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """An all-in-focus image and its depth map.
+
+    Parameters
+    ----------
+    aif
+        (H, W, 3) float32, linear radiance; values over 1 are highlights and stay.
+    depth
+        (H, W) float32, z in metres, NaN unknown, `inf` allowed.
+    intrinsics
+        Of this image, if known.
+    source
+        Identifies the scene; names its split and appears in samples.csv.
+    margin
+        Pixels on each side that the renderer may look at but that are not part of the picture.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, depth is not positive, or no depth is known.
+    """
+
+    aif: Float32
+    depth: Float32
+    intrinsics: Intrinsics | None = None
+    source: str = ""
+    margin: int = 0
+
+    def __post_init__(self) -> None:
+        aif = _float32(self.aif, "(H, W, 3)", 3, 3, "the all-in-focus image")
+        depth = _float32(self.depth, "(H, W)", 2, None, "the depth map")
+        if aif.shape[:2] != depth.shape:
+            raise InputError(
+                f"image and depth differ in size: {aif.shape[1]}x{aif.shape[0]} and "
+                f"{depth.shape[1]}x{depth.shape[0]} pixels (width x height)."
+            )
+        if not np.isfinite(aif).all() or (aif < 0).any():
+            raise InputError("the all-in-focus image has negative or non-finite radiance.")
+        if np.isnan(depth).all():
+            raise InputError("the depth map has no valid value.")
+        _check_depth(depth, "the depth map")
+        object.__setattr__(self, "aif", aif)
+        object.__setattr__(self, "depth", depth)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture, in pixels, without the margin."""
+        height, width = self.depth.shape
+        return height - 2 * self.margin, width - 2 * self.margin
+
+    def flatten(self) -> "Scene":
+        """Return the picture without its margin."""
+        if not self.margin:
+            return self
+        inner = np.s_[self.margin : -self.margin, self.margin : -self.margin]
+        return replace(self, aif=self.aif[inner], depth=self.depth[inner], margin=0)
+
+    def with_light(self, change: Callable[[Float32], Float32]) -> "Scene":
+        """Return the scene with `change` applied to its radiance."""
+        return replace(self, aif=change(self.aif))
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """One layer's content where it has any.
+
+    Parameters
+    ----------
+    rgba
+        (h, w, 4) float32, premultiplied linear radiance and coverage (alpha) in [0, 1].
+    depth
+        (h, w) float32 or one number, z in metres; given wherever alpha > 0.
+    top, left
+        Position of the patch in the frame, pixels; parts outside the frame are ignored.
+    """
+
+    rgba: Float32
+    depth: Float32 | float
+    top: int = 0
+    left: int = 0
+
+    def __post_init__(self) -> None:
+        rgba = _float32(self.rgba, "(h, w, 4)", 3, 4, "a layer")
+        object.__setattr__(self, "rgba", rgba)
+        if np.ndim(self.depth) == 0:
+            if not float(self.depth) > 0:
+                raise InputError(f"a layer's depth must be positive, not {self.depth} m.")
+            object.__setattr__(self, "depth", float(self.depth))
+            return
+        depth = _float32(self.depth, "(h, w)", 2, None, "a layer's depth")
+        if depth.shape != rgba.shape[:2]:
+            raise InputError(f"a layer's depth has shape {depth.shape} where its colour has {rgba.shape[:2]}.")
+        if not (depth[rgba[..., 3] > 0] > 0).all():
+            raise InputError("a layer's depth must be positive wherever the layer is not transparent.")
+        object.__setattr__(self, "depth", depth)
+
+
+class LayeredScene:
+    """True layers, with what stands behind every occluder.
+
+    Parameters
+    ----------
+    rgba
+        (L, H, W, 4) float32, premultiplied linear radiance and coverage, nearest last.
+    depth
+        (L,) or (L, H, W) float32, z in metres.
+    intrinsics, source, margin
+        As for `Scene`.
+
+    Attributes
+    ----------
+    patches
+        The layers, far to near. Most layers are small: `from_patches` takes them without the empty rest.
+    frame
+        Height and width of the layers in pixels, the margin included.
+    """
+
+    def __init__(
+        self,
+        rgba: npt.ArrayLike,
+        depth: npt.ArrayLike,
+        intrinsics: Intrinsics | None = None,
+        source: str = "",
+        margin: int = 0,
+    ) -> None:
+        layers = _float32(rgba, "(L, H, W, 4)", 4, 4, "the layers")
+        depths = np.asarray(depth, np.float32)
+        if depths.shape not in (layers.shape[:1], layers.shape[:3]):
+            raise InputError(f"the layers' depth must have shape (L,) or (L, H, W), not {depths.shape}.")
+        self.patches = tuple(Patch(c, z if z.ndim else float(z)) for c, z in zip(layers, depths, strict=True))
+        self.frame = (layers.shape[1], layers.shape[2])
+        self.intrinsics, self.source, self.margin = intrinsics, source, margin
+
+    @classmethod
+    def from_patches(
+        cls,
+        frame: tuple[int, int],
+        patches: Iterable[Patch],
+        intrinsics: Intrinsics | None = None,
+        source: str = "",
+        margin: int = 0,
+    ) -> "LayeredScene":
+        """Make a scene of patches, far to near, in a frame of (height, width) pixels, the margin included."""
+        scene = cls.__new__(cls)
+        scene.patches, scene.frame = tuple(patches), frame
+        scene.intrinsics, scene.source, scene.margin = intrinsics, source, margin
+        if not scene.patches:
+            raise InputError("a layered scene needs at least one layer.")
+        return scene
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture, in pixels, without the margin."""
+        return self.frame[0] - 2 * self.margin, self.frame[1] - 2 * self.margin
+
+    def flatten(self) -> Scene:
+        """Return what a pinhole camera sees, without the margin.
+
+        Depth is that of the nearest layer that covers at least half of the pixel, NaN where none does.
+
+        Raises
+        ------
+        InputError
+            If no layer covers any pixel.
+        """
+        from .scene_kernels import over
+
+        height, width = self.size
+        rgb = np.zeros((height, width, 3), np.float32)
+        depth = np.full((height, width), np.nan, np.float32)
+        for patch in self.patches:
+            z = np.broadcast_to(np.asarray(patch.depth, np.float32), patch.rgba.shape[:2])
+            over(patch.rgba, z, patch.top - self.margin, patch.left - self.margin, rgb, depth)
+        return Scene(rgb, depth, self.intrinsics, self.source)
+
+    def with_light(self, change: Callable[[Float32], Float32]) -> "LayeredScene":
+        """Return the scene with `change` applied to the radiance of its layers."""
+        patches = []
+        for patch in self.patches:
+            alpha = patch.rgba[..., 3:]
+            straight = np.divide(patch.rgba[..., :3], alpha, out=np.zeros_like(patch.rgba[..., :3]), where=alpha > 0)
+            patches.append(replace(patch, rgba=np.concatenate([change(straight) * alpha, alpha], axis=-1)))
+        return self.from_patches(self.frame, patches, self.intrinsics, self.source, self.margin)

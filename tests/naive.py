@@ -1,0 +1,119 @@
+"""Slow, obvious twins of the compiled code: whole images, one kernel at a time, float64."""
+
+import numpy as np
+from scipy.signal import convolve2d
+
+TOWARDS = ((0, -1), (0, 1), (-1, 0), (1, 0))
+
+
+def disk_by_supersampling(diameter, samples=400):
+    """Count the sub-pixel samples of each pixel that lie in the disk."""
+    half = int(np.ceil(max(diameter / 2 - 0.5, 0)))
+    size = 2 * half + 1
+    at = (np.arange(size * samples) + 0.5) / samples - size / 2
+    inside = at[:, None] ** 2 + at[None, :] ** 2 <= (diameter / 2) ** 2
+    area = inside.reshape(size, samples, size, samples).mean(axis=(1, 3))
+    return area / area.sum()
+
+
+def blur(image, kernel):
+    """Convolve each channel of (H, W, C); nothing comes in from outside."""
+    return np.stack([convolve2d(image[..., c], kernel, mode="same") for c in range(image.shape[-1])], axis=-1)
+
+
+def blur_by_slot(rgba, slots, bank):
+    """Spread each pixel by the kernel of its own slot."""
+    out = np.zeros(rgba.shape)
+    for slot in np.unique(slots):
+        kernel = bank.kernel(slot * bank.coc_step).astype(np.float64)
+        out += blur(np.where((slots == slot)[..., None], rgba, 0.0), kernel)
+    return out
+
+
+def steps_to_hidden(plane, coc, gap):
+    """For each pixel and direction, how far away the surface that goes on behind it was last seen; 0 for none."""
+    height, width = plane.shape
+    steps = np.zeros((4, height, width), int)
+    for k, (dy, dx) in enumerate(TOWARDS):
+        for y in range(height):
+            for x in range(width):
+                path = []
+                v, u = y, x
+                while 0 <= v < height and 0 <= u < width:
+                    path.append((v, u))
+                    v, u = v + dy, u + dx
+                edges = [i for i in range(len(path) - 1) if plane[path[i]] - plane[path[i + 1]] > gap]
+                if not edges:
+                    continue
+                last = edges[0] + 1
+                if any(plane[path[i]] - plane[path[last]] <= gap for i in range(last)):
+                    continue
+                if last <= (abs(coc[y, x]) + abs(coc[path[last]])) / 2 + 1.5:
+                    steps[k, y, x] = last
+    return steps
+
+
+def hidden(rgba, plane, coc, gap):
+    """What lies behind each pixel: (rgba, plane, coc), plane -1 where nothing does."""
+    steps = steps_to_hidden(plane, coc, gap)
+    out, at, blur_there = np.zeros_like(rgba), np.full(plane.shape, -1), np.zeros_like(coc)
+    for y, x in zip(*np.nonzero(steps.any(axis=0)), strict=True):
+        found = [(s, k) for k, s in enumerate(steps[:, y, x]) if s]
+        s, k = min(found)
+        surface = plane[y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]]
+        parts = []
+        for s, k in found:
+            v, u = y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]
+            if abs(plane[v, u] - surface) > gap:
+                continue
+            v2, u2 = v + TOWARDS[k][0], u + TOWARDS[k][1]
+            inside = 0 <= v2 < plane.shape[0] and 0 <= u2 < plane.shape[1]
+            if not inside or abs(plane[v2, u2] - plane[v, u]) > gap:
+                v2, u2 = v, u
+            parts.append((1 / s, (rgba[v, u] + rgba[v2, u2]) / 2, plane[v, u], coc[v, u]))
+        total = sum(p[0] for p in parts)
+        out[y, x] = sum(p[0] * p[1] for p in parts) / total
+        at[y, x] = int(sum(p[0] * p[2] for p in parts) / total + 0.5)
+        blur_there[y, x] = sum(p[0] * p[3] for p in parts) / total
+    return out, at, blur_there
+
+
+def composite(groups, gap, fill):
+    """Composite blurred groups [(plane, rgba)], far to near: surfaces add up, and cover what lies behind them."""
+    shape = groups[0][1].shape
+    near, far, last = np.zeros(shape), np.zeros(shape), np.full(shape[:2], -(10**9))
+    for plane, rgba in groups:
+        rgba = rgba / np.maximum(rgba[..., 3:], 1.0)
+        alpha = rgba[..., 3]
+        there = alpha > 1e-6
+        new = there & (plane - last > gap)
+        far = np.where(new[..., None], near + far * (1 - near[..., 3:]), far)
+        near = np.where(new[..., None], 0.0, near)
+        last = np.where(there, plane, last)
+        over = there & (near[..., 3] + alpha > 1)
+        kept = np.where(over, (1 - alpha) / np.where(over, near[..., 3], 1), 1.0)
+        near = np.where(there[..., None], rgba + near * kept[..., None], near)
+    out = near + far * (1 - near[..., 3:])
+    return out[..., :3] / out[..., 3:] if fill else out[..., :3]
+
+
+def render_surfaces(rgba, coc, planes, gap, bank):
+    """Render an image (H, W, 4) with a CoC and a plane per pixel."""
+    behind, behind_plane, behind_coc = hidden(rgba.astype(np.float64), planes, coc, gap)
+    groups = []
+    for plane in np.unique(planes):
+        light = np.where((planes == plane)[..., None], rgba, 0.0)
+        covered = np.where((behind_plane == plane)[..., None], behind, 0.0)
+        both = blur_by_slot(light, bank.slots(coc), bank) + blur_by_slot(covered, bank.slots(behind_coc), bank)
+        groups.append((plane, both))
+    return composite(groups, gap, fill=True)
+
+
+def render_layers(layers, bank, lens):
+    """Over-composite of whole layers [(rgba, depth)], each blurred by one kernel (D3-Net Eqs. 1-2)."""
+    out = np.zeros((*layers[0][0].shape[:2], 3))
+    for rgba, depth in layers:
+        slot = int(bank.slots(np.array(lens.coc(depth), np.float32)))
+        spread = blur(rgba.astype(np.float64), bank.kernel(slot * bank.coc_step).astype(np.float64))
+        out = out * (1 - spread[..., 3:]) + spread[..., :3]
+    return out
