@@ -1,0 +1,268 @@
+"""One colour image or one depth map from a file, as the numbers that the file holds.
+
+Each format goes through the one reader that was measured not to change its numbers: OpenCV scales PFM, and
+Pillow and imageio reduce 16-bit RGB to 8 bits and stretch a PGM whose maximum is not 255 or 65535. Files are
+read as bytes first, so that any path works on any system. Pixels are taken as stored: an EXIF orientation is
+ignored in colour and depth alike, because depth maps carry none and must stay aligned.
+"""
+
+import io
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ... import InputError
+
+Array = npt.NDArray[Any]
+
+_PNG, _JPEG, _EXR = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x76\x2f\x31\x01"
+_PNG_END = b"IEND\xaeB`\x82"
+_PNM_HEADER = re.compile(
+    rb"P([2356])(?:(?:\s|#[^\n]*\n)+(\d+)){3}\s"
+)  # group 2: the third number, the maximum
+_DPT_TAG = np.array(202021.25, "<f4").tobytes()
+_DEPTH_FORMATS = "16-bit PNG, TIFF, PGM, .npy, .npz, .pfm or .dpt"
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """Read a colour image: PNG, JPEG, TIFF, PPM, WebP, BMP and what else OpenCV decodes.
+
+    Grey images get three equal channels, alpha is dropped, 16 bits stay 16 bits, an EXIF orientation is
+    ignored.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    (H, W, 3) uint8 or uint16, RGB, encoded as in the file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is damaged, or is not an image of 8 or 16 bits per channel.
+    """
+    data = _read_bytes(path)
+    if path.suffix.lower() in (*_DEPTH_DECODERS, ".exr") or data.startswith(_EXR):
+        raise InputError(
+            f"{path} is not a colour image of 8 or 16 bits per channel: "
+            "give colour as PNG, JPEG, TIFF, PPM or WebP."
+        )
+    header = _PNM_HEADER.match(data)
+    if header and int(header[2]) not in (255, 65535):
+        raise InputError(
+            f"{path} has its white at {int(header[2])}, neither 255 nor 65535: "
+            "rescale it and store it as 8- or 16-bit PNG."
+        )
+    image = _decode_image(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise InputError(f"{path} is damaged or not an image: copy it again, or convert it to PNG.")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{path} holds {image.dtype} pixels: convert the colour image to 8 or 16 bits per channel."
+        )
+    return np.ascontiguousarray(image[..., ::-1])  # OpenCV's channels are BGR
+
+
+def read_depth(path: Path) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
+    """Read the numbers of a depth or disparity map, in the unit of the file.
+
+    Integer PNG, TIFF and PGM; floating-point TIFF; `.npy` of shape (H, W) or (H, W, 1); `.npz` with one such
+    array; grey `.pfm`; `.dpt` (MPI Sintel). An image with three channels is accepted if they are equal.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    (H, W) float32 where the file holds floating-point numbers of up to 32 bits, otherwise float64.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is damaged, has a format that would change the numbers, or holds anything
+        but one number per pixel.
+    """
+    data = _read_bytes(path)
+    suffix = path.suffix.lower()
+    if suffix == ".exr" or data.startswith(_EXR):
+        raise InputError(
+            f"{path} is OpenEXR, which OpenCV 5 cannot read: convert the depth map to float32 .npy."
+        )
+    array = _DEPTH_DECODERS.get(suffix, _depth_from_image)(data, path)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(
+            f"{path} holds an array of shape {array.shape}: a depth map has shape (H, W) or (H, W, 1)."
+        )
+    if array.dtype.kind not in "uif":
+        raise InputError(
+            f"{path} holds {array.dtype} values: store depth as integers or floating-point numbers."
+        )
+    if array.dtype.kind == "f" and array.dtype.itemsize <= 4:
+        return np.array(array, np.float32, order="C")
+    return np.array(array, np.float64, order="C")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: check the path.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder: give a file.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read ({reason}): check the path and its permissions.") from None
+    if not data:
+        raise InputError(f"{path} is empty (0 bytes): copy it again.")
+    # Noticed here because libpng would print its own complaint about it.
+    if data.startswith(_PNG) and _PNG_END not in data:
+        raise InputError(f"{path} is cut short: copy it again.")
+    return data
+
+
+class _QuietOpenCv:
+    """Keeps OpenCV's own complaints off the terminal while at least one thread decodes."""
+
+    def __init__(self) -> None:
+        self._log: Any = getattr(cv2.utils, "logging", cv2)  # the functions moved with OpenCV 5
+        self._lock, self._users, self._level = threading.Lock(), 0, 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        # The level is one per process: without counting, two threads could leave it silent for good.
+        with self._lock:
+            if self._users == 0:
+                self._level = self._log.getLogLevel()
+                self._log.setLogLevel(0)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._log.setLogLevel(self._level)
+
+
+_quiet_opencv = _QuietOpenCv()
+
+
+def _decode_image(data: bytes, flags: int) -> Array | None:
+    with _quiet_opencv():
+        try:
+            return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error:
+            return None
+
+
+def _depth_from_image(data: bytes, path: Path) -> Array:
+    if data.startswith(_JPEG):
+        raise InputError(
+            f"{path} is a JPEG, which changes depth values: give the depth as 16-bit PNG or .npy."
+        )
+    header = _PNM_HEADER.match(data)
+    if header and header[1] in b"23" and int(header[2]) < 255:
+        # OpenCV stretches text files to 0..255; it leaves the binary ones and all 16-bit ones as they are.
+        raise InputError(
+            f"{path} is a text PGM with maximum {int(header[2])}: convert it to 8- or 16-bit PNG."
+        )
+    image = _decode_image(data, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise InputError(f"{path} is damaged or no depth map of a known format: give {_DEPTH_FORMATS}.")
+    if image.ndim == 3:
+        if image.shape[2] != 3 or (image != image[..., :1]).any():
+            raise InputError(
+                f"{path} has {image.shape[2]} channels that are not three equal ones, like a colour picture: "
+                "give one number per pixel."
+            )
+        image = image[..., 0]
+    return image
+
+
+def _load_numpy(data: bytes, path: Path) -> Any:
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # numpy, zipfile and zlib raise a dozen types for damaged files
+        raise _damaged_numpy(path, error) from None
+
+
+def _damaged_numpy(path: Path, error: Exception) -> InputError:
+    if "pickle" in str(error) and "Object arrays" in str(error):
+        return InputError(f"{path} holds Python objects: save the depth map as a plain array of numbers.")
+    return InputError(f"{path} is damaged or not a {path.suffix} file: save the depth map again.")
+
+
+def _depth_from_npy(data: bytes, path: Path) -> Array:
+    array = _load_numpy(data, path)
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is an archive of arrays, not a single one: name it .npz.")
+    return array
+
+
+def _depth_from_npz(data: bytes, path: Path) -> Array:
+    archive = _load_numpy(data, path)
+    if isinstance(archive, np.ndarray):
+        return archive
+    with archive:
+        if len(archive.files) != 1:
+            names = ", ".join(archive.files[:5]) or "none"
+            raise InputError(
+                f"{path} holds {len(archive.files)} arrays ({names}): keep the depth map alone in it."
+            )
+        try:
+            array = archive[archive.files[0]]
+        except Exception as error:  # see _load_numpy; members are decompressed only here
+            raise _damaged_numpy(path, error) from None
+    if not isinstance(array, np.ndarray):  # a member that is not .npy comes as bytes
+        raise _damaged_numpy(path, ValueError())
+    return array
+
+
+def _depth_from_pfm(data: bytes, path: Path) -> Array:
+    from PIL import Image
+
+    if data.startswith(b"PF"):
+        raise InputError(f"{path} is a colour PFM: a depth map has one number per pixel (header Pf).")
+    try:
+        # Pillow flips the rows, which a PFM stores bottom first, and ignores the header's scale. OpenCV
+        # divides by it: Middlebury's -0.0039 would make every disparity 256 times too large.
+        with Image.open(io.BytesIO(data), formats=["PPM"]) as image:
+            array = np.asarray(image)
+    except Exception:  # Pillow raises several types for damaged files
+        raise InputError(f"{path} is damaged or not a .pfm file: copy it again.") from None
+    if not data.startswith(b"Pf"):
+        raise InputError(f"{path} is named .pfm but is another format: rename it to .pgm or .ppm.")
+    return array
+
+
+def _depth_from_dpt(data: bytes, path: Path) -> Array:
+    if data[:4] != _DPT_TAG or len(data) < 12:
+        raise InputError(f"{path} is not a .dpt file (its tag is not 202021.25): copy it again.")
+    width, height = (int(n) for n in np.frombuffer(data, "<i4", 2, offset=4))
+    if width <= 0 or height <= 0 or len(data) != 12 + 4 * width * height:
+        raise InputError(
+            f"{path} is damaged ({width}x{height} pixels do not take {len(data)} bytes): copy it again."
+        )
+    return np.frombuffer(data, "<f4", offset=12).reshape(height, width)
+
+
+_DEPTH_DECODERS: dict[str, Callable[[bytes, Path], Array]] = {
+    ".npy": _depth_from_npy,
+    ".npz": _depth_from_npz,
+    ".pfm": _depth_from_pfm,
+    ".dpt": _depth_from_dpt,
+}
