@@ -1,0 +1,1 @@
+"""Metrics and pictures of arrays: knows no store, no model class and no trainer."""

@@ -1,0 +1,318 @@
+"""A dataset on one page: a single HTML file of pictures, read-outs and histograms; it refers to nothing else.
+
+The pictures are `<img>` elements, so that the page shows its samples without scripts; scripts only open a
+sample large and read depth and circle of confusion (CoC) at the pointer, from small arrays in the page.
+"""
+
+import base64
+import json
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError
+from .page import HEAD, SCRIPT, STYLE
+from .pictures import (
+    LAYERS,
+    Layer,
+    Row,
+    coc_range,
+    coc_ticks,
+    depth_range,
+    depth_ticks,
+    layer_picture,
+    nice_step,
+    scale_colours,
+    webp_bytes,
+)
+
+Histogram = tuple[npt.ArrayLike, npt.ArrayLike]
+_SHORT: dict[Layer, str] = {"capture": "Capture", "aif": "All in focus", "depth": "Depth", "coc": "CoC"}
+_QUALITY: dict[Layer, int] = {"capture": 78, "aif": 78, "depth": 72, "coc": 72}
+_READOUT_EDGE = 160
+_DEPTH_STEP = 5e-4
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SampleView(Row):
+    """A sample on the page: a `Row` with its own depth scale and lines of text.
+
+    Parameters
+    ----------
+    near, far
+        Ends of the depth colours in metres; by default the range of this sample's depth.
+    caption
+        Lines under the opened sample, as plain text.
+    """
+
+    near: float | None = None
+    far: float | None = None
+    caption: Sequence[str] = ()
+
+    def depth_scale(self) -> tuple[float, float]:
+        """Return the ends of the depth colours in metres."""
+        near, far = depth_range([self.depth])
+        return near if self.near is None else self.near, far if self.far is None else self.far
+
+
+def html_page(
+    title: str,
+    facts: Mapping[str, str],
+    samples: Sequence[SampleView],
+    histograms: Mapping[str, Histogram],
+    notes: Sequence[str] = (),
+    *,
+    width: int = 640,
+    coc_limit: float | None = None,
+) -> str:
+    """Write a page about a dataset.
+
+    Parameters
+    ----------
+    title
+        Heading of the page.
+    facts
+        Names and values of a small table, such as recipe, camera and number of samples.
+    samples
+        At least one, each with a picture and an index of its own; `#index` in the address opens it.
+    histograms
+        For each heading, such as "depth in m", the edges (N + 1, ascending) and the counts (N, at least 0).
+    notes
+        Sentences shown below the facts.
+    width
+        Greatest width of a picture in pixels; narrower samples keep their size.
+    coc_limit
+        End of the CoC colours in pixels; by default the greatest |CoC| of all samples.
+
+    Returns
+    -------
+    The text of the page, to be written as UTF-8; about 100 kB a sample at the default width. The same input
+    gives the same text.
+
+    Raises
+    ------
+    InputError
+        If there is no sample, two share an index, or an array, a scale or a histogram cannot be shown.
+    """
+    if not samples:
+        raise InputError("a page needs at least one sample; none was given.")
+    if len({sample.index for sample in samples}) < len(samples):
+        raise InputError("the samples of a page need different indices; at least two share one.")
+    layers = [layer for layer in LAYERS if any(sample.array(layer) is not None for sample in samples)]
+    limit = coc_range([sample.coc for sample in samples]) if coc_limit is None else coc_limit
+    charts = "".join(_chart(name, *histogram) for name, histogram in histograms.items())
+    cards = "".join(_card(sample, width, limit) for sample in samples)
+    body = [
+        f"<header><h1>{escape(title)}</h1>{_facts(facts)}{_list(notes)}</header>",
+        f'<section class="charts" aria-label="Histograms">{charts}</section>' if charts else "",
+        f'<main>{_layer_choice("grid", layers)}<div id="scales">{_grid_scales(samples, layers, limit)}</div>',
+        f'<div class="grid">{cards}</div></main>',
+        _dialog(layers),
+        f'<script type="application/json" id="data">{_json([_readouts(s) for s in samples])}</script>',
+        f"<script>{SCRIPT}</script>",
+    ]
+    return HEAD.format(title=escape(title), style=STYLE) + "\n".join(body) + "\n</body></html>\n"
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    rows = "".join(f"<tr><th scope=row>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items())
+    return f"<table>{rows}</table>" if rows else ""
+
+
+def _list(lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\u2212")
+
+
+def _json(value: object) -> str:
+    """Write JSON that cannot end the script element around it, nor open a comment in it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _layer_choice(group: str, layers: Sequence[Layer]) -> str:
+    """Write radio buttons, which the arrow keys move through without any script."""
+    buttons = "".join(
+        f'<label><input type="radio" name="{group}" value="{layer}" id="{group}-{layer}"'
+        f"{' checked' if k == 0 else ''}><span>{_SHORT[layer]}</span></label>"
+        for k, layer in enumerate(layers)
+    )
+    return f'<fieldset class="choice"><legend class="unseen">Picture</legend>{buttons}</fieldset>'
+
+
+def _scale(layer: Literal["depth", "coc"], low: float, high: float) -> str:
+    """Write a scale bar as markup, so that its numbers follow the page's colours."""
+    stops = ",".join(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in scale_colours(layer, 33).tolist())
+    ticks = depth_ticks(low, high) if layer == "depth" else coc_ticks(high)
+    marks = "".join(f'<i style="left:{100 * place:.2f}%">{_minus(text)}</i>' for place, text in ticks)
+    name = "Depth in m" if layer == "depth" else _minus("CoC in px: - farther, + nearer than the focus")
+    return (
+        f'<div class="scale" data-layer="{layer}"><b>{name}</b>'
+        f'<div style="background:linear-gradient(to right,{stops})"></div><p>{marks}</p></div>'
+    )
+
+
+def _grid_scales(samples: Sequence[SampleView], layers: Sequence[Layer], limit: float) -> str:
+    """Write the scales above the grid; depth only if all samples share one."""
+    parts = [_scale("coc", -limit, limit)] if "coc" in layers else []
+    if "depth" in layers:
+        scales = {sample.depth_scale() for sample in samples if sample.depth is not None}
+        own = "Each sample has its own depth scale; open one to see it."
+        shared = len(scales) == 1
+        parts.append(
+            _scale("depth", *scales.pop()) if shared else f'<p class="scale" data-layer="depth">{own}</p>'
+        )
+    return "".join(parts)
+
+
+def _card(sample: SampleView, width: int, limit: float) -> str:
+    """Write one sample of the grid: every picture, of which the chosen one is visible, and a caption."""
+    near, far = sample.depth_scale()
+    images = []
+    for layer, name in LAYERS.items():
+        array = sample.array(layer)
+        # An array without columns passes here, for `layer_picture` to refuse it in words.
+        shown = width if array is None else max(1, min([width, *array.shape[1:2]]))
+        picture = layer_picture(sample, layer, shown, near=near, far=far, coc_limit=limit)
+        if picture is None:
+            continue
+        content = base64.b64encode(webp_bytes(picture, _QUALITY[layer])).decode()
+        images.append(
+            f'<img data-layer="{layer}" alt="{name} of sample {sample.index}" width={picture.shape[1]} '
+            f'height={picture.shape[0]} src="data:image/webp;base64,{content}">'
+        )
+    if not images:
+        raise InputError(f"sample {sample.index} has no picture to show.")
+    scale = _scale("depth", near, far) if sample.depth is not None else ""
+    return (
+        f'<a class="card" href="#{sample.index}"><span class="frame">{"".join(images)}</span>'
+        f"<span class=label><b>#{sample.index}</b> {escape(sample.source)}</span>"
+        f"<template>{scale}{_list(sample.caption)}</template></a>\n"
+    )
+
+
+def _dialog(layers: Sequence[Layer]) -> str:
+    return f"""<dialog id="view" aria-labelledby="name">
+<div class="bar"><h2 id="name"></h2><button id="back">Previous</button><button id="next">Next</button>
+<button id="close">Close</button></div>
+<div class="bar">{_layer_choice("view", layers)}<output id="read"></output></div>
+<div id="stage" tabindex="0" role="group" aria-label="Picture; arrow keys move the read-out">
+<img alt=""><s></s></div>
+<div id="extra"></div>
+<p class="hint">Move the pointer over the picture, or focus it and use the arrow keys (Shift: larger steps).
+1 to {len(layers)} switch the picture, N and P go to the next and previous sample, Esc closes.</p>
+</dialog>"""
+
+
+def _packed(codes: npt.NDArray[np.uint16]) -> str:
+    """Deflate differences of successive codes, low bytes before high bytes: half the size of plain codes."""
+    deltas = np.diff(codes.ravel(), prepend=np.uint16(0))
+    planes = (deltas & 255).astype(np.uint8).tobytes() + (deltas >> 8).astype(np.uint8).tobytes()
+    return base64.b64encode(zlib.compress(planes, 9)).decode()
+
+
+def _thinned(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Take real pixels, not means, so that a read-out never invents a depth between two surfaces."""
+    step = math.ceil(max(values.shape) / _READOUT_EDGE)
+    counts = [math.ceil(size / step) for size in values.shape]
+    y, x = (
+        ((np.arange(n) + 0.5) * size / n).astype(np.intp)
+        for n, size in zip(counts, values.shape, strict=True)
+    )
+    return values[np.ix_(y, x)].astype(np.float64)
+
+
+def _readouts(sample: SampleView) -> dict[str, Any]:
+    """Code depth and CoC for the pointer in 16 bits; 0 is unknown.
+
+    Depth is logarithmic in steps of 0.05 % (code 65535 is infinity), CoC linear in steps of 0.01 px or more.
+    """
+    first = next(array for layer in LAYERS if (array := sample.array(layer)) is not None)
+    found: dict[str, Any] = {"index": sample.index, "source": sample.source}
+    found["width"], found["height"] = first.shape[1], first.shape[0]
+    if sample.depth is not None:
+        z = _thinned(sample.depth)
+        least = depth_range([z])[0]
+        known = z > 0
+        logs = np.log(np.where(known & np.isfinite(z), z, least) / least) / _DEPTH_STEP
+        codes = np.where(np.isinf(z), 65535, 1 + np.rint(np.minimum(logs, 65533)))
+        found["depth"] = _readout(np.where(known, codes, 0), {"least": least, "step": _DEPTH_STEP})
+    if sample.coc is not None:
+        c = _thinned(sample.coc)
+        step = max(0.01, coc_range([c]) / 32000)
+        known = np.isfinite(c)
+        codes = 32768 + np.rint(np.where(known, c, 0) / step)
+        found["coc"] = _readout(np.where(known, codes, 0), {"step": step})
+    return found
+
+
+def _readout(codes: npt.NDArray[np.float64], scale: dict[str, float]) -> dict[str, Any]:
+    height, width = codes.shape
+    return {"height": height, "width": width, "codes": _packed(codes.astype(np.uint16)), **scale}
+
+
+def _axis(edges: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[tuple[float, str]]]:
+    """Place edges and round numbers from 0 to 1; logarithmically where the edges are a geometric series."""
+    low, high = float(edges[0]), float(edges[-1])
+    if (
+        low > 0
+        and len(edges) > 2
+        and high > 4 * low
+        and np.ptp(np.diff(np.log(edges))) < 1e-3 * math.log(high / low)
+    ):
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        mantissas = (1, 2, 5) if high < 300 * low else (1,)
+        round_numbers = [m * 10.0**power for power in powers for m in mantissas]
+        place = np.log(edges / low) / math.log(high / low)
+        ticks = [
+            (math.log(v / low) / math.log(high / low), f"{v:g}") for v in round_numbers if low <= v <= high
+        ]
+        return place, ticks
+    step = nice_step(high - low, 6)
+    numbers = np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
+    return (edges - low) / (high - low), [((v - low) / (high - low), f"{v:.6g}") for v in numbers.tolist()]
+
+
+def _chart(name: str, edges: npt.ArrayLike, counts: npt.ArrayLike) -> str:
+    """Draw a histogram as inline SVG, heights as shares of the whole."""
+    e, n = np.asarray(edges, np.float64), np.asarray(counts, np.float64)
+    if (
+        e.ndim != 1
+        or len(e) < 2
+        or n.shape != (len(e) - 1,)
+        or not (np.isfinite(e).all() and (e[1:] > e[:-1]).all())
+    ):
+        raise InputError(f"the histogram {name!r} needs N + 1 ascending finite edges and N counts.")
+    if not (np.isfinite(n) & (n >= 0)).all():
+        raise InputError(f"the histogram {name!r} has a negative or unknown count.")
+    share = n / (n.sum() or 1)
+    top = float(share.max()) or 1.0
+    left, right, high, low = 44, 412, 12, 150
+    places, ticks = _axis(e)
+    x, y = left + places * (right - left), low - share * (low - high) / top
+    parts = []
+    for v in np.arange(0, top * (1 + 1e-9), nice_step(top, 4)).tolist():
+        at = low - v * (low - high) / top
+        parts.append(f'<path d="M{left} {at:.1f}H{right}"/>')
+        parts.append(f'<text x="{left - 6}" y="{at + 4:.1f}" text-anchor="end">{100 * v:.3g} %</text>')
+    for place, text in ticks:
+        at = left + place * (right - left)
+        parts.append(f'<text x="{at:.1f}" y="{low + 16}" text-anchor="middle">{_minus(text)}</text>')
+    for k in np.flatnonzero(n).tolist():
+        size = f'width="{max(x[k + 1] - x[k] - 0.6, 0.4):.2f}" height="{low - y[k]:.2f}"'
+        tip = _minus(f"{e[k]:.4g} to {e[k + 1]:.4g}: {100 * share[k]:.3g} %")
+        parts.append(f'<rect x="{x[k]:.2f}" y="{y[k]:.2f}" {size}><title>{tip}</title></rect>')
+    svg = (
+        f'<svg viewBox="0 0 424 174" role="img" aria-label="Histogram: {escape(name)}">{"".join(parts)}</svg>'
+    )
+    return f"<figure><figcaption>{escape(name)}</figcaption>{svg}</figure>"
