@@ -1,0 +1,1 @@
+"""The command line and the batch jobs: the one room that joins recipes, stores and reports."""

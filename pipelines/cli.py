@@ -1,0 +1,240 @@
+"""The command `defocal`: parses, calls and prints. Whatever computes is imported by the command that needs it."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .. import InputError, __version__
+
+FAILED, BAD_INPUT, FAILED_SHARDS, MISMATCH = 1, 2, 3, 4
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Turns what the user gave wrong into one sentence and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(BAD_INPUT)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            click.echo(f"Error: {error.strerror or error}{where}.", err=True)
+            sys.exit(FAILED)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def _recipe_options(command: _Command) -> _Command:
+    for option in (
+        click.option("--scenes", metavar="KIND:PATH", help="Take the scenes from there, for example folder:my-rgbd."),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Make at most N samples."),
+        click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Use this seed, not the recipe's."),
+        click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+                     help="Change a key of the recipe, for example camera.f_number=4. May be repeated."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="defocal")
+def cli() -> None:
+    """Make physically faithful, verified datasets of defocused captures.
+
+    A RECIPE is the name of a shipped recipe (see `defocal recipes`) or a TOML file.
+    """
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True)
+def demo(out: Path) -> None:
+    """Make a small dataset, verify it and draw it: the whole way in a minute."""
+    from .demo import run_demo
+
+    run_demo(out)
+
+
+@cli.command()
+def recipes() -> None:
+    """List the recipes that come with defocal."""
+    from .shipped import find_recipe, shipped
+
+    names = shipped()
+    width = max(map(len, names))
+    for name in names:
+        click.echo(f"{name:<{width}}  {find_recipe(name).description}")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; NAME.toml if left out.")
+def init(name: str, output: Path | None) -> None:
+    """Copy the shipped recipe NAME to a file, to be edited."""
+    from .shipped import shipped_text
+
+    text = shipped_text(name)
+    output = output or Path(f"{name}.toml")
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{output} already exists: choose another name with -o.") from None
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror}.") from None
+    click.echo(f"Wrote {output}. Next: edit it, then `defocal plan {output}`.")
+
+
+@cli.command()
+@click.argument("recipe")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where the dataset would go.")
+@_recipe_options
+def plan(recipe: str, out: Path, **changes: Any) -> None:
+    """Say what RECIPE will do: blur, size, shards, time. Refuses what cannot be right."""
+    from .plan import check_blur, describe, histogram_lines, seconds_per_sample, survey
+    from .shipped import find_recipe
+
+    loaded = find_recipe(recipe, **changes)
+    maker = _maker(loaded)
+    seen = survey(maker)
+    check_blur(loaded, seen)
+    _table(describe(loaded, maker, seen, out, seconds_per_sample(maker)))
+    click.echo("\nCircle of confusion over the scenes looked at:")
+    click.echo("\n".join(histogram_lines(seen.coc, "px")))
+
+
+@cli.command()
+@click.argument("recipe")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+              help="Local processes; 0 works in this one.")  # fmt: skip
+@_recipe_options
+def generate(recipe: str, out: Path, workers: int, **changes: Any) -> None:
+    """Make the dataset of RECIPE in the folder OUT, which must be new or empty."""
+    from .generate import create, refuse_existing
+    from .plan import check_blur, check_scenes, survey
+    from .progress import Progress
+    from .shipped import find_recipe
+
+    loaded = find_recipe(recipe, **changes)
+    refuse_existing(out)
+    maker = _maker(loaded)
+    with Progress(maker.count, "checking scenes") as progress:
+        check_scenes(maker, progress.advance)
+    check_blur(loaded, survey(maker))
+    _run(out, maker, create(out, maker), workers)
+
+
+@cli.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+              help="Local processes; 0 works in this one.")  # fmt: skip
+def resume(out: Path, workers: int) -> None:
+    """Complete the dataset in OUT after an interruption; what is done is kept."""
+    from .generate import complete, reopen
+
+    if complete(out):
+        click.echo(f"{out} is complete; nothing to do.")
+        return
+    maker, todo = reopen(out)
+    _run(out, maker, todo, workers)
+
+
+@cli.command()
+@click.argument("target")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def info(target: str, as_json: bool) -> None:
+    """Describe a dataset or a recipe in words."""
+    from .info import describe_target
+
+    facts = describe_target(target)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(dict(facts), indent=2))
+    else:
+        _table(facts)
+
+
+@cli.command()
+@click.argument("target")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures; TARGET-preview if left out.")
+@click.option("--count", type=click.IntRange(min=1, max=200), default=8, show_default=True, help="Samples to show.")
+def preview(target: str, out: Path | None, count: int) -> None:
+    """Draw samples of a dataset or a recipe: a contact sheet (PNG) and a page (HTML)."""
+    from .preview import write_preview
+
+    for path in write_preview(target, out, count):
+        click.echo(f"Wrote {path}")
+
+
+@cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--rerender", type=click.IntRange(min=0), default=0, metavar="K",
+              help="Also make K random samples again and compare.")  # fmt: skip
+def verify(store: Path, rerender: int) -> None:
+    """Prove that a dataset is what it says: digests, physics, samples made again."""
+    from ..synth.store import open_store
+    from .progress import Progress
+    from .verify import verify as check
+
+    with Progress(len(open_store(store)), "verifying") as progress:
+        verdict = check(store, rerender=rerender, report=progress.advance)
+    for index, comparison in verdict.rerendered:
+        click.echo(f"sample {index} made again: {comparison}")
+    for problem in verdict.problems[:20]:
+        click.echo(f"Mismatch: {problem}", err=True)
+    if len(verdict.problems) > 20:
+        click.echo(f"... and {len(verdict.problems) - 20} more.", err=True)
+    if verdict.problems:
+        click.echo(f"{store} failed verification: generate it again, or fetch a fresh copy.", err=True)
+        sys.exit(MISMATCH)
+    click.echo(f"{store} is intact: {verdict.samples} samples, content digest {verdict.digest}")
+
+
+def _maker(recipe: Any) -> Any:
+    from ..synth.samples import SampleMaker
+
+    return SampleMaker(recipe)
+
+
+def _table(rows: list[tuple[str, str]]) -> None:
+    width = max(len(heading) for heading, _ in rows)
+    for heading, text in rows:
+        click.echo(f"{heading:<{width}}  {text}")
+
+
+def _run(out: Path, maker: Any, todo: list[Any], workers: int) -> None:
+    from .generate import committed, run
+    from .progress import Progress
+
+    done = committed(out, todo)
+    try:
+        with Progress(maker.count, "generating", done) as progress:
+            outcome = run(
+                out, maker, todo, workers=workers,
+                report=lambda event: progress.advance(event.samples, int(event.error is not None)),
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        click.echo(f"\nInterrupted; {committed(out, todo)} of {maker.count} samples are safe in {out}.", err=True)
+        click.echo(f"Run `defocal resume {out}` to go on.", err=True)
+        sys.exit(FAILED)
+    if outcome.failed:
+        for name, error in list(outcome.failed.items())[:10]:
+            click.echo(f"Shard {name} failed: {error}", err=True)
+        click.echo(
+            f"{len(outcome.failed)} of {len(todo)} shards failed; `defocal resume {out}` tries them again.",
+            err=True,
+        )
+        sys.exit(FAILED_SHARDS)
+    rate = outcome.samples / outcome.seconds if outcome.seconds else 0.0
+    click.echo(
+        f"Made {outcome.samples} samples in {outcome.seconds:.1f} s ({rate:.1f} a second); {out} holds {maker.count}."
+    )
+    click.echo(f"Next: `defocal preview {out}`, `defocal verify {out}`.")

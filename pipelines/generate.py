@@ -1,0 +1,300 @@
+"""Batch generation: a recipe's shards made in this process, by local workers or on a Dask cluster.
+
+A shard is one task: it makes its samples, writes a shard of every array, and then its commit marker. Tasks are
+idempotent and independent, so any interruption costs at most the shards that were under way.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import InputError
+from ..synth.commit import FOLDER, Shard, finish, make_shard, shards, split_indices, write_atomically
+from ..synth.recipe import Recipe
+from ..synth.samples import SampleMaker
+from ..synth.store import (
+    create_split,
+    open_store,
+    sample_bytes,
+    shard_samples,
+    store_psf,
+    sweep_partial,
+    use_one_codec_thread,
+)
+
+DISK_RESERVE = 64e6
+"""Bytes that must stay free beyond the raw size of what is still to be written: metadata, and other programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """News of a run: a shard was finished, or failed with `error`."""
+
+    shard: Shard
+    samples: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: samples made now, seconds, and the error of each failed shard by name."""
+
+    samples: int
+    seconds: float
+    failed: dict[str, str]
+
+
+def sources_digest(maker: SampleMaker) -> str:
+    """Digest of the names of all scenes, by which a resumed run knows that its input is still the same."""
+    digest = hashlib.sha256()
+    for sample in range(maker.count):
+        digest.update(maker.source(sample).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def refuse_existing(out: Path) -> None:
+    """Refuse to write into what is there already.
+
+    Raises
+    ------
+    InputError
+        If `out` exists and is not an empty folder.
+    """
+    if (out / FOLDER).exists():
+        raise InputError(f"{out} holds an unfinished dataset: run `defocal resume {out}` to complete it, or delete it.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
+
+
+def committed(out: Path, todo: list[Shard]) -> int:
+    """Count the samples whose shards are committed, in a dataset under way."""
+    return sum(len(shard.samples) for shard in todo if _marker(out, shard).exists())
+
+
+def _marker(out: Path, shard: Shard) -> Path:
+    return out / FOLDER / f"{shard.name}.json"
+
+
+def create(out: Path, maker: SampleMaker) -> list[Shard]:
+    """Create an empty dataset and return its shards.
+
+    Raises
+    ------
+    InputError
+        If `out` exists and is not an empty folder, or the disk is too small.
+    """
+    refuse_existing(out)
+    check_disk(out, maker, maker.count)
+    recipe, indices = maker.recipe, split_indices(maker)
+    psf = {
+        "kind": maker.bank.kind,
+        "sigma_per_coc": maker.bank.sigma_per_coc,
+        "coc_step": maker.bank.coc_step,
+    }
+    facts = {"image_size": list(maker.size), "sources_sha256": sources_digest(maker), "psf": psf}
+    kernels, coc = maker.bank.sampled(*recipe.scenes.depth)
+    # Made aside and renamed: whatever moment a run is killed at, `out` is absent or can be resumed.
+    aside = out.with_name(out.name + ".partial")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        (aside / FOLDER).mkdir(parents=True)
+        write_atomically(aside / "recipe.toml", recipe.to_toml())
+        for split, rows in indices.items():
+            folder = aside / f"{split}.zarr"
+            per_shard = shard_samples(recipe, maker.size, maker.count)
+            create_split(folder, recipe, maker.size, rows, per_shard, {"split": split, **facts})
+            store_psf(folder, kernels, coc, psf)
+        aside.rename(out)
+    except OSError as error:
+        raise InputError(f"cannot create a dataset at {out}: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return shards(maker, indices)
+
+
+def reopen(out: Path) -> tuple[SampleMaker, list[Shard]]:
+    """Return what is needed to go on with an interrupted dataset: its maker and all of its shards.
+
+    Raises
+    ------
+    InputError
+        If there is no such dataset, or its input or recipe has changed.
+    """
+    store = open_store(out, unfinished=True)
+    maker = SampleMaker(store.recipe)
+    indices = split_indices(maker)
+    facts = next(iter(store.facts.values()))
+    if facts["sources_sha256"] != sources_digest(maker) or list(indices) != list(store.splits):
+        raise InputError(
+            f"the scenes of {out} have changed since it was begun: bring back the same files, or generate it again."
+        )
+    sweep_partial(out)
+    return maker, shards(maker, indices)
+
+
+def check_disk(out: Path, maker: SampleMaker, samples: int) -> None:
+    """Refuse a run whose raw size exceeds the free space.
+
+    Raises
+    ------
+    InputError
+        Giving both numbers.
+    """
+    needed = samples * sum(sample_bytes(maker.recipe, maker.size).values()) + DISK_RESERVE
+    free = free_bytes(out)
+    if needed > free:
+        raise InputError(
+            f"{out} has {free / 1e9:.2f} GB free where up to {needed / 1e9:.2f} GB may be needed: free some space, "
+            "choose another disk, or make fewer samples with --limit."
+        )
+
+
+def free_bytes(out: Path) -> int:
+    """Free bytes of the disk that `out` lies or will lie on."""
+    folder = out.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _one_thread() -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    use_one_codec_thread()
+
+
+def run(
+    out: Path, maker: SampleMaker, todo: list[Shard], *, workers: int = 0, scheduler: str | None = None,
+    report: Callable[[Event], None] = lambda event: None,
+) -> Outcome:  # fmt: skip
+    """Make all shards that are not committed, and finish the dataset when none is missing.
+
+    Parameters
+    ----------
+    out
+        A dataset begun by `create`.
+    maker, todo
+        From `create` or `reopen`.
+    workers
+        Local processes; 0 makes the shards in this process.
+    scheduler
+        Address of a running Dask scheduler, instead of local workers.
+    report
+        Called after each shard.
+
+    Returns
+    -------
+    What was made, and which shards failed: they stay uncommitted, for `resume`.
+    """
+    begun = time.monotonic()
+    open_shards = [shard for shard in todo if not _marker(out, shard).exists()]
+    if workers or scheduler:
+        events = _on_cluster(out, maker.recipe, open_shards, workers, scheduler)
+    else:
+        events = _in_process(out, maker, open_shards)
+    made, failed = 0, {}
+    for event in events:
+        made += event.samples
+        if event.error is not None:
+            failed[event.shard.name] = event.error
+        report(event)
+    if not failed:
+        finish(out, todo)
+    return Outcome(made, time.monotonic() - begun, failed)
+
+
+def _attempt(out: Path, maker: SampleMaker, shard: Shard) -> str | None:
+    """Make a shard; return what went wrong, in one sentence."""
+    try:
+        make_shard(out, maker, shard)
+    except InputError as error:
+        return str(error)
+    except (OSError, MemoryError) as error:
+        return f"{type(error).__name__} while writing {shard.name}: {getattr(error, 'strerror', None) or error}."
+    return None
+
+
+def _in_process(out: Path, maker: SampleMaker, todo: list[Shard]) -> Iterator[Event]:
+    _one_thread()
+    for shard in todo:
+        error = _attempt(out, maker, shard)
+        yield Event(shard, 0 if error else len(shard.samples), error)
+
+
+_makers: dict[str, SampleMaker] = {}
+
+
+def _on_worker(out: str, recipe: str, shard: Shard) -> str | None:
+    """Make a shard on a worker; the recipe travels as JSON and its maker is kept for the next shard."""
+    _one_thread()
+    if recipe not in _makers:
+        _makers.clear()
+        _makers[recipe] = SampleMaker(Recipe.model_validate_json(recipe))
+    return _attempt(Path(out), _makers[recipe], shard)
+
+
+def _on_cluster(out: Path, recipe: Recipe, todo: list[Shard], workers: int, scheduler: str | None) -> Iterator[Event]:
+    from distributed import as_completed
+
+    text, key = recipe.model_dump_json(), recipe.hash()[:16]
+    with _client(workers, scheduler) as client:
+        submit = functools.partial(client.submit, _on_worker, str(out.absolute()), text, retries=0, pure=False)
+        futures = {submit(shard, key=f"{key}-{shard.name}"): shard for shard in todo}
+        # Results are taken as they come: a finished future forgets its result when its worker dies.
+        for future, result in as_completed(futures, with_results=True, raise_errors=False):
+            shard = futures[future]
+            error = _cluster_error(result)
+            future.release()
+            yield Event(shard, 0 if error else len(shard.samples), error)
+
+
+def _cluster_error(result: Any) -> str | None:
+    """Error of a task: its own sentence, or what Dask says of a worker that died."""
+    if isinstance(result, tuple) and len(result) == 3 and isinstance(result[1], BaseException):
+        result = result[1]
+    if isinstance(result, BaseException):
+        return f"{type(result).__name__}: {result}".splitlines()[0]
+    return result if isinstance(result, str) else None
+
+
+@contextlib.contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise InputError(f"no Dask scheduler answers at {scheduler} ({error}).") from None
+        with client:
+            yield client
+        return
+    settings = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            host="127.0.0.1",
+            env=settings,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def complete(out: Path) -> bool:
+    """Tell whether a dataset is finished; clears away what an interruption right at the end left behind."""
+    if (out / FOLDER).exists():
+        return False
+    leftover = out / (FOLDER + ".partial")
+    if leftover.exists():
+        shutil.rmtree(leftover)
+    return True

@@ -1,0 +1,168 @@
+"""What a recipe will do, before it is done: how sharp, how large, how long; and what cannot be right."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError
+from ..synth.recipe import FolderScenes, Recipe
+from ..synth.samples import SampleMaker
+from ..synth.store import sample_bytes, shard_samples
+from .generate import free_bytes
+
+SHARP = 1.0
+"""A CoC of at most this many pixels counts as in focus: it stays within one pixel."""
+SURVEYED = 8
+COMPRESSED = 0.6
+"""Size on disk over raw size that is usual for procedural scenes; photographs compress about as well."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Circles of confusion of some of a recipe's scenes.
+
+    Attributes
+    ----------
+    scenes
+        How many were looked at.
+    coc
+        (n,) float32, signed pixels, all known pixels of those scenes.
+    depth
+        (n,) float32, metres, of the same pixels.
+    unknown
+        Share of pixels without depth.
+    """
+
+    scenes: int
+    coc: npt.NDArray[np.float32]
+    depth: npt.NDArray[np.float32]
+    unknown: float
+
+    @property
+    def sharp(self) -> float:
+        """Share of the known pixels that are in focus."""
+        return float((np.abs(self.coc) <= SHARP).mean())
+
+    @property
+    def nearer(self) -> float:
+        """Share of the known pixels that are blurred for being nearer than the focus plane."""
+        return float((self.coc > SHARP).mean())
+
+
+def survey(maker: SampleMaker) -> Survey:
+    """Look at up to `SURVEYED` scenes of a recipe, evenly spread over its samples."""
+    chosen = np.unique(np.linspace(0, maker.count - 1, min(SURVEYED, maker.count)).round().astype(int))
+    depths = [maker.scene(int(sample)).flatten().depth.ravel() for sample in chosen]
+    depth = np.concatenate(depths)
+    known = depth[~np.isnan(depth)]
+    return Survey(len(chosen), maker.recipe.lens.coc(known), known, 1 - len(known) / len(depth))
+
+
+def check_blur(recipe: Recipe, seen: Survey) -> None:
+    """Refuse a recipe in which nothing would be sharp, or nothing blurred, unless its `accept` says so.
+
+    Raises
+    ------
+    InputError
+        Saying which, with the numbers, and what to change.
+    """
+    lens = recipe.lens
+    span = f"CoC {seen.coc.min():+.1f} to {seen.coc.max():+.1f} px over depths {_span(seen.depth)}"
+    near, far = lens.depth_of_field(SHARP)
+    if seen.sharp == 0 and "all-blurred" not in recipe.accept:
+        raise InputError(
+            f"nothing would be in focus ({span}): the lens is focused at {lens.focus_distance:g} m and sharp from "
+            f"{near:.3g} to {far:.3g} m. Move camera.focus_distance into the scene, or set "
+            'accept = ["all-blurred"] if this is what you want.'
+        )
+    if seen.sharp == 1 and "all-sharp" not in recipe.accept:
+        raise InputError(
+            f"nothing would be blurred ({span}): open the aperture (camera.f_number), lengthen camera.focal_length or "
+            'shrink camera.pixel_pitch, or set accept = ["all-sharp"] if this is what you want.'
+        )
+
+
+def _span(depth: npt.NDArray[np.float32]) -> str:
+    return f"{depth.min():.3g} to {depth.max():.3g} m"
+
+
+def check_scenes(maker: SampleMaker, report: Callable[[int], None] = lambda done: None) -> None:
+    """Read every scene of a folder once, so that a broken file is found before anything is written.
+
+    Raises
+    ------
+    InputError
+        Naming the first broken scene and how many there are.
+    """
+    if not isinstance(maker.recipe.scenes, FolderScenes):
+        return
+    broken: list[str] = []
+    for sample in range(maker.count):
+        try:
+            maker.scene(sample)
+        except InputError as error:
+            broken.append(str(error))
+        report(1)
+    if len(broken) == 1:
+        raise InputError(broken[0])
+    if broken:
+        raise InputError(f"{len(broken)} of {maker.count} scenes cannot be used; the first: {broken[0]}")
+
+
+def seconds_per_sample(maker: SampleMaker) -> float:
+    """Time a sample on one core of this machine: the faster of two, after one that compiles."""
+    maker.make(0)
+    times = []
+    for sample in range(1, 3):
+        begun = time.perf_counter()
+        maker.make(min(sample, maker.count - 1))
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, seconds: float) -> list[tuple[str, str]]:
+    """Return the plan as (heading, text) lines."""
+    lens, scenes = recipe.lens, recipe.scenes
+    near, far = scenes.depth
+    raw = sum(sample_bytes(recipe, maker.size).values()) * maker.count
+    per_shard = shard_samples(recipe, maker.size, maker.count)
+    sharp_near, sharp_far = lens.depth_of_field(SHARP)
+    height, width = maker.size
+    return [
+        ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
+        ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),
+        ("camera", f"{lens.focal_length * 1e3:g} mm f/{lens.f_number:g}, focus {lens.focus_distance:g} m, "
+                   f"pitch {lens.pixel_pitch * 1e6:g} um, sharp from {sharp_near:.3g} to {sharp_far:.3g} m"),
+        ("CoC", f"{lens.coc(far):+.2f} px at {far:g} m to {lens.coc(near):+.2f} px at {near:g} m (+ is nearer)"),
+        ("in focus", f"{seen.sharp:.1%} of pixels within {SHARP:g} px; {seen.nearer:.1%} blurred nearer, "
+                     f"{1 - seen.sharp - seen.nearer:.1%} farther ({seen.scenes} scenes looked at)"),
+        ("unknown", f"{seen.unknown:.1%} of pixels have no depth"),
+        ("size", f"{raw / 1e9:.2f} GB raw, about {raw * COMPRESSED / 1e9:.2f} GB on disk; "
+                 f"{free_bytes(out) / 1e9:.1f} GB free"),
+        ("shards", f"{math.ceil(maker.count / per_shard)} of {per_shard} samples"),
+        ("time", f"about {_duration(seconds * maker.count)} on one core ({1 / seconds:.1f} images a second)"),
+    ]  # fmt: skip
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def histogram_lines(values: npt.NDArray[np.float32], unit: str, bins: int = 12, bar: int = 40) -> list[str]:
+    """Draw a histogram in text, one line a bin."""
+    counts, edges = np.histogram(values, bins=bins)
+    longest = max(int(counts.max()), 1)
+    return [
+        f"{edges[i]:+8.2f} to {edges[i + 1]:+8.2f} {unit}  "
+        f"{'#' * round(bar * n / longest):<{bar}} {n / len(values):5.1%}"
+        for i, n in enumerate(counts)
+    ]

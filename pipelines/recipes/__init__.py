@@ -1,0 +1,1 @@
+"""Recipes that ship with defocal, as TOML files beside this one."""

@@ -1,0 +1,99 @@
+"""Finding recipes: shipped ones by name, others by path, with the changes that the command line asks for."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from .. import InputError
+from ..synth.recipe import Recipe, read_toml
+
+_HOME = files(f"{__package__}.recipes")
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with defocal."""
+    return sorted(item.name.removesuffix(".toml") for item in _HOME.iterdir() if item.name.endswith(".toml"))
+
+
+def shipped_text(name: str) -> str:
+    """TOML text of a shipped recipe.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    if name not in shipped():
+        raise InputError(f"there is no recipe {name!r}: name a .toml file, or one of {', '.join(shipped())}.")
+    return (_HOME / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def find_recipe(
+    name: str, *, scenes: str | None = None, limit: int | None = None, seed: int | None = None,
+    changes: Sequence[str] = (),
+) -> Recipe:  # fmt: skip
+    """Load a recipe and apply changes to it.
+
+    Parameters
+    ----------
+    name
+        Path of a TOML file, or name of a shipped recipe.
+    scenes
+        "KIND:PATH": take the scenes from there instead; the depth range stays.
+    limit
+        At most this many samples.
+    seed
+        Instead of the recipe's.
+    changes
+        "section.key=value" each, the value in TOML; a bare word is a string.
+
+    Raises
+    ------
+    InputError
+        If there is no such recipe, or it is not valid with the changes.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        data, base = read_toml(path), path.absolute().parent
+    else:
+        data, base = tomllib.loads(shipped_text(name)), Path.cwd()
+    if scenes is not None:
+        data["scenes"] = _scenes(scenes, data.get("scenes"))
+    if seed is not None:
+        data["seed"] = seed
+    for change in changes:
+        _apply(data, change)
+    section = data.get("scenes")
+    if isinstance(section, dict):
+        if limit is not None:
+            section["count"] = min(limit, section.get("count", limit))
+        if isinstance(section.get("path"), str):
+            section["path"] = str((base / section["path"]).resolve())
+    return Recipe.parse(data, origin=f"recipe {name}")
+
+
+def _scenes(text: str, old: Any) -> dict[str, Any]:
+    kind, colon, path = text.partition(":")
+    if not colon or not path:
+        raise InputError(f"--scenes takes KIND:PATH, for example folder:my-rgbd, not {text!r}.")
+    depth = old.get("depth") if isinstance(old, dict) else None
+    section: dict[str, Any] = {"kind": kind, "path": str(Path(path).absolute())}
+    return section if depth is None else {**section, "depth": depth}
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise InputError(f"--set takes section.key=value, for example camera.f_number=4, not {change!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise InputError(f"--set {change}: {key!r} is not a section of the recipe.")
+    data[keys[-1]] = value

@@ -1,0 +1,190 @@
+"""Commit markers: what makes an interrupted dataset resumable.
+
+While a dataset is being made, `_commit/<split>-<shard>.json` says that a shard of every array is on disk, with the
+content digest of each sample. Finishing turns the markers into `samples.csv` and deletes them.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError
+from .samples import SampleMaker
+from .store import array_digest, sample_digest, shard_samples, write_array
+
+FOLDER = "_commit"
+SAMPLES = "samples.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A run of samples of one split that is made, written and committed as a whole.
+
+    Attributes
+    ----------
+    split
+        Its split.
+    number
+        Its number within the split.
+    first_row
+        Row of its first sample within the split.
+    samples
+        Numbers of its samples in the recipe.
+    """
+
+    split: str
+    number: int
+    first_row: int
+    samples: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the shard and of its marker."""
+        return f"{self.split}-{self.number:06d}"
+
+
+def split_indices(maker: SampleMaker) -> dict[str, npt.NDArray[np.int64]]:
+    """Sample numbers of each split that has any, ascending, in the order of the recipe's splits."""
+    members: dict[str, list[int]] = {name: [] for name in maker.recipe.output.splits}
+    for sample in range(maker.count):
+        members[maker.split(sample)].append(sample)
+    return {name: np.array(samples, np.int64) for name, samples in members.items() if samples}
+
+
+def shards(maker: SampleMaker, indices: dict[str, npt.NDArray[np.int64]]) -> list[Shard]:
+    """All shards of a dataset, in order."""
+    per_shard = shard_samples(maker.recipe, maker.size, maker.count)
+    return [
+        Shard(split, first // per_shard, first, tuple(int(i) for i in rows[first : first + per_shard]))
+        for split, rows in indices.items()
+        for first in range(0, len(rows), per_shard)
+    ]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is either whole or absent, on disk when this returns."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
+    """Make, write and commit one shard; a committed one is left alone.
+
+    Returns
+    -------
+    The marker: the rows of `samples.csv` for its samples.
+
+    Raises
+    ------
+    InputError
+        If a scene cannot be read.
+    OSError
+        If the disk refuses; nothing is committed then.
+    """
+    import zarr
+
+    marker = out / FOLDER / f"{shard.name}.json"
+    if marker.exists():
+        return read_marker(marker)
+    made = [maker.make(sample) for sample in shard.samples]
+    group = zarr.open_group(out / f"{shard.split}.zarr", mode="r+")
+    for name in made[0]:
+        write_array(group, name, shard.first_row, np.stack([arrays[name] for arrays in made]))
+    rows = []
+    for offset, (sample, arrays) in enumerate(zip(shard.samples, made, strict=True)):
+        digests = {name: array_digest(array) for name, array in arrays.items()}
+        rows.append(
+            {
+                "index": sample,
+                "split": shard.split,
+                "row": shard.first_row + offset,
+                "source": maker.source(sample),
+                "digest": sample_digest(digests),
+                **{f"sha256_{name}": digest for name, digest in digests.items()},
+            }
+        )
+    content = {"recipe_hash": maker.recipe.hash(), "samples": rows}
+    write_atomically(marker, json.dumps(content))
+    return content
+
+
+def read_marker(path: Path) -> dict[str, Any]:
+    """Read a marker.
+
+    Raises
+    ------
+    InputError
+        If it is not one.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content["samples"][0]["digest"]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise InputError(f"the commit marker {path} is damaged: delete it and run `defocal resume` again.") from None
+    return content
+
+
+def finish(out: Path, todo: list[Shard]) -> None:
+    """Turn the markers of all shards into `samples.csv`, then delete them; safe to repeat.
+
+    Raises
+    ------
+    InputError
+        If a shard is not committed.
+    """
+    rows: list[dict[str, Any]] = []
+    for shard in todo:
+        rows += read_marker(out / FOLDER / f"{shard.name}.json")["samples"]
+    rows.sort(key=lambda row: row["index"])
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_atomically(out / SAMPLES, text.getvalue())
+    remove_markers(out)
+
+
+def remove_markers(out: Path) -> None:
+    """Delete the `_commit` folder in one step, so that no half of it can be seen."""
+    gone = out / (FOLDER + ".partial")
+    shutil.rmtree(gone, ignore_errors=True)
+    (out / FOLDER).rename(gone)
+    shutil.rmtree(gone)
+
+
+def read_samples(out: Path) -> list[dict[str, str]]:
+    """Read the rows of `samples.csv`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    try:
+        with (out / SAMPLES).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read {out / SAMPLES}: {error}.") from None
+    if not rows or not {"index", "split", "row", "source", "digest"} <= set(rows[0]):
+        raise InputError(f"{out / SAMPLES} is not the sample table of a defocal dataset.")
+    return rows
+
+
+def dataset_digest(rows: list[dict[str, str]]) -> str:
+    """Digest of a dataset's content: sha256 over the sample digests in the order of `index`, hexadecimal."""
+    import hashlib
+
+    ordered = sorted(rows, key=lambda row: int(row["index"]))
+    return hashlib.sha256("\n".join(row["digest"] for row in ordered).encode()).hexdigest()

@@ -1,0 +1,281 @@
+"""Recipes: the declaration of a dataset, in TOML, checked as a whole.
+
+A recipe with its seed determines the dataset; its canonical hash names it. Lengths are metres or strings with units.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from .. import InputError
+from .camera import Intrinsics, ThinLens
+from .units import parse_bytes, parse_length
+
+FORMAT_VERSION = 1
+
+Length = Annotated[float, BeforeValidator(parse_length), Field(gt=0)]
+DepthRange = tuple[Length, Length]
+Accept = Literal["all-blurred", "all-sharp"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class _ScenesBase(_Section):
+    depth: DepthRange
+    """Nearest and farthest depth, metres."""
+
+    @field_validator("depth")
+    @classmethod
+    def _ordered(cls, depth: tuple[float, float]) -> tuple[float, float]:
+        if not depth[0] < depth[1]:
+            raise ValueError(f"the nearest depth ({depth[0]} m) must be below the farthest ({depth[1]} m)")
+        return depth
+
+
+class ProceduralScenes(_ScenesBase):
+    """Scenes made from the seed."""
+
+    kind: Literal["procedural"]
+    count: int = Field(ge=1)
+    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (480, 640)
+    """Height and width, pixels."""
+    objects: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (20, 60)
+    """Fewest and most objects in a scene."""
+
+    @field_validator("objects")
+    @classmethod
+    def _objects_ordered(cls, objects: tuple[int, int]) -> tuple[int, int]:
+        if objects[0] > objects[1]:
+            raise ValueError(f"the fewest ({objects[0]}) must not exceed the most ({objects[1]})")
+        return objects
+
+
+class FolderScenes(_ScenesBase):
+    """Pairs of colour and depth files; see `readers.folder.FolderReader` for what each key means."""
+
+    kind: Literal["folder"]
+    path: str
+    count: int | None = Field(default=None, ge=1)
+    """How many pairs, in order of their names; all if left out."""
+    rgb: str = "rgb/*"
+    depth_map: str = "depth/*"
+    depth_unit: Length = 0.001
+    depth_kind: Literal["z", "ray", "disparity"] = "z"
+    invalid: tuple[float, ...] = (0.0,)
+    focal: float | None = Field(default=None, gt=0)
+    """Focal length in pixels; for disparities."""
+    baseline: Length | None = None
+    disparity_offset: float = 0.0
+    intrinsics: tuple[float, float, float, float] | None = None
+    """fx, fy, cx, cy in pixels; for ray distances."""
+    encoding: Literal["srgb", "linear"] = "srgb"
+    pairing: Literal["name", "order"] = "name"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.depth_kind == "disparity" and (self.focal is None or self.baseline is None):
+            raise ValueError("depth_kind = 'disparity' needs focal (pixels) and baseline (a length)")
+        if self.depth_kind == "ray" and self.intrinsics is None:
+            raise ValueError("depth_kind = 'ray' needs intrinsics = [fx, fy, cx, cy] in pixels")
+        return self
+
+    @property
+    def camera(self) -> Intrinsics | None:
+        """The declared intrinsics of the images."""
+        if self.intrinsics is None:
+            return None
+        fx, fy, cx, cy = self.intrinsics
+        return Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy)
+
+
+class CameraSection(_Section):
+    """The thin lens and its sensor."""
+
+    focal_length: Length
+    f_number: float = Field(gt=0)
+    focus_distance: Length
+    pixel_pitch: Length
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        self.lens()
+        return self
+
+    def lens(self) -> ThinLens:
+        """Return the camera model."""
+        return ThinLens(**self.model_dump())
+
+
+class DiskPsf(_Section):
+    """Uniform disks as wide as the CoC."""
+
+    kind: Literal["disk"] = "disk"
+
+
+class GaussianPsf(_Section):
+    """Gaussians; 2HDED has sigma_per_coc = 0.25, D3-Net's code 0.3."""
+
+    kind: Literal["gaussian"]
+    sigma_per_coc: float = Field(default=0.25, gt=0, lt=10)
+
+
+class RenderSection(_Section):
+    """How light is put together."""
+
+    method: Literal["layered"] = "layered"
+    planes: int = Field(default=64, ge=2, le=4096)
+    light: Literal["linear", "srgb"] = "linear"
+    """"srgb" blurs encoded values, as some papers did; the default is what light does."""
+
+
+class OutputSection(_Section):
+    """What is stored, and how."""
+
+    arrays: tuple[Literal["aif", "depth", "coc", "capture"], ...] = ("aif", "depth", "coc", "capture")
+    encoding: Literal["srgb", "linear"] = "srgb"
+    bits: Literal[8, 16] = 8
+    compression: Literal["release", "fast"] = "release"
+    shard_bytes: Annotated[float, BeforeValidator(parse_bytes), Field(ge=1, le=1e9)] = 96e6
+    """Largest raw size of one shard of one array."""
+    splits: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=lambda: {"train": 1.0}
+    )
+    """Share of the samples in each split; drawn by sample, so that a longer run keeps what a shorter one had."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.arrays or len(set(self.arrays)) < len(self.arrays):
+            raise ValueError("arrays must name each array once, and at least one")
+        if abs(sum(self.splits.values()) - 1) > 1e-9:
+            raise ValueError(f"the shares of splits must sum to 1, not {sum(self.splits.values()):g}")
+        return self
+
+
+class Recipe(_Section):
+    """A declared dataset. Make one with `load_recipe` or `Recipe.parse`."""
+
+    version: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(ge=0, lt=2**63)
+    description: str = ""
+    accept: tuple[Accept, ...] = ()
+    """Uses of the camera that are refused otherwise: "all-blurred", "all-sharp"."""
+    scenes: Annotated[ProceduralScenes | FolderScenes, Field(discriminator="kind")]
+    camera: CameraSection
+    psf: Annotated[DiskPsf | GaussianPsf, Field(discriminator="kind")] = DiskPsf()
+    render: RenderSection = RenderSection()
+    output: OutputSection = OutputSection()
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], origin: str = "the recipe") -> "Recipe":
+        """Check a recipe given as nested mappings.
+
+        Raises
+        ------
+        InputError
+            Naming every error with its path.
+        """
+        try:
+            # Through JSON, whose strict mode takes arrays for tuples: TOML knows no tuples.
+            return cls.model_validate_json(json.dumps(data))
+        except ValidationError as error:
+            raise InputError(_explain(error, origin)) from None
+        except TypeError as error:
+            raise InputError(f"{origin} holds a value of a kind that recipes do not use: {error}.") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data with every default written out."""
+        data: dict[str, Any] = json.loads(self.model_dump_json(exclude_none=True))
+        return data
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML with every default written out."""
+        data = self.to_dict()
+        lines = [f"{key} = {_toml(value)}" for key, value in data.items() if not isinstance(value, dict)]
+        for name, section in data.items():
+            if isinstance(section, dict):
+                lines += ["", f"[{name}]"] + [f"{key} = {_toml(value)}" for key, value in section.items()]
+        return "\n".join(lines) + "\n"
+
+    def hash(self) -> str:
+        """Return the canonical hash: sha256 over the recipe as sorted JSON without white space, hexadecimal."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def lens(self) -> ThinLens:
+        """The camera model."""
+        return self.camera.lens()
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
+    # JSON's strings, numbers, booleans and arrays are TOML's.
+    return json.dumps(value)
+
+
+def _explain(error: ValidationError, origin: str) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        path = ".".join(str(part) for part in item["loc"] if part not in ("procedural", "folder", "disk", "gaussian"))
+        message = item["msg"].removeprefix("Value error, ").rstrip(".")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key"
+        elif item["type"] == "missing":
+            message = "is missing"
+        elif item["type"] == "union_tag_not_found":
+            message = "needs a kind"
+        elif item["type"] == "union_tag_invalid":
+            message = f"kind must be one of {item['ctx']['expected_tags']}, not {item['ctx']['tag']!r}"
+        elif item["type"] != "value_error":
+            message += f", not {item['input']!r}"
+        lines.append(f"{path}: {message}" if path else message)
+    if len(lines) == 1:
+        return f"{origin}: {lines[0]}."
+    return f"{origin} has {len(lines)} errors:" + "".join(f"\n  {line}." for line in lines)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    InputError
+        If it is missing, unreadable or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the recipe {path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"the recipe {path} is not a text file in UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"the recipe {path} is not valid TOML: {error}.") from None
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or naming every error in it with its path.
+    """
+    path = Path(path)
+    return Recipe.parse(read_toml(path), origin=str(path))

@@ -1,0 +1,325 @@
+"""The store: what a dataset looks like on disk, and the only code that writes or opens one.
+
+A dataset is a folder: `recipe.toml`, `samples.csv`, and one Zarr v3 group per split, `<split>.zarr`. The first axis of
+every array is the sample; a chunk is one sample, a shard several, the same number for every array. While it is being
+made there is a `_commit` folder with one marker for each finished shard; see `commit.py`.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import BloscCodec
+
+from .. import InputError, __version__
+from .recipe import FORMAT_VERSION, Recipe
+
+ATTRIBUTES = "defocal"
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """An array that a store may hold.
+
+    Attributes
+    ----------
+    dims
+        Names of its axes.
+    dtypes
+        NumPy type codes that it may have.
+    unit
+        Of its numbers; "" where they are codes.
+    doc
+        What it is, for readers of the store.
+    """
+
+    dims: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    unit: str
+    doc: str
+
+
+REGISTRY: dict[str, ArraySpec] = {
+    "aif": ArraySpec(("sample", "y", "x", "channel"), ("u1", "u2"), "", "all-in-focus image, RGB, encoded"),
+    "depth": ArraySpec(("sample", "y", "x"), ("f4",), "m", "z-depth; NaN where unknown; 10 bits of mantissa are kept"),
+    "coc": ArraySpec(
+        ("sample", "y", "x"),
+        ("f2",),
+        "px",
+        "signed diameter of the circle of confusion, positive nearer than the focus plane; NaN where unknown",
+    ),
+    "capture": ArraySpec(("sample", "y", "x", "channel"), ("u1", "u2"), "", "defocused image, RGB, encoded"),
+    "index": ArraySpec(("sample",), ("u8",), "", "number of the sample in the recipe"),
+}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes a store."""
+    names = ("numpy", "numba", "scipy", "zarr", "numcodecs", "opencv-python-headless")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {"defocal": __version__, "python": platform.python_version(), **found}
+
+
+def array_digest(array: npt.NDArray[Any]) -> str:
+    """Digest of an array's content: sha256 over dtype, shape and little-endian C-order bytes, hexadecimal."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    head = f"{little.dtype.str}|{','.join(map(str, little.shape))}|".encode()
+    return hashlib.sha256(head + little.tobytes()).hexdigest()
+
+
+def sample_digest(digests: dict[str, str]) -> str:
+    """Digest of a sample: sha256 over the names and digests of its arrays, in the order of their names."""
+    text = "\n".join(f"{name} {digests[name]}" for name in sorted(digests))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _compressor(dtype: np.dtype[Any], preset: str) -> BloscCodec:
+    if preset == "fast":
+        return BloscCodec(typesize=dtype.itemsize, cname="lz4", clevel=5, shuffle="bitshuffle")
+    shuffle = "shuffle" if dtype.kind == "f" else "bitshuffle"
+    return BloscCodec(typesize=dtype.itemsize, cname="zstd", clevel=5, shuffle=cast(Any, shuffle))
+
+
+def array_layout(recipe: Recipe, size: tuple[int, int]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape of one sample and dtype of each array that a recipe stores, `index` included."""
+    codes = np.dtype("u1" if recipe.output.bits == 8 else "u2")
+    images = {"aif": codes, "capture": codes, "depth": np.dtype("f4"), "coc": np.dtype("f2")}
+    layout: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    for name in recipe.output.arrays:
+        channels = (3,) if "channel" in REGISTRY[name].dims else ()
+        layout[name] = ((*size, *channels), images[name])
+    layout["index"] = ((), np.dtype("u8"))
+    return layout
+
+
+def sample_bytes(recipe: Recipe, size: tuple[int, int]) -> dict[str, int]:
+    """Raw bytes of one sample of each array."""
+    return {
+        name: int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        for name, (shape, dtype) in array_layout(recipe, size).items()
+    }
+
+
+def shard_samples(recipe: Recipe, size: tuple[int, int], count: int) -> int:
+    """Samples in a shard: as many as `output.shard_bytes` allows, but at least 16 shards in a small dataset."""
+    by_bytes = int(recipe.output.shard_bytes // max(sample_bytes(recipe, size).values()))
+    return max(1, min(by_bytes, -(-count // 16)))
+
+
+def create_split(
+    path: Path, recipe: Recipe, size: tuple[int, int], indices: npt.NDArray[np.int64], per_shard: int,
+    attributes: dict[str, Any],
+) -> None:  # fmt: skip
+    """Create the empty group of one split, every array at its full length, and write its `index`.
+
+    Parameters
+    ----------
+    path
+        The `.zarr` folder, which must not exist.
+    indices
+        Number of each of the split's samples in the recipe.
+    per_shard
+        Samples in a shard.
+    attributes
+        More to say about the split than the recipe does.
+    """
+    group = zarr.create_group(path)
+    for name, (shape, dtype) in array_layout(recipe, size).items():
+        spec = REGISTRY[name]
+        chunk = (1, *shape) if shape else (len(indices),)
+        facts: dict[str, Any] = {"units": spec.unit, "description": spec.doc}
+        if "channel" in spec.dims:
+            facts["encoding"] = recipe.output.encoding
+        group.create_array(
+            name,
+            shape=(len(indices), *shape),
+            dtype=dtype,
+            chunks=chunk,
+            shards=(per_shard, *shape) if shape else None,
+            compressors=_compressor(dtype, recipe.output.compression),
+            fill_value=np.nan if dtype.kind == "f" else 0,
+            dimension_names=spec.dims,
+            attributes=facts,
+            # The default leaves out chunks of nothing but fill value, and a finished shard could be absent.
+            config={"write_empty_chunks": True},
+        )
+    write_array(group, "index", 0, indices.astype(np.uint64))
+    group.attrs[ATTRIBUTES] = {
+        "format": FORMAT_VERSION,
+        "recipe": recipe.to_dict(),
+        "recipe_hash": recipe.hash(),
+        "versions": versions(),
+        **attributes,
+    }
+
+
+def store_psf(
+    path: Path, kernels: npt.NDArray[np.float32], coc: npt.NDArray[np.float32], facts: dict[str, Any]
+) -> None:
+    """Write the PSF bank of a split as `psf/main`: `kernel` (plane, channel, y, x) and `coc` (plane), pixels."""
+    group = zarr.open_group(path, mode="r+").create_group("psf/main", attributes=facts)
+    compressor = _compressor(kernels.dtype, "release")
+    for name, data, dims in (
+        ("kernel", kernels, ("plane", "channel", "y", "x")),
+        ("coc", coc, ("plane",)),
+    ):
+        array = group.create_array(
+            name,
+            shape=data.shape,
+            dtype=data.dtype,
+            chunks=data.shape,
+            compressors=compressor,
+            dimension_names=dims,
+        )
+        array[...] = data
+
+
+def write_array(group: zarr.Group, name: str, first: int, block: npt.NDArray[Any]) -> None:
+    """Write samples `first` onwards of an array; a block must fill whole shards."""
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    array[first : first + len(block)] = block
+
+
+@dataclass(frozen=True)
+class Store:
+    """A finished dataset, opened for reading.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    recipe
+        What it was made from.
+    splits
+        Zarr group of each split; `splits["train"]["capture"][0]` is an image.
+    facts
+        Attributes of each split: versions, PSF, sizes.
+    """
+
+    path: Path
+    recipe: Recipe
+    splits: dict[str, zarr.Group]
+    facts: dict[str, dict[str, Any]]
+
+    def array(self, split: str, name: str) -> zarr.Array[Any]:
+        """Return an array of a split.
+
+        Raises
+        ------
+        InputError
+            If the store has no such split or array.
+        """
+        if split not in self.splits:
+            raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}.")
+        if name not in self.splits[split]:
+            raise InputError(f"{self.path} has no array {name!r}; it has {', '.join(self.recipe.output.arrays)}.")
+        array = self.splits[split][name]
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def sample(self, split: str, row: int) -> dict[str, npt.NDArray[Any]]:
+        """Read the arrays of one sample, by its row in the split."""
+        return {name: np.asarray(self.array(split, name)[row]) for name in self.recipe.output.arrays}
+
+    def __len__(self) -> int:
+        return sum(self.array(split, "index").shape[0] for split in self.splits)
+
+    def rows(self) -> Iterator[tuple[str, int, int]]:
+        """Yield (split, row, sample number) of every sample."""
+        for split in self.splits:
+            for row, index in enumerate(np.asarray(self.array(split, "index")[:])):
+                yield split, row, int(index)
+
+
+def open_store(path: str | Path, *, unfinished: bool = False) -> Store:
+    """Open a dataset and check that it is one.
+
+    Parameters
+    ----------
+    path
+        The dataset's folder.
+    unfinished
+        Also accept a dataset that is still being made.
+
+    Raises
+    ------
+    InputError
+        If it is no store, of another format version, unfinished, or its arrays are not what the registry says.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"there is no dataset at {path}.")
+    folders = sorted(path.glob("*.zarr"))
+    if not folders:
+        raise InputError(f"{path} is not a defocal dataset: it holds no .zarr folder.")
+    splits: dict[str, zarr.Group] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        splits[folder.stem], facts[folder.stem] = _open_split(folder)
+    recipe = Recipe.parse(next(iter(facts.values()))["recipe"], origin=f"the recipe stored in {path}")
+    order = [name for name in recipe.output.splits if name in splits]
+    store = Store(path, recipe, {n: splits[n] for n in order}, {n: facts[n] for n in order})
+    _check_arrays(store)
+    if not unfinished and (path / "_commit").exists():
+        raise InputError(f"{path} is unfinished: run `defocal resume {path}` to complete it.")
+    return store
+
+
+def _open_split(folder: Path) -> tuple[zarr.Group, dict[str, Any]]:
+    try:
+        group = zarr.open_group(folder, mode="r")
+        facts = cast(dict[str, Any], group.attrs[ATTRIBUTES])
+    except (OSError, KeyError, ValueError, json.JSONDecodeError) as error:
+        raise InputError(f"{folder} is not a split of a defocal dataset ({type(error).__name__}: {error}).") from None
+    if facts.get("format") != FORMAT_VERSION:
+        raise InputError(
+            f"{folder} has format version {facts.get('format')}; this defocal reads version {FORMAT_VERSION}: "
+            "open it with the release that wrote it, or generate it again."
+        )
+    return group, facts
+
+
+def _check_arrays(store: Store) -> None:
+    for split in store.splits:
+        lengths = set()
+        for name in (*store.recipe.output.arrays, "index"):
+            array, spec = store.array(split, name), REGISTRY[name]
+            dims = array.metadata.dimension_names if hasattr(array.metadata, "dimension_names") else None
+            if tuple(dims or ()) != spec.dims or array.dtype.str[1:] not in spec.dtypes:
+                raise InputError(
+                    f"{store.path}: array {split}/{name} has dims {dims} and dtype {array.dtype}, "
+                    f"where the format has {spec.dims} and {' or '.join(spec.dtypes)}."
+                )
+            if array.attrs.get("units") != spec.unit:
+                raise InputError(
+                    f"{store.path}: array {split}/{name} is in {array.attrs.get('units')!r}, not {spec.unit!r}."
+                )
+            lengths.add(array.shape[0])
+        if len(lengths) > 1:
+            raise InputError(f"{store.path}: the arrays of split {split!r} differ in length: {sorted(lengths)}.")
+
+
+def sweep_partial(path: Path) -> None:
+    """Delete the temporary files that a killed writer leaves behind."""
+    for leftover in path.rglob("*.partial"):
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
+
+
+def use_one_codec_thread() -> None:
+    """Keep blosc to one thread: with several its bytes depend on timing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import numcodecs.blosc
+
+        numcodecs.blosc.use_threads = False
