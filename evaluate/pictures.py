@@ -113,9 +113,7 @@ def _depth_table() -> UInt8:
 @lru_cache(maxsize=1)
 def _coc_table() -> UInt8:
     """511 colours from the farthest over white in the middle to the nearest."""
-    stops = np.array(
-        [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (*_FARTHER[::-1], *_NEARER[1:])], float
-    )
+    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (*_FARTHER[::-1], *_NEARER[1:])], float)
     at, wanted = np.linspace(0, 1, len(stops)), np.linspace(0, 1, 511)
     return np.rint([np.interp(wanted, at, column) for column in stops.T]).T.astype(np.uint8)
 
@@ -237,9 +235,7 @@ def coc_ticks(limit: float, most: int = 4) -> list[tuple[float, str]]:
     _check_limit(limit)
     step = nice_step(limit, most)
     count = math.floor(limit / step + 1e-9)
-    return [
-        (0.5 + k * step / (2 * limit), f"{k * step:+.3g}" if k else "0") for k in range(-count, count + 1)
-    ]
+    return [(0.5 + k * step / (2 * limit), f"{k * step:+.3g}" if k else "0") for k in range(-count, count + 1)]
 
 
 def scale_colours(layer: Literal["depth", "coc"], count: int) -> UInt8:
@@ -265,9 +261,7 @@ def _resized_map(values: npt.NDArray[np.float32], width: int, height: int) -> np
     return np.where(weight >= 0.5, total / np.maximum(weight, 0.5), np.nan).astype(np.float32)
 
 
-def layer_picture(
-    row: Row, layer: Layer, width: int, *, near: float, far: float, coc_limit: float
-) -> UInt8 | None:
+def layer_picture(row: Row, layer: Layer, width: int, *, near: float, far: float, coc_limit: float) -> UInt8 | None:
     """Return one layer of a sample as a picture, uint8 (H, width, 3), or None if the sample lacks it.
 
     Maps are averaged before they are coloured (depth as 1/z), so that every colour is one of the legend's.
@@ -320,7 +314,5 @@ def webp_bytes(image: npt.NDArray[Any], quality: int = 80) -> bytes:
 def _encoded(image: npt.NDArray[Any], suffix: str, options: list[int]) -> bytes:
     done, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]), options)
     if not done:
-        raise InputError(
-            f"a picture of shape {image.shape} cannot be written as {suffix[1:]}; make it smaller."
-        )
+        raise InputError(f"a picture of shape {image.shape} cannot be written as {suffix[1:]}; make it smaller.")
     return content.tobytes()

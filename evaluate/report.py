@@ -169,9 +169,7 @@ def _grid_scales(samples: Sequence[SampleView], layers: Sequence[Layer], limit: 
         scales = {sample.depth_scale() for sample in samples if sample.depth is not None}
         own = "Each sample has its own depth scale; open one to see it."
         shared = len(scales) == 1
-        parts.append(
-            _scale("depth", *scales.pop()) if shared else f'<p class="scale" data-layer="depth">{own}</p>'
-        )
+        parts.append(_scale("depth", *scales.pop()) if shared else f'<p class="scale" data-layer="depth">{own}</p>')
     return "".join(parts)
 
 
@@ -225,10 +223,7 @@ def _thinned(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Take real pixels, not means, so that a read-out never invents a depth between two surfaces."""
     step = math.ceil(max(values.shape) / _READOUT_EDGE)
     counts = [math.ceil(size / step) for size in values.shape]
-    y, x = (
-        ((np.arange(n) + 0.5) * size / n).astype(np.intp)
-        for n, size in zip(counts, values.shape, strict=True)
-    )
+    y, x = (((np.arange(n) + 0.5) * size / n).astype(np.intp) for n, size in zip(counts, values.shape, strict=True))
     return values[np.ix_(y, x)].astype(np.float64)
 
 
@@ -264,19 +259,12 @@ def _readout(codes: npt.NDArray[np.float64], scale: dict[str, float]) -> dict[st
 def _axis(edges: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[tuple[float, str]]]:
     """Place edges and round numbers from 0 to 1; logarithmically where the edges are a geometric series."""
     low, high = float(edges[0]), float(edges[-1])
-    if (
-        low > 0
-        and len(edges) > 2
-        and high > 4 * low
-        and np.ptp(np.diff(np.log(edges))) < 1e-3 * math.log(high / low)
-    ):
+    if low > 0 and len(edges) > 2 and high > 4 * low and np.ptp(np.diff(np.log(edges))) < 1e-3 * math.log(high / low):
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         mantissas = (1, 2, 5) if high < 300 * low else (1,)
         round_numbers = [m * 10.0**power for power in powers for m in mantissas]
         place = np.log(edges / low) / math.log(high / low)
-        ticks = [
-            (math.log(v / low) / math.log(high / low), f"{v:g}") for v in round_numbers if low <= v <= high
-        ]
+        ticks = [(math.log(v / low) / math.log(high / low), f"{v:g}") for v in round_numbers if low <= v <= high]
         return place, ticks
     step = nice_step(high - low, 6)
     numbers = np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
@@ -286,12 +274,7 @@ def _axis(edges: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list
 def _chart(name: str, edges: npt.ArrayLike, counts: npt.ArrayLike) -> str:
     """Draw a histogram as inline SVG, heights as shares of the whole."""
     e, n = np.asarray(edges, np.float64), np.asarray(counts, np.float64)
-    if (
-        e.ndim != 1
-        or len(e) < 2
-        or n.shape != (len(e) - 1,)
-        or not (np.isfinite(e).all() and (e[1:] > e[:-1]).all())
-    ):
+    if e.ndim != 1 or len(e) < 2 or n.shape != (len(e) - 1,) or not (np.isfinite(e).all() and (e[1:] > e[:-1]).all()):
         raise InputError(f"the histogram {name!r} needs N + 1 ascending finite edges and N counts.")
     if not (np.isfinite(n) & (n >= 0)).all():
         raise InputError(f"the histogram {name!r} has a negative or unknown count.")
@@ -312,7 +295,5 @@ def _chart(name: str, edges: npt.ArrayLike, counts: npt.ArrayLike) -> str:
         size = f'width="{max(x[k + 1] - x[k] - 0.6, 0.4):.2f}" height="{low - y[k]:.2f}"'
         tip = _minus(f"{e[k]:.4g} to {e[k + 1]:.4g}: {100 * share[k]:.3g} %")
         parts.append(f'<rect x="{x[k]:.2f}" y="{y[k]:.2f}" {size}><title>{tip}</title></rect>')
-    svg = (
-        f'<svg viewBox="0 0 424 174" role="img" aria-label="Histogram: {escape(name)}">{"".join(parts)}</svg>'
-    )
+    svg = f'<svg viewBox="0 0 424 174" role="img" aria-label="Histogram: {escape(name)}">{"".join(parts)}</svg>'
     return f"<figure><figcaption>{escape(name)}</figcaption>{svg}</figure>"

@@ -61,9 +61,7 @@ def _inks(dark: bool) -> tuple[int, Ink, Ink]:
     return (20, (235,) * 3, (150,) * 3) if dark else (255, (25,) * 3, (110,) * 3)
 
 
-def legend(
-    layer: Literal["depth", "coc"], low: float, high: float, width: int = 320, *, dark: bool = False
-) -> UInt8:
+def legend(layer: Literal["depth", "coc"], low: float, high: float, width: int = 320, *, dark: bool = False) -> UInt8:
     """Draw the horizontal scale bar of `depth_colours` or `coc_colours` with numbers and unit.
 
     Parameters
@@ -142,16 +140,13 @@ def contact_sheet(
     """
     layers = [layer for layer in LAYERS if any(row.array(layer) is not None for row in rows)]
     if not layers:
-        raise InputError(
-            "a contact sheet needs at least one sample with at least one picture; none was given."
-        )
+        raise InputError("a contact sheet needs at least one sample with at least one picture; none was given.")
     _check_width(width)
     known = depth_range([row.depth for row in rows])
     low, high = known[0] if near is None else near, known[1] if far is None else far
     limit = coc_range([row.coc for row in rows]) if coc_limit is None else coc_limit
     bands = [
-        [layer_picture(row, layer, width, near=low, far=high, coc_limit=limit) for layer in layers]
-        for row in rows
+        [layer_picture(row, layer, width, near=low, far=high, coc_limit=limit) for layer in layers] for row in rows
     ]
     ends: dict[Layer, UInt8] = {}
     if "depth" in layers:
@@ -159,9 +154,7 @@ def contact_sheet(
     if "coc" in layers:
         ends["coc"] = legend("coc", -limit, limit, width, dark=dark)
     labels = [(f"#{row.index}", row.source) for row in rows]
-    return _sheet(
-        title, [LAYERS[x] for x in layers], labels, bands, [ends.get(x) for x in layers], width, dark
-    )
+    return _sheet(title, [LAYERS[x] for x in layers], labels, bands, [ends.get(x) for x in layers], width, dark)
 
 
 def _sheet(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import zarr
 
 from .. import InputError
 from .samples import SampleMaker
@@ -93,8 +94,6 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
     OSError
         If the disk refuses; nothing is committed then.
     """
-    import zarr
-
     marker = out / FOLDER / f"{shard.name}.json"
     if marker.exists():
         return read_marker(marker)

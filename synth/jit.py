@@ -2,16 +2,53 @@
 
 `fastmath` stays off: results must not depend on the processor. Kernels release the GIL and start no threads, so
 parallelism over samples cannot change a result.
+
+Machine code is kept between processes in a folder named by a digest of every kernel's source, because numba's own
+cache misses edits in other files than the kernel's. `DEFOCAL_NUMBA_CACHE` names another place for it; "0" keeps none.
 """
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Callable
-from typing import TypeVar, cast
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numba
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., object])
 
 
+@cache
+def _cache_folder() -> Path | None:
+    """Folder for the machine code of these sources, or None where there is none to write to."""
+    wanted = os.environ.get("DEFOCAL_NUMBA_CACHE", "")
+    if wanted == "0":
+        return None
+    digest = hashlib.sha256(numba.__version__.encode())
+    here = Path(__file__).parent
+    for source in sorted([*here.rglob("*_kernels.py"), Path(__file__)]):
+        digest.update(source.read_bytes())
+    base = Path(wanted or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "defocal" / "kernels" / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return None
+    return folder
+
+
 def jit(kernel: _Kernel) -> _Kernel:
     """Compile a kernel on its first call, for the types it is called with."""
-    return cast(_Kernel, numba.njit(kernel, fastmath=False, nogil=True, error_model="numpy", boundscheck=False))
+    folder = _cache_folder()
+    settings: Any = numba.config
+    before = settings.CACHE_DIR
+    try:
+        # Numba reads the setting when it decorates; other users of numba in this process keep theirs.
+        settings.CACHE_DIR = str(folder or before)
+        compiled = numba.njit(kernel, fastmath=False, nogil=True, error_model="numpy", cache=folder is not None)
+    finally:
+        settings.CACHE_DIR = before
+    return cast(_Kernel, compiled)

@@ -61,10 +61,10 @@ def decode(image: npt.NDArray[Any], encoding: Encoding) -> Float32:
 
 @lru_cache(maxsize=8)
 def _encode_tables(bits: int, encoding: Encoding) -> tuple[Float32, npt.NDArray[np.uint16]]:
-    """Thresholds between codes, and the first candidate code of each of 4096 equal steps of radiance."""
+    """Thresholds between codes, and the first candidate code of each of 65536 equal steps of radiance."""
     middles = (np.arange(2**bits - 1) + 0.5) / (2**bits - 1)
     thresholds = srgb_to_linear(middles) if encoding == "srgb" else middles.astype(np.float32)
-    starts = np.searchsorted(thresholds, np.arange(4097, dtype=np.float32) / np.float32(4096), side="right")
+    starts = np.searchsorted(thresholds, np.arange(2**16 + 1, dtype=np.float32) / np.float32(2**16), side="right")
     return thresholds, starts.astype(np.uint16)
 
 

@@ -14,7 +14,7 @@ from .. import InputError
 from .camera import ThinLens
 from .layers import assign_planes, extend_behind, filled_depth
 from .psf import PsfBank, TapTable
-from .rendering_kernels import BLOCK, ONE, ONES, OWN, collect_runs, count_runs, flush, resolve, scatter
+from .rendering_kernels import BLOCK, ONE, ONES, OWN, collect_runs, count_runs, flush, layer_runs, resolve, scatter
 from .scene import LayeredScene, Patch, Scene
 
 Float32 = npt.NDArray[np.float32]
@@ -67,7 +67,7 @@ def render(
 class _Canvas:
     """The frame under construction and the accumulators of the group that is being blurred."""
 
-    def __init__(self, frame: tuple[int, int], table: TapTable, reach: int) -> None:
+    def __init__(self, frame: tuple[int, int], table: TapTable, reach: int, *, shared: bool) -> None:
         self.table, self.frame = table, frame
         self.border = reach + 1
         height, width = frame[0] + 2 * self.border, frame[1] + 2 * self.border
@@ -75,9 +75,10 @@ class _Canvas:
         self.spread = np.zeros((height, width * 4), np.float32)
         self.ones = np.zeros((1, 1), np.float32)
         self.touched = np.zeros((height, width // BLOCK), np.uint8)
-        self.near = np.zeros((*frame, 4), np.float32)
         self.far = np.zeros((*frame, 4), np.float32)
-        self.last = np.full(frame, -(2**30), np.int32)
+        # Layers are surfaces of their own and leave these untouched.
+        self.near = np.zeros((*frame, 4), np.float32)
+        self.last = np.full(frame if shared else (1, 1), -(2**30), np.int32)
 
     def scatter(self, source: Float32, runs: Runs, top: int = 0, left: int = 0) -> None:
         """Blur runs of the premultiplied source (rows, w, 4), placed at (top, left) in the frame."""
@@ -104,10 +105,10 @@ class _Canvas:
             plane, gap, self.near, self.far, self.last,
         )  # fmt: skip
 
-    def resolve(self, margin: int, fill: bool) -> Float32:
-        """Return the picture, (H, W, 3) without the margin."""
+    def resolve(self, margin: int) -> Float32:
+        """Return the picture, (H, W, 3) without the margin, as if what was seen stood for what was not."""
         out = np.empty((self.frame[0] - 2 * margin, self.frame[1] - 2 * margin, 3), np.float32)
-        resolve(self.near, self.far, margin, fill, out)
+        resolve(self.near, self.far, margin, out)
         return out
 
 
@@ -135,12 +136,12 @@ def _render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) -
     slots = bank.slots(np.stack([coc, hidden.coc]))
     runs, bounds = _runs(np.stack([ordered.number, hidden.plane]), slots, ordered.count)
     table = bank.table(int(slots.max()))
-    canvas = _Canvas(depth.shape, table, int(table.radius[slots.max()]))
+    canvas = _Canvas(depth.shape, table, int(table.radius[slots.max()]), shared=True)
     for plane in range(ordered.count):
         if bounds[plane] < bounds[plane + 1]:
             canvas.scatter(rgba, runs[bounds[plane] : bounds[plane + 1]])
             canvas.flush(plane, ordered.gap)
-    return canvas.resolve(scene.margin + border, fill=True)
+    return canvas.resolve(scene.margin + border)
 
 
 def _render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32:
@@ -148,25 +149,29 @@ def _render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float3
     border = max(reach - scene.margin, 0)
     frame = (scene.frame[0] + 2 * border, scene.frame[1] + 2 * border)
     patches = [p for p in (_within_frame(p, scene.frame, border) for p in scene.patches) if p]
-    slots = [bank.slots(np.asarray(lens.coc(p.depth), np.float32)) for p in patches]
+    slots = [bank.slots(np.atleast_2d(np.asarray(lens.coc(p.depth), np.float32))) for p in patches]
     table = bank.table(max(int(s.max()) for s in slots))
-    canvas = _Canvas(frame, table, reach)
+    canvas = _Canvas(frame, table, reach, shared=False)
     for plane, (patch, slot) in enumerate(zip(patches, slots, strict=True)):
         whole = _scatter_patch(canvas, patch, slot, reach)
         canvas.flush(plane, 0, whole)
-    return canvas.resolve(scene.margin + border, fill=False)
+    edge = scene.margin + border
+    return np.ascontiguousarray(canvas.far[edge : frame[0] - edge, edge : frame[1] - edge, :3])
 
 
 def _depth_range(patch: Patch) -> npt.NDArray[np.float64]:
     if isinstance(patch.depth, float):
         return np.array([patch.depth])
-    depth = patch.depth[patch.rgba[..., 3] > 0]
+    there = patch.rgba[..., 3] > 0
+    depth = patch.depth if there.all() else patch.depth[there]
     return np.array([depth.min(), depth.max()] if depth.size else [np.inf], np.float64)
 
 
 def _within_frame(patch: Patch, frame: tuple[int, int], border: int) -> Patch | None:
     """Cut a patch to the frame; continue it by reflection over the sides of the frame that it reaches."""
     height, width = patch.rgba.shape[:2]
+    if not border and 0 <= patch.top <= frame[0] - height and 0 <= patch.left <= frame[1] - width:
+        return patch
     y0, y1 = max(patch.top, 0), min(patch.top + height, frame[0])
     x0, x1 = max(patch.left, 0), min(patch.left + width, frame[1])
     if y0 >= y1 or x0 >= x1:
@@ -187,11 +192,8 @@ def _scatter_patch(canvas: _Canvas, patch: Patch, slot: npt.NDArray[np.int32], r
     frame is made whole by its own sum; a smaller one by the sum of an endless layer with the same depths.
     """
     alpha = patch.rgba[..., 3]
-    group = np.where(alpha > 0, np.int32(0), np.int32(-1))[None]
-    slots = np.broadcast_to(slot, alpha.shape)
-    runs, _ = _runs(group, np.ascontiguousarray(slots)[None], 1)
-    canvas.scatter(patch.rgba, runs, patch.top, patch.left)
-    if slot.ndim == 0 or (slot == slot.flat[0]).all():
+    canvas.scatter(patch.rgba, _layer_runs(patch.rgba, slot), patch.top, patch.left)
+    if slot.size == 1 or (slot == slot.flat[0]).all():
         return ONE
     if alpha.shape == canvas.frame and bool((alpha == 1).all()):
         return OWN
@@ -203,7 +205,12 @@ def _scatter_patch(canvas: _Canvas, patch: Patch, slot: npt.NDArray[np.int32], r
         (patch.top - top, bottom - patch.top - alpha.shape[0]),
         (patch.left - left, right - patch.left - alpha.shape[1]),
     ]
-    slots = np.pad(slots, around, mode="edge")
-    runs, _ = _runs(np.zeros((1, *slots.shape), np.int32), slots[None], 1)
-    canvas.scatter_ones(np.ones((*slots.shape, 1), np.float32), runs, top, left)
+    slot = np.pad(slot, around, mode="edge")
+    ones = np.ones((*slot.shape, 1), np.float32)
+    canvas.scatter_ones(ones, _layer_runs(ones, slot), top, left)
     return ONES
+
+
+def _layer_runs(rgba: Float32, slot: npt.NDArray[np.int32]) -> Runs:
+    runs = np.empty((rgba.shape[0] * rgba.shape[1], 5), np.int32)
+    return runs[: layer_runs(rgba, slot, runs)]

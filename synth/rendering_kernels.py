@@ -12,7 +12,7 @@ import numpy as np
 from .jit import jit
 
 BLOCK = 16
-FAINT = 1e-6
+FAINT = np.float32(1e-6)
 """Coverage up to this is what rounding leaves of a running sum."""
 ONE, OWN, ONES = 0, 1, 2
 
@@ -53,6 +53,31 @@ def collect_runs(group: Any, slot: Any, cursor: Any, runs: Any) -> None:
 
 
 @jit
+def layer_runs(rgba: Any, slot: Any, runs: Any) -> int:
+    """Write the `runs` (n, 5) of one layer (h, w, channels), which is where its last channel is positive; return n.
+
+    `slot` is (h, w), or (1, 1) where one kernel serves the whole layer.
+    """
+    height, width, channels = rgba.shape
+    varies = slot.size > 1
+    n = 0
+    for y in range(height):
+        x = 0
+        while x < width:
+            if rgba[y, x, channels - 1] <= 0:
+                x += 1
+                continue
+            first = x
+            kernel = slot[y, x] if varies else slot[0, 0]
+            x += 1
+            while x < width and rgba[y, x, channels - 1] > 0 and (not varies or slot[y, x] == kernel):
+                x += 1
+            runs[n, 0], runs[n, 1], runs[n, 2], runs[n, 3], runs[n, 4] = y, first, x, kernel, y
+            n += 1
+    return n
+
+
+@jit
 def scatter(
     source: Any, runs: Any, starts: Any, dy: Any, dx: Any, weight: Any, radius: Any,
     top: int, left: int, channels: int, out: Any, touched: Any,
@@ -61,6 +86,7 @@ def scatter(
 
     `source` is (S*h, w*k); `top` and `left` are where its first pixel lies in `out`.
     """
+    marked_y, marked_r, marked_first, marked_end = -1, 0, 0, 0
     for i in range(len(runs)):
         row, slot, y = runs[i, 0], runs[i, 3], top + runs[i, 4]
         begin, n = runs[i, 1] * channels, (runs[i, 2] - runs[i, 1]) * channels
@@ -73,74 +99,80 @@ def scatter(
             for j in range(n):
                 target[j] += w * values[j]
         r = radius[slot]
+        first_block, end_block = (x - r) // BLOCK, (left + runs[i, 2] + r) // BLOCK + 1
+        if y == marked_y and r <= marked_r and first_block >= marked_first and end_block <= marked_end:
+            continue
+        marked_y, marked_r, marked_first, marked_end = y, r, first_block, end_block
         for row_touched in range(y - r, y + r + 1):
-            for b in range((x - r) // BLOCK, (left + runs[i, 2] + r) // BLOCK + 1):
+            for b in range(first_block, end_block):
                 touched[row_touched, b] = 1
 
 
 @jit
-def _lay_over(
-    red: Any,
-    green: Any,
-    blue: Any,
-    alpha: Any,
-    plane: int,
-    gap: int,
-    y: int,
-    x: int,
-    near: Any,
-    far: Any,
-    last: Any,
-) -> None:
-    """Add a group's light and coverage to a pixel; see `flush`."""
-    if plane - last[y, x] > gap:
-        seen = np.float32(1.0) - near[y, x, 3]
-        for k in range(4):
-            far[y, x, k] = near[y, x, k] + far[y, x, k] * seen
-            near[y, x, k] = 0
-    last[y, x] = plane
-    # Parts of one surface stand side by side: they add up, until together they cover the pixel.
-    kept = 1.0
-    if near[y, x, 3] + alpha > 1.0:
-        kept = (1.0 - alpha) / near[y, x, 3]
-    near[y, x, 0] = red + near[y, x, 0] * kept
-    near[y, x, 1] = green + near[y, x, 1] * kept
-    near[y, x, 2] = blue + near[y, x, 2] * kept
-    near[y, x, 3] = alpha + near[y, x, 3] * kept
-
-
-@jit
-def _flush_span(
-    spread: Any, ones: Any, integrate: bool, whole: int, x0: int, x1: int, border: int, y: int,
-    plane: int, gap: int, near: Any, far: Any, last: Any,
-) -> None:  # fmt: skip
-    """Composite columns `x0` to `x1` of one row of accumulators, `spread` (B*4) and `ones` (B), onto frame row `y`."""
-    height, width = last.shape
+def _sum_along(spread: Any, ones: Any, whole: int, x0: int, x1: int) -> None:
+    """Replace columns `x0` to `x1` of `spread` (B*4), and of `ones` (B) if in use, by their running sums."""
     red, green, blue, alpha, one = 0.0, 0.0, 0.0, 0.0, 0.0
     for x in range(x0, x1):
-        if not integrate:
-            red, green, blue, alpha, one = 0.0, 0.0, 0.0, 0.0, 0.0
         red += spread[4 * x]
         green += spread[4 * x + 1]
         blue += spread[4 * x + 2]
         alpha += spread[4 * x + 3]
-        for k in range(4):
-            spread[4 * x + k] = 0
-        if whole == ONES:
+        spread[4 * x] = red
+        spread[4 * x + 1] = green
+        spread[4 * x + 2] = blue
+        spread[4 * x + 3] = alpha
+    if whole == ONES:
+        for x in range(x0, x1):
             one += ones[x]
-            ones[x] = 0
-        fx = x - border
-        if y < 0 or y >= height or fx < 0 or fx >= width or alpha <= FAINT:
-            continue
-        total = max(alpha, 1.0)
-        if whole == OWN:
-            total = alpha
+            ones[x] = one
+
+
+@jit
+def _make_whole(spread: Any, ones: Any, whole: int, x0: int, x1: int) -> None:
+    """Divide light and coverage by what an opaque interior sums to."""
+    for x in range(x0, x1):
+        total = spread[4 * x + 3]
+        if whole == ONE:
+            total = max(total, np.float32(1.0))
         elif whole == ONES:
-            total = max(one, alpha)
-        scale = 1.0 / total
-        _lay_over(
-            red * scale, green * scale, blue * scale, alpha * scale, plane, gap, y, fx, near, far, last
-        )  # fmt: skip
+            total = max(total, ones[x])
+        if total > FAINT and total != np.float32(1.0):
+            scale = np.float32(1.0) / total
+            for k in range(4):
+                spread[4 * x + k] *= scale
+
+
+@jit
+def _lay_alone(spread: Any, x0: int, x1: int, border: int, far: Any) -> None:
+    """Lay columns `x0` to `x1` of `spread` (B*4), which are a surface of their own, over a row `far` (W, 4)."""
+    for x in range(x0, x1):
+        seen = np.float32(1.0) - spread[4 * x + 3]
+        for k in range(4):
+            far[x - border, k] = spread[4 * x + k] + far[x - border, k] * seen
+
+
+@jit
+def _lay_surface(
+    spread: Any, x0: int, x1: int, border: int, plane: int, gap: int, near: Any, far: Any, last: Any
+) -> None:
+    """Add columns `x0` to `x1` of `spread` (B*4) to rows of `near`, `far` (W, 4) and `last` (W); see `flush`."""
+    for x in range(x0, x1):
+        alpha = spread[4 * x + 3]
+        fx = x - border
+        if alpha <= FAINT:
+            continue
+        if plane - last[fx] > gap:
+            seen = np.float32(1.0) - near[fx, 3]
+            for k in range(4):
+                far[fx, k] = near[fx, k] + far[fx, k] * seen
+                near[fx, k] = 0
+        last[fx] = plane
+        # Parts of one surface stand side by side: they add up, until together they cover the pixel.
+        kept = np.float32(1.0)
+        if near[fx, 3] + alpha > kept:
+            kept = (kept - alpha) / near[fx, 3]
+        for k in range(4):
+            near[fx, k] = spread[4 * x + k] + near[fx, k] * kept
 
 
 @jit
@@ -154,7 +186,9 @@ def flush(
     `whole` says what an opaque interior sums to: one (`ONE`), its own coverage (`OWN`), what `ones` says (`ONES`).
     `near` (H, W, 4) holds the surface under construction at each pixel, `far` (H, W, 4) all behind it, `last` (H, W)
     the plane that `near` reached. A plane more than `gap` before that starts a new surface; else the two share one.
+    With a `gap` of 0 every group is a surface of its own, and only `far` is used.
     """
+    height, width, _ = far.shape
     rows, blocks = touched.shape
     for y in range(rows):
         b = 0
@@ -166,17 +200,27 @@ def flush(
             while b < blocks and touched[y, b] != 0:
                 touched[y, b] = 0
                 b += 1
-            _flush_span(
-                spread[y], ones[y if whole == ONES else 0], integrate, whole, first * BLOCK, b * BLOCK, border,
-                y - border, plane, gap, near, far, last,
-            )  # fmt: skip
+            x0, x1 = first * BLOCK, b * BLOCK
+            row, one = spread[y], ones[y if whole == ONES else 0]
+            if integrate:
+                _sum_along(row, one, whole, x0, x1)
+            fy, left, right = y - border, max(x0, border), min(x1, width + border)
+            if 0 <= fy < height:
+                _make_whole(row, one, whole, left, right)
+                if gap == 0:
+                    _lay_alone(row, left, right, border, far[fy])
+                else:
+                    _lay_surface(row, left, right, border, plane, gap, near[fy], far[fy], last[fy])
+            row[4 * x0 : 4 * x1] = 0
+            if whole == ONES:
+                one[x0:x1] = 0
 
 
 @jit
-def resolve(near: Any, far: Any, margin: int, fill: bool, out: Any) -> None:
+def resolve(near: Any, far: Any, margin: int, out: Any) -> None:
     """Write to `out` (H', W', 3) the surfaces over what lies behind, without the margin.
 
-    `fill` divides by the coverage: where less than everything was seen, the seen stands for the rest.
+    Divides by the coverage: where less than everything was seen, the seen stands for the rest.
     """
     height, width, _ = out.shape
     for y in range(height):
@@ -185,6 +229,6 @@ def resolve(near: Any, far: Any, margin: int, fill: bool, out: Any) -> None:
             z = far[y + margin, x + margin]
             seen = np.float32(1.0) - a[3]
             total = a[3] + z[3] * seen
-            scale = np.float32(1.0) / total if fill and total > np.float32(FAINT) else np.float32(1.0)
+            scale = np.float32(1.0) / total if total > FAINT else np.float32(1.0)
             for k in range(3):
                 out[y, x, k] = (a[k] + z[k] * seen) * scale

@@ -68,7 +68,8 @@ class Scene:
                 f"image and depth differ in size: {aif.shape[1]}x{aif.shape[0]} and "
                 f"{depth.shape[1]}x{depth.shape[0]} pixels (width x height)."
             )
-        if not np.isfinite(aif).all() or (aif < 0).any():
+        # NaN passes through min and fails the comparison.
+        if not (aif.min() >= 0 and aif.max() < np.inf):
             raise InputError("the all-in-focus image has negative or non-finite radiance.")
         if np.isnan(depth).all():
             raise InputError("the depth map has no valid value.")
@@ -124,7 +125,7 @@ class Patch:
         depth = _float32(self.depth, "(h, w)", 2, None, "a layer's depth")
         if depth.shape != rgba.shape[:2]:
             raise InputError(f"a layer's depth has shape {depth.shape} where its colour has {rgba.shape[:2]}.")
-        if not (depth[rgba[..., 3] > 0] > 0).all():
+        if not ((depth > 0) | (rgba[..., 3] <= 0)).all():
             raise InputError("a layer's depth must be positive wherever the layer is not transparent.")
         object.__setattr__(self, "depth", depth)
 

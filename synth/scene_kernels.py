@@ -18,8 +18,12 @@ def over(rgba: Any, depth: Any, top: int, left: int, rgb: Any, nearest: Any) -> 
             alpha = rgba[y, x, 3]
             if alpha <= 0:
                 continue
-            behind = np.float32(1.0) - alpha
-            for k in range(3):
-                rgb[top + y, left + x, k] = rgba[y, x, k] + rgb[top + y, left + x, k] * behind
             if alpha >= HALF:
                 nearest[top + y, left + x] = depth[y, x]
+            behind = np.float32(1.0) - alpha
+            if behind == 0:
+                for k in range(3):
+                    rgb[top + y, left + x, k] = rgba[y, x, k]
+            else:
+                for k in range(3):
+                    rgb[top + y, left + x, k] = rgba[y, x, k] + rgb[top + y, left + x, k] * behind

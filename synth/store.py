@@ -71,9 +71,10 @@ def versions() -> dict[str, str]:
 
 def array_digest(array: npt.NDArray[Any]) -> str:
     """Digest of an array's content: sha256 over dtype, shape and little-endian C-order bytes, hexadecimal."""
-    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    head = f"{little.dtype.str}|{','.join(map(str, little.shape))}|".encode()
-    return hashlib.sha256(head + little.tobytes()).hexdigest()
+    little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+    digest = hashlib.sha256(f"{little.dtype.str}|{','.join(map(str, little.shape))}|".encode())
+    digest.update(little.data)
+    return digest.hexdigest()
 
 
 def sample_digest(digests: dict[str, str]) -> str:
@@ -83,10 +84,10 @@ def sample_digest(digests: dict[str, str]) -> str:
 
 
 def _compressor(dtype: np.dtype[Any], preset: str) -> BloscCodec:
-    if preset == "fast":
-        return BloscCodec(typesize=dtype.itemsize, cname="lz4", clevel=5, shuffle="bitshuffle")
+    # Measured on procedural samples: zstd 5 instead of 1 saves 8 % of a dataset and takes six times as long.
+    name, level = ("lz4", 5) if preset == "fast" else ("zstd", 1)
     shuffle = "shuffle" if dtype.kind == "f" else "bitshuffle"
-    return BloscCodec(typesize=dtype.itemsize, cname="zstd", clevel=5, shuffle=cast(Any, shuffle))
+    return BloscCodec(typesize=dtype.itemsize, cname=cast(Any, name), clevel=level, shuffle=cast(Any, shuffle))
 
 
 def array_layout(recipe: Recipe, size: tuple[int, int]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -149,8 +150,6 @@ def create_split(
             fill_value=np.nan if dtype.kind == "f" else 0,
             dimension_names=spec.dims,
             attributes=facts,
-            # The default leaves out chunks of nothing but fill value, and a finished shard could be absent.
-            config={"write_empty_chunks": True},
         )
     write_array(group, "index", 0, indices.astype(np.uint64))
     group.attrs[ATTRIBUTES] = {
@@ -185,9 +184,11 @@ def store_psf(
 
 def write_array(group: zarr.Group, name: str, first: int, block: npt.NDArray[Any]) -> None:
     """Write samples `first` onwards of an array; a block must fill whole shards."""
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    array[first : first + len(block)] = block
+    # An array forgets this setting when it is closed, and would leave out chunks of nothing but fill value.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        array = group[name]
+        assert isinstance(array, zarr.Array)
+        array[first : first + len(block)] = block
 
 
 @dataclass(frozen=True)

@@ -129,9 +129,7 @@ def test_ticks_have_the_numbers_of_the_scale():
     assert coc_ticks(10, 2) == [(0, "-10"), (0.25, "-5"), (0.5, "0"), (0.75, "+5"), (1, "+10")]
 
 
-@pytest.mark.parametrize(
-    ("span", "most", "step"), [(10, 5, 2), (10, 4, 5), (1, 4, 0.5), (0.13, 4, 0.05), (7, 7, 1)]
-)
+@pytest.mark.parametrize(("span", "most", "step"), [(10, 5, 2), (10, 4, 5), (1, 4, 0.5), (0.13, 4, 0.05), (7, 7, 1)])
 def test_nice_step(span, most, step):
     assert nice_step(span, most) == pytest.approx(step)
 

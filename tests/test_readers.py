@@ -514,9 +514,7 @@ def test_depth_that_cannot_be_right(tmp_path, values, options, mentions):
 
 
 def test_half_of_the_depths_outside_the_range_is_allowed(tmp_path):
-    reader = FolderReader(
-        path=float_folder(tmp_path, [[1.0, 2.0, 30.0, 1e11]]), depth_unit=1.0, depth_range=(1, 9)
-    )
+    reader = FolderReader(path=float_folder(tmp_path, [[1.0, 2.0, 30.0, 1e11]]), depth_unit=1.0, depth_range=(1, 9))
     assert reader.read(0).depth[0, 3] == np.float32(1e11)
 
 
@@ -587,9 +585,7 @@ def test_a_worker_gets_the_list_made_by_the_driver(tmp_path):
 
 
 def test_redwood(capfd):
-    reader = read_scenes(
-        "folder", real("open3d_testdata"), rgb="redwood_color/*", depth_map="redwood_depth/*"
-    )
+    reader = read_scenes("folder", real("open3d_testdata"), rgb="redwood_color/*", depth_map="redwood_depth/*")
     assert [reader.source(i) for i in range(len(reader))] == [f"redwood_color/0000{i}" for i in range(5)]
     scene = reader.read(0)
     assert scene.size == (480, 640)
@@ -642,9 +638,7 @@ def test_dslr_pairs():
 )
 def test_syndof_samples(rgb, depth_map, unit, size, limits):
     folder = real("syndof_samples")
-    reader = read_scenes(
-        "folder", folder, rgb=rgb, depth_map=depth_map, depth_unit=unit, depth_range=(1, 100)
-    )
+    reader = read_scenes("folder", folder, rgb=rgb, depth_map=depth_map, depth_unit=unit, depth_range=(1, 100))
     assert len(reader) == 1
     scene = reader.read(0)
     assert scene.size == size

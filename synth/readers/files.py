@@ -24,9 +24,7 @@ Array = npt.NDArray[Any]
 
 _PNG, _JPEG, _EXR = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x76\x2f\x31\x01"
 _PNG_END = b"IEND\xaeB`\x82"
-_PNM_HEADER = re.compile(
-    rb"P([2356])(?:(?:\s|#[^\n]*\n)+(\d+)){3}\s"
-)  # group 2: the third number, the maximum
+_PNM_HEADER = re.compile(rb"P([2356])(?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # group 2: the third number, the maximum
 _DPT_TAG = np.array(202021.25, "<f4").tobytes()
 _DEPTH_FORMATS = "16-bit PNG, TIFF, PGM, .npy, .npz, .pfm or .dpt"
 
@@ -54,8 +52,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
     data = _read_bytes(path)
     if path.suffix.lower() in (*_DEPTH_DECODERS, ".exr") or data.startswith(_EXR):
         raise InputError(
-            f"{path} is not a colour image of 8 or 16 bits per channel: "
-            "give colour as PNG, JPEG, TIFF, PPM or WebP."
+            f"{path} is not a colour image of 8 or 16 bits per channel: give colour as PNG, JPEG, TIFF, PPM or WebP."
         )
     header = _PNM_HEADER.match(data)
     if header and int(header[2]) not in (255, 65535):
@@ -67,9 +64,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
     if image is None:
         raise InputError(f"{path} is damaged or not an image: copy it again, or convert it to PNG.")
     if image.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"{path} holds {image.dtype} pixels: convert the colour image to 8 or 16 bits per channel."
-        )
+        raise InputError(f"{path} holds {image.dtype} pixels: convert the colour image to 8 or 16 bits per channel.")
     return np.ascontiguousarray(image[..., ::-1])  # OpenCV's channels are BGR
 
 
@@ -97,20 +92,14 @@ def read_depth(path: Path) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
     data = _read_bytes(path)
     suffix = path.suffix.lower()
     if suffix == ".exr" or data.startswith(_EXR):
-        raise InputError(
-            f"{path} is OpenEXR, which OpenCV 5 cannot read: convert the depth map to float32 .npy."
-        )
+        raise InputError(f"{path} is OpenEXR, which OpenCV 5 cannot read: convert the depth map to float32 .npy.")
     array = _DEPTH_DECODERS.get(suffix, _depth_from_image)(data, path)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim != 2 or 0 in array.shape:
-        raise InputError(
-            f"{path} holds an array of shape {array.shape}: a depth map has shape (H, W) or (H, W, 1)."
-        )
+        raise InputError(f"{path} holds an array of shape {array.shape}: a depth map has shape (H, W) or (H, W, 1).")
     if array.dtype.kind not in "uif":
-        raise InputError(
-            f"{path} holds {array.dtype} values: store depth as integers or floating-point numbers."
-        )
+        raise InputError(f"{path} holds {array.dtype} values: store depth as integers or floating-point numbers.")
     if array.dtype.kind == "f" and array.dtype.itemsize <= 4:
         return np.array(array, np.float32, order="C")
     return np.array(array, np.float64, order="C")
@@ -171,15 +160,11 @@ def _decode_image(data: bytes, flags: int) -> Array | None:
 
 def _depth_from_image(data: bytes, path: Path) -> Array:
     if data.startswith(_JPEG):
-        raise InputError(
-            f"{path} is a JPEG, which changes depth values: give the depth as 16-bit PNG or .npy."
-        )
+        raise InputError(f"{path} is a JPEG, which changes depth values: give the depth as 16-bit PNG or .npy.")
     header = _PNM_HEADER.match(data)
     if header and header[1] in b"23" and int(header[2]) < 255:
         # OpenCV stretches text files to 0..255; it leaves the binary ones and all 16-bit ones as they are.
-        raise InputError(
-            f"{path} is a text PGM with maximum {int(header[2])}: convert it to 8- or 16-bit PNG."
-        )
+        raise InputError(f"{path} is a text PGM with maximum {int(header[2])}: convert it to 8- or 16-bit PNG.")
     image = _decode_image(data, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise InputError(f"{path} is damaged or no depth map of a known format: give {_DEPTH_FORMATS}.")
@@ -220,9 +205,7 @@ def _depth_from_npz(data: bytes, path: Path) -> Array:
     with archive:
         if len(archive.files) != 1:
             names = ", ".join(archive.files[:5]) or "none"
-            raise InputError(
-                f"{path} holds {len(archive.files)} arrays ({names}): keep the depth map alone in it."
-            )
+            raise InputError(f"{path} holds {len(archive.files)} arrays ({names}): keep the depth map alone in it.")
         try:
             array = archive[archive.files[0]]
         except Exception as error:  # see _load_numpy; members are decompressed only here
@@ -254,9 +237,7 @@ def _depth_from_dpt(data: bytes, path: Path) -> Array:
         raise InputError(f"{path} is not a .dpt file (its tag is not 202021.25): copy it again.")
     width, height = (int(n) for n in np.frombuffer(data, "<i4", 2, offset=4))
     if width <= 0 or height <= 0 or len(data) != 12 + 4 * width * height:
-        raise InputError(
-            f"{path} is damaged ({width}x{height} pixels do not take {len(data)} bytes): copy it again."
-        )
+        raise InputError(f"{path} is damaged ({width}x{height} pixels do not take {len(data)} bytes): copy it again.")
     return np.frombuffer(data, "<f4", offset=12).reshape(height, width)
 
 

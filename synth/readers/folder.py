@@ -115,17 +115,11 @@ class FolderReader:
         for name in needed:
             value = getattr(self, name)
             if not (_is_number(value) and math.isfinite(value) and value > 0):
-                raise InputError(
-                    f"{name} must be a positive number for depth_kind {self.depth_kind!r}, not {value!r}."
-                )
+                raise InputError(f"{name} must be a positive number for depth_kind {self.depth_kind!r}, not {value!r}.")
         if not math.isfinite(self.disparity_offset):
-            raise InputError(
-                f"disparity_offset must be a finite number of pixels, not {self.disparity_offset}."
-            )
+            raise InputError(f"disparity_offset must be a finite number of pixels, not {self.disparity_offset}.")
         if self.depth_kind == "ray" and self.intrinsics is None:
-            raise InputError(
-                "depth_kind 'ray' needs intrinsics: without them ray distance cannot become z-depth."
-            )
+            raise InputError("depth_kind 'ray' needs intrinsics: without them ray distance cannot become z-depth.")
         limits = self.depth_range
         if limits is not None and not (len(limits) == 2 and 0 <= limits[0] < limits[1]):
             raise InputError(f"depth_range must be two growing distances in metres, not {limits}.")
@@ -251,9 +245,7 @@ class FolderReader:
         if not self.path.exists():
             raise InputError(f"the folder {self.path} does not exist: check the path.")
         if not self.path.is_dir():
-            raise InputError(
-                f"{self.path} is not a folder: give the folder that holds colour and depth files."
-            )
+            raise InputError(f"{self.path} is not a folder: give the folder that holds colour and depth files.")
         colour, depth = self._files("rgb"), self._files("depth_map")
         both = sorted(set(colour) & set(depth))
         if both:
@@ -261,11 +253,7 @@ class FolderReader:
                 f"{self.path / both[0]} matches both rgb = {self.rgb!r} and depth_map = {self.depth_map!r}: "
                 "make the patterns exclude each other."
             )
-        pairs = (
-            self._pair_by_order(colour, depth)
-            if self.pairing == "order"
-            else self._pair_by_name(colour, depth)
-        )
+        pairs = self._pair_by_order(colour, depth) if self.pairing == "order" else self._pair_by_name(colour, depth)
         first: dict[str, str] = {}
         for name, _ in pairs:
             other = first.setdefault(_without_extension(name), name)
@@ -280,11 +268,7 @@ class FolderReader:
         """Sort what an option's pattern matches: files, relative to the folder, with slashes."""
         pattern = _normal(getattr(self, option))
         escaped = "*".join(glob.escape(part) for part in pattern.split("*"))
-        found = {
-            name.replace(os.sep, "/")
-            for name in glob.iglob(escaped, root_dir=self.path, recursive=True)
-            if name
-        }
+        found = {name.replace(os.sep, "/") for name in glob.iglob(escaped, root_dir=self.path, recursive=True) if name}
         files = sorted(name for name in found if (self.path / name).is_file())
         if not files:
             what = "colour" if option == "rgb" else "depth"

@@ -1,0 +1,62 @@
+"""Small recipes and datasets that several tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from defocal.synth import Recipe
+
+
+def recipe_data(**changes):
+    """A recipe of twelve tiny procedural scenes, with sections or keys replaced."""
+    data = {
+        "version": 1,
+        "name": "tiny",
+        "seed": 3,
+        "scenes": {
+            "kind": "procedural",
+            "count": 12,
+            "size": [40, 56],
+            "depth": ["0.8 m", "4 m"],
+            "objects": [3, 5],
+        },
+        "camera": {
+            "focal_length": "50 mm",
+            "f_number": 2.0,
+            "focus_distance": "1.6 m",
+            "pixel_pitch": "200 um",
+        },
+        "output": {"splits": {"train": 0.7, "test": 0.3}},
+    }
+    for key, value in changes.items():
+        data[key] = {**data[key], **value} if isinstance(data.get(key), dict) and isinstance(value, dict) else value
+    return data
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Return the tiny recipe."""
+    return Recipe.parse(recipe_data())
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tiny, tmp_path_factory):
+    """Return a finished dataset of the tiny recipe; tests must not change it."""
+    from defocal.pipelines.generate import create, run
+    from defocal.synth.samples import SampleMaker
+
+    out = tmp_path_factory.mktemp("store") / "tiny"
+    maker = SampleMaker(tiny)
+    outcome = run(out, maker, create(out, maker))
+    assert not outcome.failed
+    return out
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of real RGB-D files, where there is one on this machine."""
+    folder = Path(os.environ.get("DEFOCAL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no real data on this machine (set DEFOCAL_TEST_DATA)")
+    return folder
