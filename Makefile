@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint slow bench clean
+.PHONY: demo test slow bench lint docs clean
 
 demo: .venv/runtime
 	$(BIN)/defocal demo
@@ -35,3 +35,6 @@ lint: .venv/dev
 
 clean:
 	rm -rf .venv build dist *.egg-info demo-out
+
+docs: .venv/dev
+	DEFOCAL_WRITE_DOCS=1 $(BIN)/pytest -q tests/test_docs.py

@@ -1,5 +1,6 @@
 """The command `defocal`: parses, calls and prints. Whatever computes is imported by the command that needs it."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,8 +138,10 @@ def generate(recipe: str, out: Path, workers: int, **changes: Any) -> None:
               help="Local processes; 0 works in this one.")  # fmt: skip
 def resume(out: Path, workers: int) -> None:
     """Complete the dataset in OUT after an interruption; what is done is kept."""
+    from ..synth.store import open_store
     from .generate import complete, reopen
 
+    open_store(out, unfinished=True)
     if complete(out):
         click.echo(f"{out} is complete; nothing to do.")
         return
@@ -224,7 +227,9 @@ def _run(out: Path, maker: Any, todo: list[Any], workers: int) -> None:
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted; {committed(out, todo)} of {maker.count} samples are safe in {out}.", err=True)
         click.echo(f"Run `defocal resume {out}` to go on.", err=True)
-        sys.exit(FAILED)
+        sys.stderr.flush()
+        # Zarr's event loop still holds the write that was under way, and would complain of being shut down.
+        os._exit(FAILED)
     if outcome.failed:
         for name, error in list(outcome.failed.items())[:10]:
             click.echo(f"Shard {name} failed: {error}", err=True)
@@ -238,3 +243,7 @@ def _run(out: Path, maker: Any, todo: list[Any], workers: int) -> None:
         f"Made {outcome.samples} samples in {outcome.seconds:.1f} s ({rate:.1f} a second); {out} holds {maker.count}."
     )
     click.echo(f"Next: `defocal preview {out}`, `defocal verify {out}`.")
+
+
+if __name__ == "__main__":
+    cli()

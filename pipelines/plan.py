@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from ..synth.commit import split_indices
 from ..synth.recipe import FolderScenes, Recipe
 from ..synth.samples import SampleMaker
 from ..synth.store import sample_bytes, shard_samples
@@ -133,6 +134,7 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
     per_shard = shard_samples(recipe, maker.size, maker.count)
     sharp_near, sharp_far = lens.depth_of_field(SHARP)
     height, width = maker.size
+    splits = dict.fromkeys(recipe.output.splits, 0) | {n: len(rows) for n, rows in split_indices(maker).items()}
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
         ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),
@@ -144,7 +146,8 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
         ("unknown", f"{seen.unknown:.1%} of pixels have no depth"),
         ("size", f"{raw / 1e9:.2f} GB raw, about {raw * COMPRESSED / 1e9:.2f} GB on disk; "
                  f"{free_bytes(out) / 1e9:.1f} GB free"),
-        ("shards", f"{math.ceil(maker.count / per_shard)} of {per_shard} samples"),
+        ("splits", ", ".join(f"{split} {count}" for split, count in splits.items())),
+        ("shards", f"{sum(math.ceil(n / per_shard) for n in splits.values())} of up to {per_shard} samples"),
         ("time", f"about {_duration(seconds * maker.count)} on one core ({1 / seconds:.1f} images a second)"),
     ]  # fmt: skip
 

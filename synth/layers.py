@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .layers_kernels import fill_empty_rows, fill_rows, find_hidden, paint_hidden
+from .layers_kernels import fill_empty_rows, fill_rows, find_hidden, paint_hidden, sort_pixels
+from .psf import PsfBank
+from .workspace import cleared, scratch
 
 Float32 = npt.NDArray[np.float32]
 
@@ -39,88 +41,127 @@ def filled_depth(depth: Float32) -> Float32:
 
 
 @dataclass(frozen=True, slots=True)
-class Planes:
+class PlaneGrid:
     """Planes uniform in inverse depth.
 
     Attributes
     ----------
-    count
-        How many there are.
     gap
         Largest difference of plane numbers within one surface.
-    number
-        (H, W) int32, plane of each pixel, 0 the farthest.
+    anchor
+        Inverse depth (1/metre) of the centre of plane `-first`: the focus plane, if it is among them.
+    per_dioptre
+        Planes in one 1/metre.
+    first
+        What to subtract so that the farthest plane has number 0.
     """
 
-    count: int
     gap: int
-    number: npt.NDArray[np.int32]
+    anchor: float
+    per_dioptre: float
+    first: int
+
+    def number(self, depth: Float32) -> npt.NDArray[np.int32]:
+        """Plane of each depth in metres, float32; same shape, int32."""
+        above = np.float32(1.0) / depth - np.float32(self.anchor)
+        raw = np.floor(above * np.float32(self.per_dioptre) + np.float32(0.5))
+        return np.asarray(np.maximum(raw.astype(np.int32) - np.int32(self.first), 0))
 
 
-def assign_planes(depth: Float32, lens: ThinLens, planes: int) -> Planes:
-    """Sort pixels into at most `planes` planes, from the farthest to the nearest depth of the image.
+def plane_grid(near: float, far: float, lens: ThinLens, planes: int) -> PlaneGrid:
+    """Lay at most `planes` planes from the farthest to the nearest depth.
 
     Parameters
     ----------
-    depth
-        (H, W) float32, metres, all known; `inf` allowed.
+    near, far
+        Depths in metres; `far` may be `inf`.
     lens
         Its focus plane becomes the centre of a plane, if it lies in the range.
     planes
         2 or more.
+
+    Raises
+    ------
+    InputError
+        If `planes` is less than 2.
     """
     if planes < 2:
         raise InputError(f"render.planes must be 2 or more, not {planes}.")
-    inverse = np.float32(1.0) / depth
-    low, high = float(inverse.min()), float(inverse.max())
+    low, high = 1.0 / far, 1.0 / near
     step = (high - low) / (planes - 1)
     if step * lens.coc_per_dioptre < 1e-6:
-        return Planes(1, 1, np.zeros(depth.shape, np.int32))
+        return PlaneGrid(gap=1, anchor=low, per_dioptre=0.0, first=0)
     focus = 1.0 / lens.focus_distance
     anchor = focus if low <= focus <= high else low
-    first = math.floor((low - anchor) / step + 0.5)
-    number = np.floor((inverse - np.float32(anchor)) * np.float32(1.0 / step) + np.float32(0.5)).astype(np.int32)
-    number -= np.int32(min(first, int(number.min())))
     gap = max(1, math.ceil(SURFACE_STEP / (step * lens.coc_per_dioptre)))
-    return Planes(int(number.max()) + 1, gap, number)
+    return PlaneGrid(gap, anchor, 1.0 / step, math.floor((low - anchor) / step + 0.5))
 
 
 @dataclass(frozen=True, slots=True)
-class Hidden:
-    """What lies behind the visible pixels, where blur can bring it to light.
+class Surfaces:
+    """An image sorted into planes, with what lies behind it where blur can bring it to light.
 
     Attributes
     ----------
     rgba
-        (H, W, 4) float32, linear radiance with coverage 1; 0 where nothing is hidden.
+        (2, H, W, 4) float32, linear radiance and coverage: what is seen, and what is hidden (coverage 1 where
+        anything is).
     plane
-        (H, W) int32, -1 where nothing is hidden.
+        (2, H, W) int32, counted from far to near; -1 where nothing is hidden.
     coc
-        (H, W) float32, signed pixels.
+        (2, H, W) float32, signed pixels.
+    slot
+        (2, H, W) int32, kernel of each pixel.
+    gap
+        Two pixels more than this many planes apart belong to different surfaces.
     """
 
     rgba: Float32
     plane: npt.NDArray[np.int32]
     coc: Float32
+    slot: npt.NDArray[np.int32]
+    gap: int
 
 
-def extend_behind(rgba: Float32, coc: Float32, planes: Planes) -> Hidden:
-    """Continue each surface behind the one that occludes it (A*, L* of D3-Net Eq. 1).
+def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, planes: int) -> Surfaces:
+    """Sort an image into planes and continue each surface behind what occludes it (A*, L* of D3-Net Eq. 1).
 
     From every depth edge the farther surface goes on under the nearer one, as far as the blur of the two can reach;
-    its colour and depth are means of its last visible pixels to the left, right, above and below.
+    its colour is a mean of its last visible pixels to the left, right, above and below, its depth that of the nearest.
 
     Parameters
     ----------
-    rgba
-        (H, W, 4) float32, linear radiance, coverage 1.
-    coc
-        (H, W) float32, signed pixels.
+    aif
+        (H, W, 3) float32, linear radiance.
+    depth
+        (H, W) float32, metres, all known; `inf` allowed.
+    border
+        Pixels to add on each side, by reflection.
+    bank
+        Gives the lens, and the kernels.
     planes
-        Of the same image.
+        At most so many.
+
+    Returns
+    -------
+    Arrays of the thread's workspace: use them before the next call.
     """
-    steps = np.zeros((4, *coc.shape), np.int16)
-    find_hidden(planes.number, coc, planes.gap, steps)
-    hidden = Hidden(np.zeros_like(rgba), np.empty(coc.shape, np.int32), np.zeros_like(coc))
-    paint_hidden(rgba, planes.number, coc, planes.gap, steps, hidden.rgba, hidden.plane, hidden.coc)
-    return hidden
+    lens = bank.lens
+    grid = plane_grid(float(depth.min()), float(depth.max()), lens, planes)
+    size = (depth.shape[0] + 2 * border, depth.shape[1] + 2 * border)
+    found = Surfaces(
+        rgba=scratch("rgba", (2, *size, 4), np.float32),
+        plane=scratch("plane", (2, *size), np.int32),
+        coc=scratch("coc", (2, *size), np.float32),
+        slot=scratch("slot", (2, *size), np.int32),
+        gap=grid.gap,
+    )
+    optics = np.array([lens.coc_per_dioptre, 1.0 / lens.focus_distance, 1.0 / bank.coc_step], np.float32)
+    planes_at = np.array([grid.anchor, grid.per_dioptre], np.float32)
+    sort_pixels(
+        aif, depth, border, optics, planes_at, grid.first, found.rgba[0], found.plane[0], found.coc[0], found.slot[0]
+    )
+    steps = cleared("steps", (4, *size), np.int16)
+    find_hidden(found.plane[0], found.coc[0], grid.gap, steps)
+    paint_hidden(found.rgba, found.plane, found.coc, found.slot, grid.gap, steps)
+    return found

@@ -60,6 +60,49 @@ def fill_empty_rows(filled: Any) -> None:
 
 
 @jit
+def _mirror(i: int, n: int) -> int:
+    """Index into n pixels that are continued by reflection on both sides."""
+    i = i % (2 * n)
+    return i if i < n else 2 * n - 1 - i
+
+
+@jit
+def sort_pixels(
+    aif: Any,
+    depth: Any,
+    border: int,
+    optics: Any,
+    planes_at: Any,
+    first: int,
+    rgba: Any,
+    plane: Any,
+    coc: Any,
+    slot: Any,
+) -> None:
+    """Write an image (h, w, 3) with its depth (h, w), continued by `border` pixels of reflection, sorted by depth.
+
+    In one pass: `rgba` (H, W, 4) with coverage 1, `coc` (H, W) as `ThinLens.coc`, `slot` (H, W) as `PsfBank.slots`,
+    `plane` (H, W) as `PlaneGrid.number`. `optics` is CoC per dioptre, focus in dioptres, slots per pixel of CoC;
+    `planes_at` anchor in dioptres, planes per dioptre.
+    """
+    height, width = plane.shape
+    per_dioptre, focus, per_pixel = optics[0], optics[1], optics[2]
+    anchor, per_plane, half, one = planes_at[0], planes_at[1], np.float32(0.5), np.float32(1.0)
+    for y in range(height):
+        v = _mirror(y - border, height - 2 * border)
+        for x in range(width):
+            u = _mirror(x - border, width - 2 * border) if x < border or x >= width - border else x - border
+            inverse = one / depth[v, u]
+            c = per_dioptre * (inverse - focus)
+            coc[y, x] = c
+            slot[y, x] = int(np.rint(abs(c) * per_pixel))
+            plane[y, x] = max(int(np.floor((inverse - anchor) * per_plane + half)) - first, 0)
+            for k in range(3):
+                rgba[y, x, k] = aif[v, u, k]
+            rgba[y, x, 3] = one
+
+
+@jit
 def _walk(here: int, before: int, candidate: int, steps: int, gap: int) -> int:
     """Steps to the pixel whose surface goes on behind the present one, 0 for none.
 
@@ -117,47 +160,45 @@ def find_hidden(plane: Any, coc: Any, gap: int, steps: Any) -> None:
 
 
 @jit
-def paint_hidden(
-    image: Any, plane: Any, coc: Any, gap: int, steps: Any, hidden: Any, hidden_plane: Any, hidden_coc: Any
-) -> None:
+def paint_hidden(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, steps: Any) -> None:
     """Paint what lies behind each pixel from the last visible pixels of the surface that ends nearest to it.
 
-    Colour (H, W, 4), plane (H, W) and CoC (H, W) are means over the directions of `steps` that find that surface,
-    weighted by inverse distance; plane -1 where nothing is hidden. Colours are those of the two last pixels before
-    the edge: antialiasing often mixes the very last with what hides it.
+    Reads index 0 of each array, what is seen, and writes index 1, what is hidden: `plane` (2, H, W; -1 where nothing
+    is), `coc` and `slot` (2, H, W) of the nearest such pixel, `rgba` (2, H, W, 4) the mean over the directions of
+    `steps` that find the same surface, weighted by inverse distance, of the two last pixels before the edge:
+    antialiasing often mixes the very last with what hides it.
     """
-    height, width = plane.shape
+    height, width = plane.shape[1:]
     towards_y, towards_x = (0, 0, -1, 1), (-1, 1, 0, 0)
     for y in range(height):
         for x in range(width):
-            hidden_plane[y, x] = -1
             nearest = -1
             for k in range(4):
                 if steps[k, y, x] > 0 and (nearest < 0 or steps[k, y, x] < steps[nearest, y, x]):
                     nearest = k
             if nearest < 0:
+                plane[1, y, x] = -1
                 continue
-            s = steps[nearest, y, x]
-            surface = plane[y + s * towards_y[nearest], x + s * towards_x[nearest]]
-            total, red, green, blue, at, blur = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            v = y + steps[nearest, y, x] * towards_y[nearest]
+            u = x + steps[nearest, y, x] * towards_x[nearest]
+            surface = plane[0, v, u]
+            plane[1, y, x], coc[1, y, x], slot[1, y, x] = surface, coc[0, v, u], slot[0, v, u]
+            total, red, green, blue = 0.0, 0.0, 0.0, 0.0
             for k in range(4):
                 s = steps[k, y, x]
                 v, u = y + s * towards_y[k], x + s * towards_x[k]
-                if s == 0 or abs(plane[v, u] - surface) > gap:
+                if s == 0 or abs(plane[0, v, u] - surface) > gap:
                     continue
                 v2, u2 = v + towards_y[k], u + towards_x[k]
-                if v2 < 0 or v2 >= height or u2 < 0 or u2 >= width or abs(plane[v2, u2] - plane[v, u]) > gap:
+                outside = v2 < 0 or v2 >= height or u2 < 0 or u2 >= width
+                if outside or abs(plane[0, v2, u2] - plane[0, v, u]) > gap:
                     v2, u2 = v, u
                 weight = 1.0 / s
                 total += weight
-                red += weight * 0.5 * (image[v, u, 0] + image[v2, u2, 0])
-                green += weight * 0.5 * (image[v, u, 1] + image[v2, u2, 1])
-                blue += weight * 0.5 * (image[v, u, 2] + image[v2, u2, 2])
-                at += weight * plane[v, u]
-                blur += weight * coc[v, u]
-            hidden[y, x, 0] = red / total
-            hidden[y, x, 1] = green / total
-            hidden[y, x, 2] = blue / total
-            hidden[y, x, 3] = 1.0
-            hidden_plane[y, x] = int(at / total + 0.5)
-            hidden_coc[y, x] = blur / total
+                red += weight * 0.5 * (rgba[0, v, u, 0] + rgba[0, v2, u2, 0])
+                green += weight * 0.5 * (rgba[0, v, u, 1] + rgba[0, v2, u2, 1])
+                blue += weight * 0.5 * (rgba[0, v, u, 2] + rgba[0, v2, u2, 2])
+            rgba[1, y, x, 0] = red / total
+            rgba[1, y, x, 1] = green / total
+            rgba[1, y, x, 2] = blue / total
+            rgba[1, y, x, 3] = 1.0

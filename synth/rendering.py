@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .layers import assign_planes, extend_behind, filled_depth
+from .layers import filled_depth, split_surfaces
 from .psf import PsfBank, TapTable
 from .rendering_kernels import BLOCK, ONE, ONES, OWN, collect_runs, count_runs, flush, layer_runs, resolve, scatter
 from .scene import LayeredScene, Patch, Scene
+from .workspace import cleared, scratch
 
 Float32 = npt.NDArray[np.float32]
 Runs = npt.NDArray[np.int32]
@@ -67,18 +68,20 @@ def render(
 class _Canvas:
     """The frame under construction and the accumulators of the group that is being blurred."""
 
-    def __init__(self, frame: tuple[int, int], table: TapTable, reach: int, *, shared: bool) -> None:
+    def __init__(self, frame: tuple[int, ...], table: TapTable, reach: int, *, shared: bool) -> None:
         self.table, self.frame = table, frame
         self.border = reach + 1
         height, width = frame[0] + 2 * self.border, frame[1] + 2 * self.border
         width = -(-width // BLOCK) * BLOCK
-        self.spread = np.zeros((height, width * 4), np.float32)
+        self.spread = cleared("spread", (height, width, 4), np.float32)
         self.ones = np.zeros((1, 1), np.float32)
         self.touched = np.zeros((height, width // BLOCK), np.uint8)
-        self.far = np.zeros((*frame, 4), np.float32)
-        # Layers are surfaces of their own and leave these untouched.
-        self.near = np.zeros((*frame, 4), np.float32)
-        self.last = np.full(frame if shared else (1, 1), -(2**30), np.int32)
+        self.far = cleared("far", (*frame, 4), np.float32)
+        # Whole layers share no surface with another, and need neither of these.
+        used = frame if shared else (0, 0)
+        self.near = cleared("near", (*used, 4), np.float32)
+        self.last = scratch("last", used, np.int32)
+        self.last.fill(-(2**30))
 
     def scatter(self, source: Float32, runs: Runs, top: int = 0, left: int = 0) -> None:
         """Blur runs of the premultiplied source (rows, w, 4), placed at (top, left) in the frame."""
@@ -87,7 +90,7 @@ class _Canvas:
     def scatter_ones(self, source: Float32, runs: Runs, top: int, left: int) -> None:
         """Blur a source of ones (rows, w, 1): what the coverage of an endless surface would be."""
         if self.ones.size == 1:
-            self.ones = np.zeros((self.spread.shape[0], self.spread.shape[1] // 4), np.float32)
+            self.ones = np.zeros(self.spread.shape[:2], np.float32)
         self._scatter(source, runs, top, left, self.ones)
 
     def _scatter(self, source: Float32, runs: Runs, top: int, left: int, out: Float32) -> None:
@@ -95,7 +98,7 @@ class _Canvas:
         rows = source.reshape(-1, source.shape[-2] * channels)
         scatter(
             rows, runs, t.starts, t.dy, t.dx, t.weight, t.radius,
-            top + self.border, left + self.border, channels, out, self.touched,
+            top + self.border, left + self.border, channels, out.reshape(len(out), -1), self.touched,
         )  # fmt: skip
 
     def flush(self, plane: int, gap: int, whole: int = ONE) -> None:
@@ -126,21 +129,13 @@ def _render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) -
     depth = filled_depth(scene.depth)
     reach = int(bank.reach(lens.coc(np.array([depth.min(), depth.max()]))).max())
     border = max(reach - scene.margin, 0)
-    depth = np.pad(depth, border, mode="symmetric")
-    coc = lens.coc(depth)
-    rgba = np.ones((2, *depth.shape, 4), np.float32)
-    rgba[0, ..., :3] = np.pad(scene.aif, ((border, border), (border, border), (0, 0)), mode="symmetric")
-    ordered = assign_planes(depth, lens, planes)
-    hidden = extend_behind(rgba[0], coc, ordered)
-    rgba[1] = hidden.rgba
-    slots = bank.slots(np.stack([coc, hidden.coc]))
-    runs, bounds = _runs(np.stack([ordered.number, hidden.plane]), slots, ordered.count)
-    table = bank.table(int(slots.max()))
-    canvas = _Canvas(depth.shape, table, int(table.radius[slots.max()]), shared=True)
-    for plane in range(ordered.count):
+    found = split_surfaces(scene.aif, depth, border, bank, planes)
+    runs, bounds = _runs(found.plane, found.slot, int(found.plane.max()) + 1)
+    canvas = _Canvas(found.plane.shape[1:], bank.table(int(found.slot[0].max())), reach, shared=True)
+    for plane in range(len(bounds) - 1):
         if bounds[plane] < bounds[plane + 1]:
-            canvas.scatter(rgba, runs[bounds[plane] : bounds[plane + 1]])
-            canvas.flush(plane, ordered.gap)
+            canvas.scatter(found.rgba, runs[bounds[plane] : bounds[plane + 1]])
+            canvas.flush(plane, found.gap)
     return canvas.resolve(scene.margin + border)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from .jit import jit
 
 BLOCK = 16
+UNIT = np.float32(1.0)
 FAINT = np.float32(1e-6)
 """Coverage up to this is what rounding leaves of a running sum."""
 ONE, OWN, ONES = 0, 1, 2
@@ -109,70 +110,67 @@ def scatter(
 
 
 @jit
-def _sum_along(spread: Any, ones: Any, whole: int, x0: int, x1: int) -> None:
-    """Replace columns `x0` to `x1` of `spread` (B*4), and of `ones` (B) if in use, by their running sums."""
+def _sum_along(spread: Any, ones: Any, whole: int) -> None:
+    """Replace `spread` (n, 4), and `ones` (n) if in use, by their running sums."""
     red, green, blue, alpha, one = 0.0, 0.0, 0.0, 0.0, 0.0
-    for x in range(x0, x1):
-        red += spread[4 * x]
-        green += spread[4 * x + 1]
-        blue += spread[4 * x + 2]
-        alpha += spread[4 * x + 3]
-        spread[4 * x] = red
-        spread[4 * x + 1] = green
-        spread[4 * x + 2] = blue
-        spread[4 * x + 3] = alpha
+    for x in range(len(spread)):
+        red += spread[x, 0]
+        green += spread[x, 1]
+        blue += spread[x, 2]
+        alpha += spread[x, 3]
+        spread[x, 0] = red
+        spread[x, 1] = green
+        spread[x, 2] = blue
+        spread[x, 3] = alpha
     if whole == ONES:
-        for x in range(x0, x1):
+        for x in range(len(ones)):
             one += ones[x]
             ones[x] = one
 
 
 @jit
-def _make_whole(spread: Any, ones: Any, whole: int, x0: int, x1: int) -> None:
-    """Divide light and coverage by what an opaque interior sums to."""
-    for x in range(x0, x1):
-        total = spread[4 * x + 3]
+def _make_whole(spread: Any, ones: Any, whole: int) -> None:
+    """Divide light and coverage `spread` (n, 4) by what an opaque interior sums to."""
+    for x in range(len(spread)):
+        total = spread[x, 3]
         if whole == ONE:
-            total = max(total, np.float32(1.0))
+            total = max(total, UNIT)
         elif whole == ONES:
             total = max(total, ones[x])
-        if total > FAINT and total != np.float32(1.0):
-            scale = np.float32(1.0) / total
+        if total > FAINT and total != UNIT:
+            scale = UNIT / total
             for k in range(4):
-                spread[4 * x + k] *= scale
+                spread[x, k] *= scale
 
 
 @jit
-def _lay_alone(spread: Any, x0: int, x1: int, border: int, far: Any) -> None:
-    """Lay columns `x0` to `x1` of `spread` (B*4), which are a surface of their own, over a row `far` (W, 4)."""
-    for x in range(x0, x1):
-        seen = np.float32(1.0) - spread[4 * x + 3]
+def _lay_alone(spread: Any, far: Any) -> None:
+    """Lay `spread` (n, 4), a surface of its own, over `far` (n, 4)."""
+    for x in range(len(spread)):
+        seen = UNIT - spread[x, 3]
         for k in range(4):
-            far[x - border, k] = spread[4 * x + k] + far[x - border, k] * seen
+            far[x, k] = spread[x, k] + far[x, k] * seen
 
 
 @jit
-def _lay_surface(
-    spread: Any, x0: int, x1: int, border: int, plane: int, gap: int, near: Any, far: Any, last: Any
-) -> None:
-    """Add columns `x0` to `x1` of `spread` (B*4) to rows of `near`, `far` (W, 4) and `last` (W); see `flush`."""
-    for x in range(x0, x1):
-        alpha = spread[4 * x + 3]
-        fx = x - border
+def _lay_surface(spread: Any, plane: int, gap: int, near: Any, far: Any, last: Any) -> None:
+    """Add `spread` (n, 4) to `near`, `far` (n, 4) and `last` (n); see `flush`."""
+    for x in range(len(spread)):
+        alpha = spread[x, 3]
         if alpha <= FAINT:
             continue
-        if plane - last[fx] > gap:
-            seen = np.float32(1.0) - near[fx, 3]
+        if plane - last[x] > gap:
+            seen = UNIT - near[x, 3]
             for k in range(4):
-                far[fx, k] = near[fx, k] + far[fx, k] * seen
-                near[fx, k] = 0
-        last[fx] = plane
+                far[x, k] = near[x, k] + far[x, k] * seen
+                near[x, k] = 0
+        last[x] = plane
         # Parts of one surface stand side by side: they add up, until together they cover the pixel.
-        kept = np.float32(1.0)
-        if near[fx, 3] + alpha > kept:
-            kept = (kept - alpha) / near[fx, 3]
+        kept = UNIT
+        if near[x, 3] + alpha > UNIT:
+            kept = (UNIT - alpha) / near[x, 3]
         for k in range(4):
-            near[fx, k] = spread[4 * x + k] + near[fx, k] * kept
+            near[x, k] = spread[x, k] + near[x, k] * kept
 
 
 @jit
@@ -182,7 +180,7 @@ def flush(
 ) -> None:  # fmt: skip
     """Composite one blurred group over what lies behind it, and clear the accumulators.
 
-    `spread` (A, B*4) and `ones` (A, B) hold the group, running sums along x still to be taken where `integrate`.
+    `spread` (A, B, 4) and `ones` (A, B) hold the group, running sums along x still to be taken where `integrate`.
     `whole` says what an opaque interior sums to: one (`ONE`), its own coverage (`OWN`), what `ones` says (`ONES`).
     `near` (H, W, 4) holds the surface under construction at each pixel, `far` (H, W, 4) all behind it, `last` (H, W)
     the plane that `near` reached. A plane more than `gap` before that starts a new surface; else the two share one.
@@ -201,17 +199,18 @@ def flush(
                 touched[y, b] = 0
                 b += 1
             x0, x1 = first * BLOCK, b * BLOCK
-            row, one = spread[y], ones[y if whole == ONES else 0]
+            one = ones[y if whole == ONES else 0]
             if integrate:
-                _sum_along(row, one, whole, x0, x1)
+                _sum_along(spread[y, x0:x1], one[x0:x1], whole)
             fy, left, right = y - border, max(x0, border), min(x1, width + border)
-            if 0 <= fy < height:
-                _make_whole(row, one, whole, left, right)
+            if 0 <= fy < height and left < right:
+                row, part = spread[y, left:right], slice(left - border, right - border)
+                _make_whole(row, one[left:right], whole)
                 if gap == 0:
-                    _lay_alone(row, left, right, border, far[fy])
+                    _lay_alone(row, far[fy, part])
                 else:
-                    _lay_surface(row, left, right, border, plane, gap, near[fy], far[fy], last[fy])
-            row[4 * x0 : 4 * x1] = 0
+                    _lay_surface(row, plane, gap, near[fy, part], far[fy, part], last[fy, part])
+            spread[y, x0:x1] = 0
             if whole == ONES:
                 one[x0:x1] = 0
 
@@ -224,11 +223,11 @@ def resolve(near: Any, far: Any, margin: int, out: Any) -> None:
     """
     height, width, _ = out.shape
     for y in range(height):
+        front, back = near[y + margin, margin : margin + width], far[y + margin, margin : margin + width]
+        line = out[y]
         for x in range(width):
-            a = near[y + margin, x + margin]
-            z = far[y + margin, x + margin]
-            seen = np.float32(1.0) - a[3]
-            total = a[3] + z[3] * seen
-            scale = np.float32(1.0) / total if total > FAINT else np.float32(1.0)
+            seen = UNIT - front[x, 3]
+            total = front[x, 3] + back[x, 3] * seen
+            scale = UNIT / max(total, FAINT)
             for k in range(3):
-                out[y, x, k] = (a[k] + z[k] * seen) * scale
+                line[x, k] = (front[x, k] + back[x, k] * seen) * scale

@@ -24,6 +24,8 @@ Float32 = npt.NDArray[np.float32]
 Arrays = dict[str, npt.NDArray[Any]]
 
 DEPTH_MANTISSA_BITS = 10
+_GOLDEN = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio."""
 
 
 class SampleMaker:
@@ -75,9 +77,15 @@ class SampleMaker:
         return f"procedural/{sample:06d}"
 
     def split(self, sample: int) -> str:
-        """Split of a sample: a matter of its scene's name and the seed alone, so that it never moves."""
-        digest = hashlib.sha256(f"{self.recipe.seed}/{self.source(sample)}".encode()).digest()
-        position = int.from_bytes(digest[:8], "big") / 2.0**64
+        """Split of a sample, which no longer run moves.
+
+        The name of a scene that is read decides, with the seed. Procedural samples are dealt evenly along their
+        sequence (multiples of the golden ratio), so that small datasets too have the shares that were asked for.
+        """
+        named = self.reader is not None
+        digest = hashlib.sha256(f"{self.recipe.seed}/{self.source(sample) if named else ''}".encode()).digest()
+        start = int.from_bytes(digest[:8], "big")
+        position = (start + (0 if named else sample * _GOLDEN)) % 2**64 / 2.0**64
         total = 0.0
         for name, share in self.recipe.output.splits.items():
             total += share

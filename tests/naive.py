@@ -60,7 +60,9 @@ def hidden(rgba, plane, coc, gap):
     for y, x in zip(*np.nonzero(steps.any(axis=0)), strict=True):
         found = [(s, k) for k, s in enumerate(steps[:, y, x]) if s]
         s, k = min(found)
-        surface = plane[y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]]
+        nearest = y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]
+        surface = at[y, x] = plane[nearest]
+        blur_there[y, x] = coc[nearest]
         parts = []
         for s, k in found:
             v, u = y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]
@@ -70,11 +72,9 @@ def hidden(rgba, plane, coc, gap):
             inside = 0 <= v2 < plane.shape[0] and 0 <= u2 < plane.shape[1]
             if not inside or abs(plane[v2, u2] - plane[v, u]) > gap:
                 v2, u2 = v, u
-            parts.append((1 / s, (rgba[v, u] + rgba[v2, u2]) / 2, plane[v, u], coc[v, u]))
+            parts.append((1 / s, (rgba[v, u] + rgba[v2, u2]) / 2))
         total = sum(p[0] for p in parts)
         out[y, x] = sum(p[0] * p[1] for p in parts) / total
-        at[y, x] = int(sum(p[0] * p[2] for p in parts) / total + 0.5)
-        blur_there[y, x] = sum(p[0] * p[3] for p in parts) / total
     return out, at, blur_there
 
 

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import cv2
-import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import Image
 
 from defocal import InputError
 from defocal.evaluate.pictures import (
@@ -196,7 +196,7 @@ def test_png_keeps_every_bit(dtype):
 def test_webp_is_close_and_small():
     image = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 48, 0).repeat(3, 2)
     content = webp_bytes(image, 90)
-    got = iio.imread(io.BytesIO(content), extension=".webp")
+    got = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     assert np.abs(got[..., :3].astype(int) - image).max() < 12
     assert len(content) < image.nbytes / 4
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from defocal import InputError
 from defocal.synth import LayeredScene, Patch, PsfBank, Scene, ThinLens, render
-from defocal.synth.layers import assign_planes
+from defocal.synth.layers import plane_grid
 
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=1e-4)
 
@@ -41,9 +41,9 @@ def inner(image, border=12):
 def test_surfaces_equal_the_slow_twin(scene, planes, kind):
     bank = PsfBank.disk(LENS) if kind == "disk" else PsfBank.gaussian(LENS)
     coc = LENS.coc(scene.depth)
-    ordered = assign_planes(scene.depth, LENS, planes)
+    grid = plane_grid(float(scene.depth.min()), float(scene.depth.max()), LENS, planes)
     rgba = np.concatenate([scene.aif, np.ones((*scene.depth.shape, 1), np.float32)], axis=-1)
-    expected = naive.render_surfaces(rgba, coc, ordered.number, ordered.gap, bank)
+    expected = naive.render_surfaces(rgba, coc, grid.number(scene.depth), grid.gap, bank)
     # A margin as wide as the blur makes the renderer add nothing around, as the twin does not.
     reach = int(bank.reach(coc).max())
     assert reach < 20

@@ -1,0 +1,117 @@
+"""How fast the layered renderer is, on one core, beside what labs use: run with `make bench`.
+
+Nothing asserts a time: machines are noisy. What is asserted is that the peers compute the same picture.
+"""
+
+import time
+
+import cv2
+import naive
+import numpy as np
+import pytest
+
+from defocal.synth import PsfBank, Scene, ThinLens, render
+from defocal.synth.layers import split_surfaces
+
+pytestmark = pytest.mark.bench
+LENS = ThinLens(focal_length=0.015, f_number=1.9, focus_distance=2.0, pixel_pitch=5.6e-6)
+HEIGHT, WIDTH = 480, 640
+REPEATS = 5
+
+
+def room(margin, seed=0, planes=None, noise=0.0):
+    """A floor, a wall and twenty slanted objects between 0.7 and 10 m; disks up to 10 px in radius."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: HEIGHT + 2 * margin, : WIDTH + 2 * margin].astype(np.float64)
+    inverse = 0.1 + 1.3 * np.clip((y - 200) / 280, 0, 1)
+    for _ in range(20):
+        cy, cx, r = rng.integers(0, HEIGHT), rng.integers(0, WIDTH), rng.integers(20, 90)
+        inside = (y - cy) ** 2 + (x - cx) ** 2 < r * r * (1 + 0.3 * np.sin(5 * np.arctan2(y - cy, x - cx)))
+        surface = 1 / rng.uniform(0.72, 6) + rng.uniform(-3e-4, 3e-4) * (x - cx)
+        inverse = np.where(inside, np.maximum(inverse, np.clip(surface, 0.1, 1.42)), inverse)
+    if planes:
+        step = (inverse.max() - inverse.min()) / (planes - 1)
+        inverse = 0.5 + np.round((inverse - 0.5) / step) * step
+    depth = 1 / inverse * (1 + noise * rng.standard_normal(inverse.shape))
+    return Scene(rng.random((*depth.shape, 3), np.float32), depth.astype(np.float32), margin=margin)
+
+
+def seconds(work, repeats=REPEATS):
+    """Return the shortest of several runs, after one that warms up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+def layers_of(scene, bank, planes):
+    """The premultiplied layers, hidden parts included, and kernels that every method is given: (K, H, W, 4), (K,)."""
+    found = split_surfaces(scene.aif, scene.depth, 0, bank, planes)
+    numbers = np.unique(found.plane[0])
+    layers, kernels = [], []
+    for number in numbers:
+        there = found.plane == number
+        layers.append(np.where(there[..., None], found.rgba, 0).sum(axis=0))
+        slot = found.slot[there]
+        assert (slot == slot[0]).all(), "one kernel a plane"
+        kernels.append(bank.kernel(float(slot[0]) * bank.coc_step))
+    return numbers, layers, kernels, found.gap
+
+
+def by_torch(layers, kernels):
+    """Blur all layers with batched real FFTs in torch, one thread."""
+    import torch
+
+    reach = max(k.shape[0] for k in kernels) // 2
+    height, width = layers[0].shape[0] + 2 * reach, layers[0].shape[1] + 2 * reach
+    stack = torch.from_numpy(np.stack(layers)).permute(0, 3, 1, 2)
+    psf = torch.zeros(len(kernels), 1, height, width)
+    for i, kernel in enumerate(kernels):
+        n = kernel.shape[0]
+        psf[i, 0, :n, :n] = torch.from_numpy(kernel)
+        psf[i, 0] = torch.roll(psf[i, 0], (-(n // 2), -(n // 2)), (0, 1))
+    out = torch.fft.irfft2(torch.fft.rfft2(stack, s=(height, width)) * torch.fft.rfft2(psf), s=(height, width))
+    return out[..., : layers[0].shape[0], : layers[0].shape[1]].permute(0, 2, 3, 1).numpy()
+
+
+def test_against_the_peers():
+    """64 planes: the whole render beside the peers' blurring alone, which spares them layering and compositing."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    bank = PsfBank.disk(LENS)
+    margin = 11
+    scene = room(margin, planes=64)
+    numbers, layers, kernels, gap = layers_of(scene, bank, 64)
+    cut = np.s_[margin:-margin, margin:-margin]
+
+    def filter2d():
+        return [cv2.filter2D(a, -1, k, borderType=cv2.BORDER_CONSTANT) for a, k in zip(layers, kernels, strict=True)]
+
+    ours = render(scene, LENS, bank, planes=64)
+    for blurred in (filter2d(), by_torch(layers, kernels)):
+        peer = naive.composite(list(zip(numbers, blurred, strict=True)), gap, fill=True)
+        np.testing.assert_allclose(ours, peer[cut], atol=1e-4)
+    t = seconds(lambda: render(scene, LENS, bank, planes=64))
+    t_cv, t_torch = seconds(filter2d, 2), seconds(lambda: by_torch(layers, kernels), 1)
+    print(f"\n{WIDTH}x{HEIGHT}, {len(numbers)} planes, radius to {max(map(len, kernels)) // 2} px, one core")
+    print(f"  defocal, whole render          {t * 1e3:8.1f} ms")
+    print(f"  cv2.filter2D a layer, blur only {t_cv * 1e3:7.1f} ms  = {t_cv / t:5.0f} x")
+    print(f"  torch FFT batched, blur only    {t_torch * 1e3:7.1f} ms  = {t_torch / t:5.0f} x")
+
+
+def test_against_the_number_of_planes_the_radius_and_noise():
+    bank = PsfBank.disk(LENS)
+    scene, noisy = room(11), room(11, noise=0.01)
+    times = {planes: seconds(lambda p=planes: render(scene, LENS, bank, planes=p)) for planes in (8, 16, 32, 64, 128)}
+    rough = seconds(lambda: render(noisy, LENS, bank, planes=64))
+    print("\nplanes  " + "  ".join(f"{p}: {t * 1e3:.1f} ms" for p, t in times.items()))
+    print(f"  64 planes over 8: {times[64] / times[8]:.2f} x")
+    print(f"  1 % of depth noise: {rough * 1e3:.1f} ms, {rough / times[64]:.2f} x")
+    for radius in (5, 10, 25):
+        wide = ThinLens(focal_length=0.015, f_number=1.9 * 10 / radius, focus_distance=2.0, pixel_pitch=5.6e-6)
+        t = seconds(lambda w=wide: render(scene, w, planes=64))
+        print(f"  disks to {radius} px in radius: {t * 1e3:.1f} ms")

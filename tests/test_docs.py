@@ -1,0 +1,83 @@
+"""The documents: they run, name what exists, and the command reference is what the commands say."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from defocal.pipelines.cli import cli
+from defocal.pipelines.shipped import find_recipe, shipped
+from defocal.synth import Recipe
+from defocal.synth.recipe import FolderScenes
+from defocal.synth.store import REGISTRY
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PYTHON = [(page, code) for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S)]
+TOML = [(page, code) for page in PAGES for code in re.findall(r"```toml\n(.*?)```", page.read_text(), re.S)]
+
+
+def reference():
+    """Return the command reference, from the commands' own help."""
+    pages = ["# Commands\n\nWritten from `defocal COMMAND --help` by `make docs`.\n"]
+    for name in ["", *cli.commands]:
+        words = [name, "--help"] if name else ["--help"]
+        text = CliRunner().invoke(cli, words, prog_name="defocal", terminal_width=100).output
+        pages.append(f"## defocal {name}".rstrip() + f"\n\n```text\n{text.strip()}\n```\n")
+    pages.append(
+        "Exit codes: 0 done, 1 failed or interrupted, 2 bad input, 3 finished with failed shards, "
+        "4 verification mismatch.\n"
+    )
+    return "\n".join(pages)
+
+
+def test_the_command_reference_is_current():
+    path = ROOT / "docs" / "cli.md"
+    if os.environ.get("DEFOCAL_WRITE_DOCS"):
+        path.write_text(reference())
+    assert path.read_text() == reference(), "run `make docs`"
+
+
+@pytest.mark.parametrize(("page", "code"), PYTHON, ids=lambda value: value.name if isinstance(value, Path) else "")
+def test_python_examples_run(page, code, tiny_store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-data").symlink_to(tiny_store)
+    exec(compile(code, str(page), "exec"), {})
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("page", "code"), TOML, ids=lambda value: value.name if isinstance(value, Path) else "")
+def test_recipe_examples_are_valid(page, code):
+    import tomllib
+
+    Recipe.parse(tomllib.loads(code), origin=str(page))
+
+
+def test_examples_exist():
+    assert len(PYTHON) >= 2
+    assert len(TOML) >= 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_commands_in_the_documents_exist():
+    for page in PAGES:
+        for name in re.findall(r"(?m)(?:^    |`)defocal ([a-z]+)", page.read_text()):
+            assert name in cli.commands, f"{page.name}: defocal {name}"
+
+
+def test_every_recipe_array_and_folder_key_is_documented():
+    recipes = (ROOT / "docs" / "recipes.md").read_text()
+    for name in shipped():
+        assert find_recipe(name)
+        assert f"`{name}`" in recipes or f"`-{name.split('-')[-1]}`" in recipes
+    for key in FolderScenes.model_fields:
+        assert f"`{key}" in recipes or key in ("kind", "depth", "focal", "baseline", "intrinsics"), key
+    store = (ROOT / "docs" / "store.md").read_text()
+    assert all(f"`{name}`" in store for name in REGISTRY)

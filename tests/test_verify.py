@@ -1,0 +1,150 @@
+"""Verification: an intact store passes, any damage is found, and samples made again are the same."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+from conftest import recipe_data
+
+from defocal import InputError
+from defocal.pipelines.generate import create, run
+from defocal.pipelines.verify import compare, verify
+from defocal.synth import Recipe
+from defocal.synth.commit import read_samples
+from defocal.synth.samples import SampleMaker
+
+
+@pytest.fixture
+def copy(tiny_store, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(tiny_store, out)
+    return out
+
+
+def flip(path, position=-40):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def test_an_intact_store_passes_and_is_made_again_bit_for_bit(tiny_store):
+    seen = []
+    verdict = verify(tiny_store, rerender=5, report=seen.append)
+    assert verdict.problems == []
+    assert verdict.samples == sum(seen) == 12
+    assert [text for _, text in verdict.rerendered] == ["bit-exact"] * 5
+
+
+def test_a_flipped_bit_anywhere_in_a_shard_is_found(copy):
+    rng = np.random.default_rng(0)
+    shards = sorted(copy.glob("*.zarr/*/c/**/*"))
+    shards = [s for s in shards if s.is_file() and "index" not in s.parts]
+    for path in rng.choice(np.array(shards, object), 6, replace=False):
+        whole = path.read_bytes()
+        flip(path, int(rng.integers(0, len(whole))))
+        assert verify(copy).problems, path
+        path.write_bytes(whole)
+    assert not verify(copy).problems
+
+
+@pytest.mark.parametrize("how", ["delete", "truncate", "swap"])
+def test_missing_and_damaged_shards_are_found_with_their_samples(copy, how):
+    first, second = sorted(p for p in (copy / "train.zarr/capture/c").rglob("*") if p.is_file())[:2]
+    if how == "delete":
+        first.unlink()
+    elif how == "truncate":
+        first.write_bytes(first.read_bytes()[:-100])
+    else:
+        a, b = first.read_bytes(), second.read_bytes()
+        first.write_bytes(b)
+        second.write_bytes(a)
+    problems = verify(copy).problems
+    assert problems
+    assert all("train, row" in problem for problem in problems)
+
+
+def test_an_edited_sample_table_is_found(copy):
+    path = copy / "samples.csv"
+    lines = path.read_text().splitlines()
+    for edited in (
+        lines[:-1],
+        [lines[0], lines[2], lines[1].replace(",0,", ",9,", 1), *lines[3:]],
+        [*lines[:3], lines[3][:-1] + ("0" if lines[3][-1] != "0" else "1"), *lines[4:]],
+    ):
+        path.write_text("\n".join(edited) + "\n")
+        assert verify(copy).problems
+
+
+def test_a_damaged_psf_bank_is_found(copy):
+    group = zarr.open_group(copy / "train.zarr", mode="r+")
+    kernels = group["psf/main/kernel"]
+    kernels[0] = kernels[0] * 1.5
+    assert any("PSF bank" in problem for problem in verify(copy).problems)
+
+
+def test_physics_is_checked_and_not_only_digests(tmp_path, monkeypatch):
+    """A store whose CoC map belongs to another lens has the right digests and is wrong all the same."""
+    make = SampleMaker.make
+
+    def wrong(self, sample):
+        arrays = make(self, sample)
+        arrays["coc"] = (arrays["coc"] * np.float16(1.1)).astype(np.float16)
+        return arrays
+
+    maker = SampleMaker(Recipe.parse(recipe_data(scenes={"count": 2})))
+    with monkeypatch.context() as patch:
+        patch.setattr(SampleMaker, "make", wrong)
+        run(tmp_path / "d", maker, create(tmp_path / "d", maker))
+    assert all("coc is not the circle of confusion" in problem for problem in verify(tmp_path / "d").problems)
+    assert len(verify(tmp_path / "d").problems) == 2
+
+
+def test_a_store_of_another_recipe_is_not_made_again_the_same(copy):
+    for path in copy.glob("*.zarr/zarr.json"):
+        content = json.loads(path.read_text())
+        content["attributes"]["defocal"]["recipe"]["seed"] = 99
+        path.write_text(json.dumps(content))
+    verdict = verify(copy, rerender=2)
+    assert all("mismatch" in text for _, text in verdict.rerendered)
+    assert len(verdict.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "light"), [(["capture"], "srgb"), (["depth", "coc"], "linear"), (["aif"], "linear")]
+)
+@pytest.mark.parametrize("encoding", ["srgb", "linear"])
+def test_any_choice_of_arrays_bits_and_encoding_verifies(tmp_path, arrays, light, encoding):
+    output = {"arrays": arrays, "bits": 16, "encoding": encoding, "compression": "fast", "splits": {"all": 1.0}}
+    recipe = Recipe.parse(recipe_data(scenes={"count": 2}, output=output, render={"light": light, "planes": 8}))
+    maker = SampleMaker(recipe)
+    run(tmp_path / "d", maker, create(tmp_path / "d", maker))
+    verdict = verify(tmp_path / "d", rerender=1)
+    assert verdict.problems == []
+    assert set(read_samples(tmp_path / "d")[0]) >= {f"sha256_{name}" for name in arrays}
+
+
+def test_blurring_encoded_values_differs_from_blurring_light(tiny):
+    encoded = SampleMaker(Recipe.parse(recipe_data(render={"light": "srgb"})))
+    linear = SampleMaker(tiny)
+    a, b = encoded.make(0), linear.make(0)
+    np.testing.assert_array_equal(a["aif"], b["aif"])
+    assert np.abs(a["capture"].astype(int) - b["capture"]).max() > 3
+
+
+def test_differences_are_told_apart():
+    a = {"x": np.array([1, 2], np.uint8), "y": np.array([1.0, np.nan], np.float32)}
+    near = {"x": np.array([2, 2], np.uint8), "y": np.nextafter(a["y"], np.float32(9))}
+    far = {"x": np.array([3, 2], np.uint8), "y": a["y"]}
+    nan = {"x": a["x"], "y": np.array([1.0, 2.0], np.float32)}
+    assert compare(a, a) == "bit-exact"
+    assert compare(a, near) == "within one step in x, y"
+    assert compare(a, far) == "mismatch in x"
+    assert compare(a, nan) == "mismatch in y"
+
+
+def test_a_store_without_its_table_is_refused(copy):
+    (copy / "samples.csv").unlink()
+    with pytest.raises(InputError, match=r"samples\.csv"):
+        verify(copy)
