@@ -10,6 +10,7 @@ from .. import InputError
 from ..evaluate.pictures import png_bytes
 from ..evaluate.report import SampleView, html_page
 from ..evaluate.sheet import contact_sheet
+from ..synth.commit import read_samples
 from ..synth.light import decode, encode
 from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
@@ -65,7 +66,11 @@ def _from_store(path: Path, count: int) -> tuple[Recipe, list[tuple[int, str, Ar
     store = open_store(path)
     rows = list(store.rows())
     chosen = [rows[i] for i in _spread(len(rows), count)]
-    samples = [(index, f"{split}, row {row}", store.sample(split, row)) for split, row, index in chosen]
+    sources = {row["index"]: row["source"] for row in read_samples(path)}
+    samples = [
+        (index, f"{sources.get(str(index), 'unknown source')} ({split})", store.sample(split, row))
+        for split, row, index in sorted(chosen, key=lambda at: at[2])
+    ]
     return store.recipe, samples, len(rows)
 
 

@@ -103,22 +103,42 @@ def sort_pixels(
 
 
 @jit
-def _walk(here: int, before: int, candidate: int, steps: int, gap: int) -> int:
-    """Steps to the pixel whose surface goes on behind the present one, 0 for none.
-
-    `here`, `before` and `candidate` are the planes of this pixel, of the one before it and of the pixel `steps` back.
-    """
-    if here - before > gap:
-        return 1
-    if steps > 0 and here - candidate <= gap:
-        return 0
-    return steps
-
-
-@jit
 def _reachable(steps: int, here: Any, candidate: Any) -> int:
     """Keep `steps` if the blur of the two surfaces, CoCs in pixels, can bring to light what lies so deep."""
     return steps if steps <= (abs(here) + abs(candidate)) * np.float32(0.5) + np.float32(1.5) else 0
+
+
+@jit
+def _find_along_row(plane: Any, coc: Any, gap: int, steps: Any) -> None:
+    """Do `find_hidden` from left to right along one row (W)."""
+    away = 0
+    for x in range(1, len(plane)):
+        if plane[x] - plane[x - 1] > gap:
+            away = 1
+        elif away > 0:
+            away += 1
+            if plane[x] - plane[x - away] <= gap:
+                away = 0
+        if away > 0:
+            steps[x] = _reachable(away, coc[x], coc[x - away])
+
+
+@jit
+def _find_along_columns(plane: Any, coc: Any, gap: int, steps: Any) -> None:
+    """Do `find_hidden` from top to bottom along all columns (H, W), row by row."""
+    height, width = plane.shape
+    away = np.zeros(width, np.int32)
+    for y in range(1, height):
+        here, before = plane[y], plane[y - 1]
+        for x in range(width):
+            if here[x] - before[x] > gap:
+                away[x] = 1
+            elif away[x] > 0:
+                away[x] += 1
+                if here[x] - plane[y - away[x], x] <= gap:
+                    away[x] = 0
+            if away[x] > 0:
+                steps[y, x] = _reachable(away[x], coc[y, x], coc[y - away[x], x])
 
 
 @jit
@@ -129,34 +149,11 @@ def find_hidden(plane: Any, coc: Any, gap: int, steps: Any) -> None:
     `steps` (4, H, W) receives how many pixels away, to the left, right, top and bottom, that surface was last seen;
     0 where there is none, or none within reach.
     """
-    height, width = plane.shape
-    for y in range(height):
-        left, right = 0, 0
-        for x in range(1, width):
-            back = left + 1 if left > 0 else 1
-            left = _walk(plane[y, x], plane[y, x - 1], plane[y, x - back], back if left > 0 else 0, gap)
-            if left > 0:
-                steps[0, y, x] = _reachable(left, coc[y, x], coc[y, x - left])
-            m = width - 1 - x
-            back = right + 1 if right > 0 else 1
-            right = _walk(plane[y, m], plane[y, m + 1], plane[y, m + back], back if right > 0 else 0, gap)
-            if right > 0:
-                steps[1, y, m] = _reachable(right, coc[y, m], coc[y, m + right])
-    above, below = np.zeros(width, np.int64), np.zeros(width, np.int64)
-    for y in range(1, height):
-        m = height - 1 - y
-        for x in range(width):
-            back = above[x] + 1 if above[x] > 0 else 1
-            up = _walk(plane[y, x], plane[y - 1, x], plane[y - back, x], back if above[x] > 0 else 0, gap)
-            above[x] = up
-            if up > 0:
-                steps[2, y, x] = _reachable(up, coc[y, x], coc[y - up, x])
-        for x in range(width):
-            back = below[x] + 1 if below[x] > 0 else 1
-            down = _walk(plane[m, x], plane[m + 1, x], plane[m + back, x], back if below[x] > 0 else 0, gap)
-            below[x] = down
-            if down > 0:
-                steps[3, m, x] = _reachable(down, coc[m, x], coc[m + down, x])
+    for y in range(len(plane)):
+        _find_along_row(plane[y], coc[y], gap, steps[0, y])
+        _find_along_row(plane[y, ::-1], coc[y, ::-1], gap, steps[1, y, ::-1])
+    _find_along_columns(plane, coc, gap, steps[2])
+    _find_along_columns(plane[::-1], coc[::-1], gap, steps[3, ::-1])
 
 
 @jit

@@ -14,7 +14,7 @@ from .. import InputError
 from .camera import ThinLens
 from .layers import filled_depth, split_surfaces
 from .psf import PsfBank, TapTable
-from .rendering_kernels import BLOCK, ONE, ONES, OWN, collect_runs, count_runs, flush, layer_runs, resolve, scatter
+from .rendering_kernels import BLOCK, ONE, ONES, OWN, find_runs, flush, layer_runs, resolve, scatter, sort_runs
 from .scene import LayeredScene, Patch, Scene
 from .workspace import cleared, scratch
 
@@ -117,12 +117,13 @@ class _Canvas:
 
 def _runs(group: npt.NDArray[np.int32], slot: npt.NDArray[np.int32], groups: int) -> tuple[Runs, Any]:
     """Runs of equal group and slot of (S, h, w) images, sorted by group, and where each group begins."""
+    runs, of_group = scratch("runs", (group.size, 5), np.int32), scratch("groups", (group.size,), np.int32)
     counts = np.zeros(groups, np.int64)
-    count_runs(group, slot, counts)
+    n = find_runs(group, slot, of_group, runs, counts)
     bounds = np.concatenate([[0], np.cumsum(counts)])
-    runs = np.empty((int(bounds[-1]), 5), np.int32)
-    collect_runs(group, slot, bounds[:-1].copy(), runs)
-    return runs, bounds
+    ordered = np.empty((n, 5), np.int32)
+    sort_runs(runs[:n], of_group[:n], bounds[:-1].copy(), ordered)
+    return ordered, bounds
 
 
 def _render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) -> Float32:
@@ -207,5 +208,5 @@ def _scatter_patch(canvas: _Canvas, patch: Patch, slot: npt.NDArray[np.int32], r
 
 
 def _layer_runs(rgba: Float32, slot: npt.NDArray[np.int32]) -> Runs:
-    runs = np.empty((rgba.shape[0] * rgba.shape[1], 5), np.int32)
+    runs = scratch("runs", (rgba.shape[0] * rgba.shape[1], 5), np.int32)
     return runs[: layer_runs(rgba, slot, runs)]

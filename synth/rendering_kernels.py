@@ -19,38 +19,40 @@ ONE, OWN, ONES = 0, 1, 2
 
 
 @jit
-def count_runs(group: Any, slot: Any, counts: Any) -> None:
-    """Add to `counts` (groups) the runs of each group; `group` (S, h, w), -1 for nothing, `slot` (S, h, w)."""
+def find_runs(group: Any, slot: Any, groups: Any, runs: Any, counts: Any) -> int:
+    """Write the `runs` (n, 5: source row, first x, end x, slot, frame row) of images in reading order; return n.
+
+    `group` (S, h, w), -1 for nothing, and `slot` (S, h, w) are what the pixels of a run share; `groups` (n) receives
+    the group of each run, and `counts` (groups) how many runs each group has.
+    """
     images, height, width = group.shape
+    n = 0
     for s in range(images):
         for y in range(height):
+            row, kernels = group[s, y], slot[s, y]
             x = 0
             while x < width:
-                g, kernel = group[s, y, x], slot[s, y, x]
+                g, kernel, first = row[x], kernels[x], x
                 x += 1
-                while x < width and group[s, y, x] == g and slot[s, y, x] == kernel:
+                if g < 0:
+                    continue
+                while x < width and row[x] == g and kernels[x] == kernel:
                     x += 1
-                if g >= 0:
-                    counts[g] += 1
+                groups[n] = g
+                counts[g] += 1
+                runs[n, 0], runs[n, 1], runs[n, 2], runs[n, 3], runs[n, 4] = s * height + y, first, x, kernel, y
+                n += 1
+    return n
 
 
 @jit
-def collect_runs(group: Any, slot: Any, cursor: Any, runs: Any) -> None:
-    """Write `runs` (n, 5: source row, first x, end x, slot, frame row), sorted by group; `cursor` is consumed."""
-    images, height, width = group.shape
-    for s in range(images):
-        for y in range(height):
-            x = 0
-            while x < width:
-                g, kernel, first = group[s, y, x], slot[s, y, x], x
-                x += 1
-                while x < width and group[s, y, x] == g and slot[s, y, x] == kernel:
-                    x += 1
-                if g >= 0:
-                    i = cursor[g]
-                    runs[i, 0], runs[i, 1], runs[i, 2] = s * height + y, first, x
-                    runs[i, 3], runs[i, 4] = kernel, y
-                    cursor[g] = i + 1
+def sort_runs(runs: Any, groups: Any, cursor: Any, out: Any) -> None:
+    """Copy `runs` (n, 5) to `out` (n, 5) by group, keeping their order; `cursor` (groups) says where each begins."""
+    for i in range(len(runs)):
+        at = cursor[groups[i]]
+        cursor[groups[i]] = at + 1
+        for k in range(5):
+            out[at, k] = runs[i, k]
 
 
 @jit

@@ -1,0 +1,86 @@
+"""From a depth map to planes and hidden content, against the slow twin and by hand."""
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from defocal.synth import PsfBank, ThinLens
+from defocal.synth.layers import filled_depth, plane_grid, split_surfaces
+
+LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=1e-4)
+BANK = PsfBank.disk(LENS)
+NAN = np.nan
+
+
+@pytest.mark.parametrize(
+    ("depth", "expected"),
+    [
+        ([[1, NAN, NAN, 3]], [[1, 3, 3, 3]]),
+        ([[NAN, 2, NAN, 5, NAN]], [[2, 2, 5, 5, 5]]),
+        ([[1, 2], [NAN, NAN], [NAN, NAN], [3, 4]], [[1, 2], [1, 2], [3, 4], [3, 4]]),
+        ([[NAN, NAN], [7, NAN]], [[7, 7], [7, 7]]),
+    ],
+)
+def test_unknown_depth_takes_the_farther_end_of_its_gap(depth, expected):
+    np.testing.assert_array_equal(filled_depth(np.array(depth, np.float32)), np.array(expected, np.float32))
+
+
+def test_known_depth_is_left_alone():
+    depth = np.ones((3, 4), np.float32)
+    assert filled_depth(depth) is depth
+
+
+@given(st.floats(0.3, 3), st.floats(1.1, 50), st.integers(2, 200))
+def test_planes_are_uniform_in_inverse_depth_and_no_more_than_asked(near, ratio, planes):
+    far = near * ratio
+    grid = plane_grid(near, far, LENS, planes)
+    depth = (1 / np.linspace(1 / far, 1 / near, 1000)).astype(np.float32)
+    number = grid.number(depth)
+    assert number.min() == 0
+    assert number.max() < planes + 1
+    assert (np.diff(number) >= 0).all()
+    if near < 2 < far:
+        position = (1 / 2.0 - grid.anchor) * grid.per_dioptre
+        assert position == pytest.approx(round(position), abs=1e-4), "the focus plane is the centre of a plane"
+
+
+def test_a_step_of_over_a_pixel_of_coc_is_an_edge():
+    grid = plane_grid(0.8, 10.0, LENS, 64)
+    step = LENS.coc_per_dioptre / grid.per_dioptre
+    assert (grid.gap - 1) * step < 1.0 <= grid.gap * step
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), planes=st.sampled_from([3, 16, 64]), border=st.integers(0, 30))
+def test_splitting_equals_the_slow_twin(seed, planes, border):
+    rng = np.random.default_rng(seed)
+    depth = rng.choice([0.8, 0.85, 1.5, 2.0, 6.0], (7, 9)).repeat(2, 0).repeat(2, 1).astype(np.float32)
+    aif = rng.random((*depth.shape, 3), np.float32)
+    found = split_surfaces(aif, depth, border, BANK, planes)
+    padded = np.pad(depth, border, mode="symmetric")
+    rgba = np.ones((*padded.shape, 4))
+    rgba[..., :3] = np.pad(aif, ((border, border), (border, border), (0, 0)), mode="symmetric")
+    grid = plane_grid(float(depth.min()), float(depth.max()), LENS, planes)
+    np.testing.assert_array_equal(found.rgba[0], rgba)
+    np.testing.assert_array_equal(found.coc[0], LENS.coc(padded))
+    np.testing.assert_array_equal(found.plane[0], grid.number(padded))
+    np.testing.assert_array_equal(found.slot[0], BANK.slots(LENS.coc(padded)))
+    behind, plane, coc = naive.hidden(rgba, found.plane[0], LENS.coc(padded), grid.gap)
+    np.testing.assert_array_equal(found.plane[1], plane)
+    there = plane >= 0
+    np.testing.assert_allclose(found.rgba[1][there], behind[there], atol=1e-6)
+    np.testing.assert_array_equal(found.coc[1][there], coc[there])
+    np.testing.assert_array_equal(found.slot[1][there], BANK.slots(coc[there]))
+
+
+def test_the_wall_goes_on_behind_the_card_as_far_as_blur_can_reach():
+    depth = np.full((40, 60), 6.0, np.float32)
+    depth[:, :30] = 1.0
+    found = split_surfaces(np.zeros((40, 60, 3), np.float32), depth, 0, BANK, 64)
+    reach = (abs(LENS.coc(6.0)) + abs(LENS.coc(1.0))) / 2
+    hidden = found.plane[1] >= 0
+    assert not hidden[:, 30:].any()
+    assert hidden[:, :30].any(axis=0).sum() == pytest.approx(reach + 1, abs=1)
+    assert hidden[:, 29].all()
