@@ -20,12 +20,31 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
         except InputError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(BAD_INPUT)
+        except BrokenPipeError:
+            # Whoever read the output has gone; what was to be done is done.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             click.echo(f"Error: {error.strerror or error}{where}.", err=True)
+            sys.exit(FAILED)
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            if os.environ.get("DEFOCAL_DEBUG"):
+                raise
+            click.echo(f"Error: {type(error).__name__}: {str(error)[:300]}", err=True)
+            click.echo("This is a defect of defocal: set DEFOCAL_DEBUG=1 to see where, and report it.", err=True)
             sys.exit(FAILED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -217,7 +236,7 @@ def _run(out: Path, maker: Any, todo: list[Any], workers: int) -> None:
     from .generate import committed, run
     from .progress import Progress
 
-    done = committed(out, todo)
+    done = committed(out, maker, todo)
     try:
         with Progress(maker.count, "generating", done) as progress:
             outcome = run(
@@ -225,7 +244,9 @@ def _run(out: Path, maker: Any, todo: list[Any], workers: int) -> None:
                 report=lambda event: progress.advance(event.samples, int(event.error is not None)),
             )  # fmt: skip
     except KeyboardInterrupt:
-        click.echo(f"\nInterrupted; {committed(out, todo)} of {maker.count} samples are safe in {out}.", err=True)
+        click.echo(
+            f"\nInterrupted; {committed(out, maker, todo)} of {maker.count} samples are safe in {out}.", err=True
+        )
         click.echo(f"Run `defocal resume {out}` to go on.", err=True)
         sys.stderr.flush()
         # Zarr's event loop still holds the write that was under way, and would complain of being shut down.

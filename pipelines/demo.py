@@ -6,6 +6,7 @@ import click
 
 from .. import InputError
 from ..synth.samples import SampleMaker
+from ..synth.store import open_store
 from .generate import complete, create, reopen, run
 from .info import recipe_facts
 from .preview import write_preview
@@ -24,6 +25,8 @@ def run_demo(out: Path) -> None:
     InputError
         If `out` holds anything else, or the dataset fails its verification.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: choose another folder with --out.")
     recipe = find_recipe("quickstart")
     for heading, text in recipe_facts(recipe):
         click.echo(f"{heading:<12} {text}")
@@ -41,6 +44,8 @@ def run_demo(out: Path) -> None:
 
 
 def _make(store: Path, maker: SampleMaker) -> None:
+    if store.exists():
+        open_store(store, unfinished=True)
     if store.exists() and complete(store):
         click.echo(f"\nUsing the dataset in {store}; delete it to see it made.")
         return

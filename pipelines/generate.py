@@ -7,16 +7,31 @@ idempotent and independent, so any interruption costs at most the shards that we
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import shutil
+import signal
+import tempfile
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import InputError
-from ..synth.commit import FOLDER, Shard, finish, make_shard, shards, split_indices, write_atomically
+from ..synth.commit import (
+    FOLDER,
+    SAMPLES,
+    Shard,
+    committed_shard,
+    finish,
+    make_shard,
+    shards,
+    split_indices,
+    write_atomically,
+)
 from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
 from ..synth.store import (
@@ -52,10 +67,10 @@ class Outcome:
 
 
 def sources_digest(maker: SampleMaker) -> str:
-    """Digest of the names of all scenes, by which a resumed run knows that its input is still the same."""
+    """Digest of all scenes' names and file sizes, by which a resumed run knows that its input is still the same."""
     digest = hashlib.sha256()
     for sample in range(maker.count):
-        digest.update(maker.source(sample).encode() + b"\n")
+        digest.update(maker.fingerprint(sample).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -73,13 +88,9 @@ def refuse_existing(out: Path) -> None:
         raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
 
 
-def committed(out: Path, todo: list[Shard]) -> int:
+def committed(out: Path, maker: SampleMaker, todo: list[Shard]) -> int:
     """Count the samples whose shards are committed, in a dataset under way."""
-    return sum(len(shard.samples) for shard in todo if _marker(out, shard).exists())
-
-
-def _marker(out: Path, shard: Shard) -> Path:
-    return out / FOLDER / f"{shard.name}.json"
+    return sum(len(shard.samples) for shard in todo if committed_shard(out, maker, shard))
 
 
 def create(out: Path, maker: SampleMaker) -> list[Shard]:
@@ -101,10 +112,12 @@ def create(out: Path, maker: SampleMaker) -> list[Shard]:
     facts = {"image_size": list(maker.size), "sources_sha256": sources_digest(maker), "psf": psf}
     kernels, coc = maker.bank.sampled(*recipe.scenes.depth)
     # Made aside and renamed: whatever moment a run is killed at, `out` is absent or can be resumed.
-    aside = out.with_name(out.name + ".partial")
+    aside = None
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        (aside / FOLDER).mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}-", suffix=".partial", dir=out.parent))
+        aside.chmod(0o777 & ~_umask())
+        (aside / FOLDER).mkdir()
         write_atomically(aside / "recipe.toml", recipe.to_toml())
         for split, rows in indices.items():
             folder = aside / f"{split}.zarr"
@@ -115,8 +128,15 @@ def create(out: Path, maker: SampleMaker) -> list[Shard]:
     except OSError as error:
         raise InputError(f"cannot create a dataset at {out}: {error.strerror or error}.") from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
     return shards(maker, indices)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def reopen(out: Path) -> tuple[SampleMaker, list[Shard]]:
@@ -131,10 +151,22 @@ def reopen(out: Path) -> tuple[SampleMaker, list[Shard]]:
     maker = SampleMaker(store.recipe)
     indices = split_indices(maker)
     facts = next(iter(store.facts.values()))
-    if facts["sources_sha256"] != sources_digest(maker) or list(indices) != list(store.splits):
+    if facts["sources_sha256"] != sources_digest(maker) or facts["image_size"] != list(maker.size):
         raise InputError(
             f"the scenes of {out} have changed since it was begun: bring back the same files, or generate it again."
         )
+    if list(indices) != list(store.splits):
+        raise InputError(f"{out} lacks some of its splits ({', '.join(indices)}): generate it again.")
+    try:
+        written = (out / "recipe.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        written = ""
+    if written != store.recipe.to_toml():
+        raise InputError(
+            f"{out / 'recipe.toml'} is no longer the recipe that {out} was begun with: "
+            "put that one back, or generate into another folder."
+        )
+    (out / FOLDER).mkdir(exist_ok=True)
     sweep_partial(out)
     return maker, shards(maker, indices)
 
@@ -193,7 +225,7 @@ def run(
     What was made, and which shards failed: they stay uncommitted, for `resume`.
     """
     begun = time.monotonic()
-    open_shards = [shard for shard in todo if not _marker(out, shard).exists()]
+    open_shards = [shard for shard in todo if committed_shard(out, maker, shard) is None]
     if workers or scheduler:
         events = _on_cluster(out, maker.recipe, open_shards, workers, scheduler)
     else:
@@ -205,7 +237,7 @@ def run(
             failed[event.shard.name] = event.error
         report(event)
     if not failed:
-        finish(out, todo)
+        finish(out, maker, todo)
     return Outcome(made, time.monotonic() - begun, failed)
 
 
@@ -276,23 +308,33 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
             yield client
         return
     settings = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            host="127.0.0.1",
-            env=settings,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+    with contextlib.ExitStack() as stack:
+        with _workers_ignore_ctrl_c(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Port .* is already in use", category=UserWarning)
+            cluster = LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1",
+                env=settings, silence_logs=logging.CRITICAL,
+            )  # fmt: skip
+        stack.enter_context(cluster)
+        yield stack.enter_context(Client(cluster))
+
+
+@contextlib.contextmanager
+def _workers_ignore_ctrl_c() -> Iterator[None]:
+    """Leave Ctrl-C to this process: workers started meanwhile inherit that they ignore it, and print no traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def complete(out: Path) -> bool:
     """Tell whether a dataset is finished; clears away what an interruption right at the end left behind."""
-    if (out / FOLDER).exists():
+    if (out / FOLDER).exists() or not (out / SAMPLES).exists():
         return False
     leftover = out / (FOLDER + ".partial")
     if leftover.exists():

@@ -1,5 +1,6 @@
 """Pictures of a dataset or of what a recipe would make: a contact sheet and a one-file page."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     path = Path(target)
     recipe, samples, total = _from_store(path, count) if path.is_dir() else _from_recipe(target, count)
     views = _views(recipe, samples)
-    out = out or path.with_name(f"{path.name.removesuffix('.toml')}-preview")
+    whole = path.resolve()
+    out = out or Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}-preview")))
     near, far = recipe.scenes.depth
     title = f"{recipe.name}: {len(views)} of {total} samples"
     sheet = contact_sheet(views[:ON_SHEET], title=title, near=near, far=far)

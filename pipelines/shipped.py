@@ -26,7 +26,8 @@ def shipped_text(name: str) -> str:
         If there is none of that name.
     """
     if name not in shipped():
-        raise InputError(f"there is no recipe {name!r}: name a .toml file, or one of {', '.join(shipped())}.")
+        known = ", ".join(shipped())
+        raise InputError(f"there is no recipe or folder {name[:100]!r}: name a .toml file, or one of {known}.")
     return (_HOME / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -67,8 +68,9 @@ def find_recipe(
         _apply(data, change)
     section = data.get("scenes")
     if isinstance(section, dict):
-        if limit is not None:
-            section["count"] = min(limit, section.get("count", limit))
+        count = section.get("count", limit)
+        if limit is not None and type(count) is int:
+            section["count"] = min(limit, count)
         if isinstance(section.get("path"), str):
             section["path"] = str((base / section["path"]).resolve())
     return Recipe.parse(data, origin=f"recipe {name}")
@@ -89,9 +91,14 @@ def _apply(data: dict[str, Any], change: str) -> None:
     if not equals or not all(keys):
         raise InputError(f"--set takes section.key=value, for example camera.f_number=4, not {change!r}.")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        read = tomllib.loads(f"value = {text}")
+        value = read["value"] if len(read) == 1 else text
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--set {change[:60]}: the value cannot be read: {str(error)[:100]}.") from None
+    if len(keys) > 3:
+        raise InputError(f"--set {change[:60]}: recipes have no keys so deep.")
     for key in keys[:-1]:
         data = data.setdefault(key, {})
         if not isinstance(data, dict):

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from .. import InputError
 from ..synth.commit import dataset_digest, read_samples
-from ..synth.samples import SampleMaker
+from ..synth.recipe import ProceduralScenes
+from ..synth.samples import SampleMaker, make_bank
 from ..synth.seeding import Purpose, generator
 from ..synth.store import Store, array_digest, open_store, sample_digest
 
@@ -57,18 +58,56 @@ def verify(path: Path, *, rerender: int = 0, report: Callable[[int], None] = lam
         If it cannot be opened as a dataset at all.
     """
     store = open_store(path)
-    table = {(row["split"], int(row["row"])): row for row in read_samples(path)}
-    verdict = Verdict(samples=len(store), digest=dataset_digest(list(table.values())))
-    if len(table) != len(store):
+    verdict = Verdict(samples=len(store))
+    try:
+        rows = read_samples(path)
+    except InputError as error:
+        verdict.problems.append(str(error))
+        return verdict
+    verdict.digest = dataset_digest(rows)
+    table = {(row["split"], int(row["row"])): row for row in rows}
+    verdict.problems += _check_folder(store)
+    maker = _maker(store)
+    if len(table) != len(store) or len(table) != len(rows):
         verdict.problems.append(f"samples.csv lists {len(table)} samples where the arrays hold {len(store)}.")
-    for split, row, index in store.rows():
-        _check_sample(store, split, row, index, table.get((split, row)), verdict.problems)
-        report(1)
+    try:
+        for split, row, index in store.rows():
+            _check_sample(store, split, row, index, table.get((split, row)), verdict.problems)
+            if maker is not None and (listed := table.get((split, row))) and listed["source"] != maker.source(index):
+                verdict.problems.append(f"sample {index}: samples.csv names another source than its own.")
+            report(1)
+    except InputError as error:
+        verdict.problems.append(str(error))
     for split in store.splits:
         _check_psf(store, split, verdict.problems)
     if rerender and not verdict.problems:
         _rerender(store, rerender, verdict)
     return verdict
+
+
+def _maker(store: Store) -> SampleMaker | None:
+    """Return the maker of a store whose scenes need no files."""
+    return SampleMaker(store.recipe) if isinstance(store.recipe.scenes, ProceduralScenes) else None
+
+
+def _check_folder(store: Store) -> list[str]:
+    """Compare what lies in the dataset's folder with what belongs there."""
+    problems = []
+    try:
+        text = (store.path / "recipe.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if text != store.recipe.to_toml():
+        problems.append("recipe.toml is not the recipe that the arrays were made from.")
+    found = {item.name for item in store.path.iterdir()}
+    expected = {"recipe.toml", "samples.csv", *(f"{split}.zarr" for split in store.splits)}
+    problems += [f"{name} does not belong to the dataset." for name in sorted(found - expected)]
+    members = {"zarr.json", "psf", "index", *store.recipe.output.arrays}
+    for split in store.splits:
+        there = {item.name for item in (store.path / f"{split}.zarr").iterdir()}
+        problems += [f"{split}.zarr/{name} does not belong to the dataset." for name in sorted(there - members)]
+        problems += [f"{split}.zarr/{name} is missing." for name in sorted(members - there)]
+    return problems
 
 
 def _check_sample(
@@ -80,8 +119,8 @@ def _check_sample(
         return
     try:
         arrays = store.sample(split, row)
-    except (OSError, ValueError, RuntimeError) as error:
-        problems.append(f"{where}: cannot be read ({type(error).__name__}: {error}).")
+    except InputError as error:
+        problems.append(f"{where}: cannot be read: {error}")
         return
     digests = {name: array_digest(array) for name, array in arrays.items()}
     changed = [name for name, digest in digests.items() if listed.get(f"sha256_{name}") != digest]
@@ -111,14 +150,16 @@ def _check_physics(store: Store, arrays: Arrays) -> list[str]:
 
 
 def _check_psf(store: Store, split: str, problems: list[str]) -> None:
-    try:
-        kernels = np.asarray(store.splits[split]["psf/main/kernel"][...], np.float64)  # type: ignore[index]
-    except (KeyError, OSError, ValueError, RuntimeError) as error:
-        problems.append(f"the PSF bank of split {split} cannot be read ({type(error).__name__}: {error}).")
-        return
-    sums = kernels.sum(axis=(-2, -1))
-    if (kernels < 0).any() or not np.allclose(sums, 1, atol=1e-5):
-        problems.append(f"the PSF bank of split {split} has kernels that are negative or do not sum to 1.")
+    bank = make_bank(store.recipe)
+    for name, expected in zip(("kernel", "coc"), bank.sampled(*store.recipe.scenes.depth), strict=True):
+        try:
+            array = store.splits[split][f"psf/main/{name}"]
+            stored = np.asarray(array[...])  # type: ignore[index]
+        except Exception as error:
+            problems.append(f"psf/main/{name} of split {split} cannot be read ({type(error).__name__}: {error}).")
+            continue
+        if stored.shape != expected.shape or not np.allclose(stored, expected, rtol=0, atol=1e-6):
+            problems.append(f"psf/main/{name} of split {split} is not the PSF bank of the recipe.")
 
 
 def _rerender(store: Store, count: int, verdict: Verdict) -> None:

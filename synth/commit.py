@@ -5,10 +5,13 @@ content digest of each sample. Finishing turns the markers into `samples.csv` an
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
+import re
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,9 +97,9 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
     OSError
         If the disk refuses; nothing is committed then.
     """
-    marker = out / FOLDER / f"{shard.name}.json"
-    if marker.exists():
-        return read_marker(marker)
+    content = committed_shard(out, maker, shard)
+    if content is not None:
+        return content
     made = [maker.make(sample) for sample in shard.samples]
     group = zarr.open_group(out / f"{shard.split}.zarr", mode="r+")
     for name in made[0]:
@@ -115,27 +118,28 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
             }
         )
     content = {"recipe_hash": maker.recipe.hash(), "samples": rows}
-    write_atomically(marker, json.dumps(content))
+    write_atomically(_marker(out, shard), json.dumps(content))
     return content
 
 
-def read_marker(path: Path) -> dict[str, Any]:
-    """Read a marker.
+def _marker(out: Path, shard: Shard) -> Path:
+    return out / FOLDER / f"{shard.name}.json"
 
-    Raises
-    ------
-    InputError
-        If it is not one.
-    """
+
+def committed_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any] | None:
+    """Return the marker of a shard, or None if it is not committed, or by a marker that is not its own."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        content["samples"][0]["digest"]
-    except (OSError, ValueError, LookupError, TypeError):
-        raise InputError(f"the commit marker {path} is damaged: delete it and run `defocal resume` again.") from None
-    return content
+        content: dict[str, Any] = json.loads(_marker(out, shard).read_text(encoding="utf-8"))
+        indices = tuple(row["index"] for row in content["samples"])
+        fields = {"index", "split", "row", "source", "digest", *(f"sha256_{n}" for n in maker.recipe.output.arrays)}
+        whole = all(row.keys() == fields for row in content["samples"])
+        mine = content["recipe_hash"] == maker.recipe.hash() and indices == shard.samples
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return content if mine and whole else None
 
 
-def finish(out: Path, todo: list[Shard]) -> None:
+def finish(out: Path, maker: SampleMaker, todo: list[Shard]) -> None:
     """Turn the markers of all shards into `samples.csv`, then delete them; safe to repeat.
 
     Raises
@@ -145,13 +149,12 @@ def finish(out: Path, todo: list[Shard]) -> None:
     """
     rows: list[dict[str, Any]] = []
     for shard in todo:
-        rows += read_marker(out / FOLDER / f"{shard.name}.json")["samples"]
+        content = committed_shard(out, maker, shard)
+        if content is None:
+            raise InputError(f"shard {shard.name} of {out} is not committed: run `defocal resume {out}`.")
+        rows += content["samples"]
     rows.sort(key=lambda row: row["index"])
-    text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_atomically(out / SAMPLES, text.getvalue())
+    write_atomically(out / SAMPLES, _table(rows))
     remove_markers(out)
 
 
@@ -164,26 +167,39 @@ def remove_markers(out: Path) -> None:
 
 
 def read_samples(out: Path) -> list[dict[str, str]]:
-    """Read the rows of `samples.csv`.
+    """Read the rows of `samples.csv`, in the order of `index`.
 
     Raises
     ------
     InputError
-        If the file is missing or damaged.
+        If the file is missing, or anything but what `finish` wrote.
     """
+    path = out / SAMPLES
     try:
-        with (out / SAMPLES).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        text = path.read_bytes().decode()
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read {out / SAMPLES}: {error}.") from None
+        raise InputError(f"cannot read {path}: {error}.") from None
     if not rows or not {"index", "split", "row", "source", "digest"} <= set(rows[0]):
-        raise InputError(f"{out / SAMPLES} is not the sample table of a defocal dataset.")
+        raise InputError(f"{path} is not the sample table of a defocal dataset.")
+    numbers = [row["index"] for row in rows] + [row["row"] for row in rows]
+    if not all(re.fullmatch(r"0|[1-9][0-9]{0,17}", number or "") for number in numbers):
+        raise InputError(f"{path} is damaged: it holds sample numbers that are none.")
+    indices = [int(row["index"]) for row in rows]
+    if indices != sorted(set(indices)) or text != _table(rows):
+        raise InputError(f"{path} is damaged: its rows are not those that were written.")
     return rows
 
 
-def dataset_digest(rows: list[dict[str, str]]) -> str:
-    """Digest of a dataset's content: sha256 over the sample digests in the order of `index`, hexadecimal."""
-    import hashlib
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n", extrasaction="ignore")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
 
-    ordered = sorted(rows, key=lambda row: int(row["index"]))
-    return hashlib.sha256("\n".join(row["digest"] for row in ordered).encode()).hexdigest()
+
+def dataset_digest(rows: list[dict[str, str]]) -> str:
+    """Digest of a dataset: sha256 over index, split, source and content digest of its samples, hexadecimal."""
+    lines = (f"{row['index']} {row['split']} {row['source']} {row['digest']}" for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

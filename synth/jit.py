@@ -7,6 +7,7 @@ Machine code is kept between processes in a folder named by a digest of every ke
 cache misses edits in other files than the kernel's. `DEFOCAL_NUMBA_CACHE` names another place for it; "0" keeps none.
 """
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -40,6 +41,25 @@ def _cache_folder() -> Path | None:
     return folder
 
 
+class _ForgivingCache:
+    """Numba's cache of a kernel, except that a damaged or full one only costs another compilation."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def load_overload(self, *arguments: Any) -> Any:
+        with contextlib.suppress(Exception):
+            return self._cache.load_overload(*arguments)
+        return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        with contextlib.suppress(Exception):
+            self._cache.save_overload(*arguments)
+
+
 def jit(kernel: _Kernel) -> _Kernel:
     """Compile a kernel on its first call, for the types it is called with."""
     folder = _cache_folder()
@@ -49,6 +69,8 @@ def jit(kernel: _Kernel) -> _Kernel:
         # Numba reads the setting when it decorates; other users of numba in this process keep theirs.
         settings.CACHE_DIR = str(folder or before)
         compiled = numba.njit(kernel, fastmath=False, nogil=True, error_model="numpy", cache=folder is not None)
+        if folder is not None:
+            compiled._cache = _ForgivingCache(compiled._cache)
     finally:
         settings.CACHE_DIR = before
     return cast(_Kernel, compiled)

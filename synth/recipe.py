@@ -28,6 +28,10 @@ FORMAT_VERSION = 1
 
 Length = Annotated[float, BeforeValidator(parse_length), Field(gt=0)]
 DepthRange = tuple[Length, Length]
+Pixels = Annotated[int, Field(ge=16, le=16384)]
+Objects = Annotated[int, Field(ge=0, le=2000)]
+LARGEST_REACH = 512
+"""Half-size in pixels of the largest kernel that a recipe may ask for."""
 Accept = Literal["all-blurred", "all-sharp"]
 
 
@@ -42,6 +46,8 @@ class _ScenesBase(_Section):
     @field_validator("depth")
     @classmethod
     def _ordered(cls, depth: tuple[float, float]) -> tuple[float, float]:
+        if not 1e-4 <= depth[0] <= depth[1] <= 1e7:
+            raise ValueError(f"depths must lie between 0.1 mm and 10000 km, not {depth[0]:g} to {depth[1]:g} m")
         if not depth[0] < depth[1]:
             raise ValueError(f"the nearest depth ({depth[0]} m) must be below the farthest ({depth[1]} m)")
         return depth
@@ -52,9 +58,9 @@ class ProceduralScenes(_ScenesBase):
 
     kind: Literal["procedural"]
     count: int = Field(ge=1)
-    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (480, 640)
+    size: tuple[Pixels, Pixels] = (480, 640)
     """Height and width, pixels."""
-    objects: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (20, 60)
+    objects: tuple[Objects, Objects] = (20, 60)
     """Fewest and most objects in a scene."""
 
     @field_validator("objects")
@@ -90,6 +96,10 @@ class FolderScenes(_ScenesBase):
     def _complete(self) -> Self:
         if self.depth_kind == "disparity" and (self.focal is None or self.baseline is None):
             raise ValueError("depth_kind = 'disparity' needs focal (pixels) and baseline (a length)")
+        if "\0" in self.path:
+            raise ValueError("path must not hold a null character")
+        if self.intrinsics is not None and not min(self.intrinsics[:2]) >= 1:
+            raise ValueError("intrinsics = [fx, fy, cx, cy] need focal lengths of a pixel or more")
         if self.depth_kind == "ray" and self.intrinsics is None:
             raise ValueError("depth_kind = 'ray' needs intrinsics = [fx, fy, cx, cy] in pixels")
         return self
@@ -169,7 +179,7 @@ class OutputSection(_Section):
 class Recipe(_Section):
     """A declared dataset. Make one with `load_recipe` or `Recipe.parse`."""
 
-    version: Literal[1]
+    version: int = Field(ge=1, le=1)
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(ge=0, lt=2**63)
     description: str = ""
@@ -180,6 +190,17 @@ class Recipe(_Section):
     psf: Annotated[DiskPsf | GaussianPsf, Field(discriminator="kind")] = DiskPsf()
     render: RenderSection = RenderSection()
     output: OutputSection = OutputSection()
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        coc = max(abs(self.lens.coc(z)) for z in self.scenes.depth)
+        spread = 3.5 * self.psf.sigma_per_coc if isinstance(self.psf, GaussianPsf) else 0.5
+        if not coc * spread <= LARGEST_REACH:
+            raise ValueError(
+                f"blur would reach {coc * spread:.3g} px from a point (CoC {coc:.3g} px), and at most "
+                f"{LARGEST_REACH} px are possible: raise scenes.depth[0], camera.f_number or camera.pixel_pitch"
+            )
+        return self
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], origin: str = "the recipe") -> "Recipe":
@@ -195,8 +216,8 @@ class Recipe(_Section):
             return cls.model_validate_json(json.dumps(data))
         except ValidationError as error:
             raise InputError(_explain(error, origin)) from None
-        except TypeError as error:
-            raise InputError(f"{origin} holds a value of a kind that recipes do not use: {error}.") from None
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data with every default written out."""
@@ -226,8 +247,8 @@ class Recipe(_Section):
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
-    # JSON's strings, numbers, booleans and arrays are TOML's.
-    return json.dumps(value)
+    # JSON's strings, numbers, booleans and arrays are TOML's, but for escaped pairs and an unescaped DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _explain(error: ValidationError, origin: str) -> str:
@@ -243,8 +264,11 @@ def _explain(error: ValidationError, origin: str) -> str:
             message = "needs a kind"
         elif item["type"] == "union_tag_invalid":
             message = f"kind must be one of {item['ctx']['expected_tags']}, not {item['ctx']['tag']!r}"
+        elif item["type"] in ("too_long", "too_short"):
+            message = f"has {item['ctx']['actual_length']} values, and needs another number of them"
         elif item["type"] != "value_error":
-            message += f", not {item['input']!r}"
+            message = message.replace("Input should be", "must be").replace("an object", "a section")
+            message += f", not {str(item['input'])[:60]!r}"
         lines.append(f"{path}: {message}" if path else message)
     if len(lines) == 1:
         return f"{origin}: {lines[0]}."
@@ -260,13 +284,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         If it is missing, unreadable or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise InputError(f"the recipe {path} is not a text file in UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"the recipe {path} is not valid TOML: {error}.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the recipe {path} cannot be read: {str(error)[:200]}.") from None
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -60,10 +60,7 @@ class SampleMaker:
     @cached_property
     def bank(self) -> PsfBank:
         """The PSFs of the recipe."""
-        psf, lens = self.recipe.psf, self.recipe.lens
-        if isinstance(psf, GaussianPsf):
-            return PsfBank.gaussian(lens, sigma_per_coc=psf.sigma_per_coc)
-        return PsfBank.disk(lens)
+        return make_bank(self.recipe)
 
     @cached_property
     def margin(self) -> int:
@@ -97,13 +94,24 @@ class SampleMaker:
         """Return the scene of a sample."""
         scenes = self.recipe.scenes
         if self.reader is not None:
-            return self.reader.read(sample)
+            return self._within_range(self.reader.read(sample))
         assert isinstance(scenes, ProceduralScenes)
         from .procedural import procedural_scene
 
         return procedural_scene(
             self.recipe.seed, sample, scenes.size, scenes.depth, objects=scenes.objects, margin=self.margin
         )
+
+    def _within_range(self, scene: Scene) -> Scene:
+        """Take depths nearer than the recipe's range as unknown: a stray millimetre would blur over the whole image."""
+        stray = scene.depth < np.float32(self.recipe.scenes.depth[0] * (1 - 1e-6))
+        return replace(scene, depth=np.where(stray, np.float32(np.nan), scene.depth)) if stray.any() else scene
+
+    def fingerprint(self, sample: int) -> str:
+        """Name of a sample's scene and the sizes of its files: what tells that the input is still the same."""
+        if self.reader is None:
+            return self.source(sample)
+        return " ".join([self.source(sample), *(str(path.stat().st_size) for path in self.reader.files(sample))])
 
     def make(self, sample: int) -> Arrays:
         """Make the arrays of a sample.
@@ -143,6 +151,13 @@ class SampleMaker:
 
     def _encode(self, linear: Float32) -> npt.NDArray[Any]:
         return encode(linear, self.recipe.output.encoding, bits=self.recipe.output.bits)
+
+
+def make_bank(recipe: Recipe) -> PsfBank:
+    """Make the PSF bank of a recipe."""
+    if isinstance(recipe.psf, GaussianPsf):
+        return PsfBank.gaussian(recipe.lens, sigma_per_coc=recipe.psf.sigma_per_coc)
+    return PsfBank.disk(recipe.lens)
 
 
 def _folder_reader(scenes: FolderScenes) -> FolderReader:

@@ -7,7 +7,6 @@ made there is a `_commit` folder with one marker for each finished shard; see `c
 
 import hashlib
 import importlib.metadata
-import json
 import platform
 import warnings
 from collections.abc import Iterator
@@ -222,15 +221,30 @@ class Store:
         """
         if split not in self.splits:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}.")
-        if name not in self.splits[split]:
+        if name not in (*self.recipe.output.arrays, "index"):
             raise InputError(f"{self.path} has no array {name!r}; it has {', '.join(self.recipe.output.arrays)}.")
-        array = self.splits[split][name]
-        assert isinstance(array, zarr.Array)
+        # Whatever can be wrong with metadata: zarr raises many kinds of error for it.
+        try:
+            array = self.splits[split][name]
+        except Exception as error:
+            raise InputError(_damaged(self.path / f"{split}.zarr" / name, error)) from None
+        if not isinstance(array, zarr.Array):
+            raise InputError(f"{self.path / f'{split}.zarr' / name} is damaged: it is no array.")
         return array
 
     def sample(self, split: str, row: int) -> dict[str, npt.NDArray[Any]]:
-        """Read the arrays of one sample, by its row in the split."""
-        return {name: np.asarray(self.array(split, name)[row]) for name in self.recipe.output.arrays}
+        """Read the arrays of one sample, by its row in the split.
+
+        Raises
+        ------
+        InputError
+            If they are damaged.
+        """
+        arrays = {name: self.array(split, name) for name in self.recipe.output.arrays}
+        try:
+            return {name: np.asarray(array[row]) for name, array in arrays.items()}
+        except Exception as error:
+            raise InputError(_damaged(self.path / f"{split}.zarr, row {row}", error)) from None
 
     def __len__(self) -> int:
         return sum(self.array(split, "index").shape[0] for split in self.splits)
@@ -238,8 +252,17 @@ class Store:
     def rows(self) -> Iterator[tuple[str, int, int]]:
         """Yield (split, row, sample number) of every sample."""
         for split in self.splits:
-            for row, index in enumerate(np.asarray(self.array(split, "index")[:])):
+            array = self.array(split, "index")
+            try:
+                indices = np.asarray(array[:])
+            except Exception as error:
+                raise InputError(_damaged(self.path / f"{split}.zarr" / "index", error)) from None
+            for row, index in enumerate(indices):
                 yield split, row, int(index)
+
+
+def _damaged(what: Path, error: Exception) -> str:
+    return f"{what} is damaged ({type(error).__name__}: {str(error)[:200]}): fetch a fresh copy, or generate it again."
 
 
 def open_store(path: str | Path, *, unfinished: bool = False) -> Store:
@@ -268,10 +291,17 @@ def open_store(path: str | Path, *, unfinished: bool = False) -> Store:
     for folder in folders:
         splits[folder.stem], facts[folder.stem] = _open_split(folder)
     recipe = Recipe.parse(next(iter(facts.values()))["recipe"], origin=f"the recipe stored in {path}")
+    for split, stated in facts.items():
+        if stated["recipe"] != recipe.to_dict() or stated.get("recipe_hash") != recipe.hash():
+            raise InputError(
+                f"{path / split}.zarr is damaged: its recipe is not that of the other splits, or of its hash."
+            )
+        if split not in recipe.output.splits:
+            raise InputError(f"{path / split}.zarr is not one of the recipe's splits: move it elsewhere.")
     order = [name for name in recipe.output.splits if name in splits]
     store = Store(path, recipe, {n: splits[n] for n in order}, {n: facts[n] for n in order})
     _check_arrays(store)
-    if not unfinished and (path / "_commit").exists():
+    if not unfinished and ((path / "_commit").exists() or not (path / "samples.csv").exists()):
         raise InputError(f"{path} is unfinished: run `defocal resume {path}` to complete it.")
     return store
 
@@ -280,13 +310,17 @@ def _open_split(folder: Path) -> tuple[zarr.Group, dict[str, Any]]:
     try:
         group = zarr.open_group(folder, mode="r")
         facts = cast(dict[str, Any], group.attrs[ATTRIBUTES])
-    except (OSError, KeyError, ValueError, json.JSONDecodeError) as error:
+    except Exception as error:
         raise InputError(f"{folder} is not a split of a defocal dataset ({type(error).__name__}: {error}).") from None
+    if not isinstance(facts, dict):
+        raise InputError(f"{folder} is not a split of a defocal dataset: its attributes are not a table.")
     if facts.get("format") != FORMAT_VERSION:
         raise InputError(
             f"{folder} has format version {facts.get('format')}; this defocal reads version {FORMAT_VERSION}: "
             "open it with the release that wrote it, or generate it again."
         )
+    if not {"recipe", "versions", "image_size", "sources_sha256", "psf"} <= facts.keys():
+        raise InputError(f"{folder} is damaged: its attributes are not complete.")
     return group, facts
 
 
@@ -301,6 +335,8 @@ def _check_arrays(store: Store) -> None:
                     f"{store.path}: array {split}/{name} has dims {dims} and dtype {array.dtype}, "
                     f"where the format has {spec.dims} and {' or '.join(spec.dtypes)}."
                 )
+            if "channel" in spec.dims and array.attrs.get("encoding") != store.recipe.output.encoding:
+                raise InputError(f"{store.path}: array {split}/{name} does not have the encoding of the recipe.")
             if array.attrs.get("units") != spec.unit:
                 raise InputError(
                     f"{store.path}: array {split}/{name} is in {array.attrs.get('units')!r}, not {spec.unit!r}."

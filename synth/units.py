@@ -9,12 +9,14 @@ _PATTERN = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-
 
 
 def _parse(value: Any, factors: dict[str, float], example: str) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
         return float(value)
     match = _PATTERN.fullmatch(value) if isinstance(value, str) else None
     if match is None or match[2] not in factors:
         known = ", ".join(factors)
-        raise ValueError(f"{value!r} is not a number with one of the units {known}; write for example {example!r}")
+        raise ValueError(
+            f"{str(value)[:40]!r} is not a number with one of the units {known}; write for example {example!r}"
+        )
     # Dividing by a power of ten keeps "5.6 um" equal to 5.6e-6, which multiplying by 1e-6 would miss by one bit.
     factor, number = factors[match[2]], float(match[1])
     return number * factor if factor >= 1 else number / round(1 / factor)

@@ -100,7 +100,7 @@ def test_recipes_and_init(tmp_path, monkeypatch):
     assert run("info", "quickstart.toml").exit_code == 0
     assert "already exists" in refused("init", "quickstart")
     assert run("init", "quickstart", "-o", "other.toml").exit_code == 0
-    assert "there is no recipe 'none'" in refused("init", "none")
+    assert "there is no recipe or folder 'none'" in refused("init", "none")
 
 
 def test_own_rgbd_becomes_a_dataset_that_keeps_unknown_depth(frames, tmp_path):

@@ -73,7 +73,7 @@ def test_resuming_makes_only_what_is_missing(tiny, tiny_store, tmp_path, monkeyp
     for shard in todo[:5]:
         make_shard(out, maker, shard)
     assert not complete(out)
-    assert committed(out, todo) == sum(len(s.samples) for s in todo[:5])
+    assert committed(out, maker, todo) == sum(len(s.samples) for s in todo[:5])
     made = []
     monkeypatch.setattr(SampleMaker, "make", lambda self, i, make=SampleMaker.make: (made.append(i), make(self, i))[1])
     again, todo = reopen(out)
@@ -97,7 +97,7 @@ def test_a_shard_that_fails_leaves_the_rest_and_can_be_tried_again(tiny, tiny_st
         patch.setattr(SampleMaker, "make", poisoned)
         outcome = run(out, maker, todo)
     assert list(outcome.failed.values()) == ["scene 7 cannot be read."]
-    assert committed(out, todo) == 12 - len(next(s for s in todo if 7 in s.samples).samples)
+    assert committed(out, maker, todo) == 12 - len(next(s for s in todo if 7 in s.samples).samples)
     with pytest.raises(InputError, match="unfinished"):
         open_store(out)
     assert not run(out, *reopen(out)).failed
@@ -240,6 +240,44 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, undisturbed):
     assert digest(out) == undisturbed
 
 
+@pytest.mark.parametrize("text", ["", "{", '{"samples": [{"digest": 1}]}', "[]"])
+def test_a_damaged_marker_only_costs_its_shard(tiny, tiny_store, tmp_path, text):
+    out, maker = tmp_path / "d", SampleMaker(tiny)
+    todo = create(out, maker)
+    for shard in todo[:3]:
+        make_shard(out, maker, shard)
+    (out / FOLDER / f"{todo[1].name}.json").write_text(text)
+    assert committed(out, maker, todo) == len(todo[0].samples) + len(todo[2].samples)
+    assert not run(out, *reopen(out)).failed
+    assert digest(out) == digest(tiny_store)
+
+
+def test_a_recipe_edited_on_the_way_is_noticed(tiny, tmp_path):
+    create(tmp_path / "d", SampleMaker(tiny))
+    (tmp_path / "d/recipe.toml").write_text(tiny.to_toml().replace("2.0", "2.2"))
+    with pytest.raises(InputError, match="no longer the recipe"):
+        reopen(tmp_path / "d")
+
+
+def test_lost_markers_are_made_good(tiny, tiny_store, tmp_path):
+    import shutil
+
+    out, maker = tmp_path / "d", SampleMaker(tiny)
+    make_shard(out, maker, create(out, maker)[0])
+    shutil.rmtree(out / FOLDER)
+    assert not complete(out)
+    assert not run(out, *reopen(out)).failed
+    assert digest(out) == digest(tiny_store)
+
+
+def test_a_neighbour_with_a_likely_name_is_left_alone(tiny, tmp_path):
+    (tmp_path / "d.partial").mkdir()
+    (tmp_path / "d.partial/thesis.txt").write_text("years of work")
+    create(tmp_path / "d", SampleMaker(tiny))
+    assert (tmp_path / "d.partial/thesis.txt").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "d.partial"]
+
+
 def test_changed_input_files_are_noticed_on_resume(tmp_path):
     import cv2
 
@@ -259,6 +297,11 @@ def test_changed_input_files_are_noticed_on_resume(tmp_path):
     todo = create(out, maker)
     make_shard(out, maker, todo[0])
     assert len(reopen(out)[1]) == len(todo)
+    kept = (frames / "rgb/2.png").read_bytes()
+    cv2.imwrite(str(frames / "rgb/2.png"), np.zeros((32, 40, 3), np.uint8))
+    with pytest.raises(InputError, match="have changed since it was begun"):
+        reopen(out)
+    (frames / "rgb/2.png").write_bytes(kept)
     for kind in ("rgb", "depth"):
         (frames / kind / "3.png").rename(frames / kind / "4.png")
     with pytest.raises(InputError, match="have changed since it was begun"):

@@ -44,6 +44,16 @@ def test_toml_round_trip_keeps_the_hash(tiny):
     assert again.hash() == tiny.hash()
 
 
+def test_any_text_survives_toml():
+    recipe = Recipe.parse(recipe_data(description='quote " back \\ emoji \U0001f600 del \x7f line\nend'))
+    assert Recipe.parse(tomllib.loads(recipe.to_toml())) == recipe
+
+
+def test_a_byte_order_mark_is_no_obstacle(tmp_path, tiny):
+    (tmp_path / "bom.toml").write_text(tiny.to_toml(), encoding="utf-8-sig")
+    assert load_recipe(tmp_path / "bom.toml") == tiny
+
+
 def test_the_hash_sees_every_change_and_no_notation():
     base = Recipe.parse(recipe_data())
     same = Recipe.parse(recipe_data(camera={"focal_length": 0.05}))
@@ -78,6 +88,13 @@ def test_all_errors_are_reported_at_once_with_their_paths():
         ({"output": {"arrays": ["aif", "aif"]}}, "name each array once"),
         ({"render": {"planes": 1}}, "render.planes"),
         ({"version": 2}, "version"),
+        ({"version": True}, "version"),
+        ({"scenes": {"size": [16, 10**6]}}, "scenes.size.1"),
+        ({"scenes": {"depth": [1e-300, 1.0]}}, "0.1 mm"),
+        ({"scenes": {"objects": [0, 10**6]}}, "scenes.objects.1"),
+        ({"camera": {"f_number": 0.001}}, "blur would reach"),
+        ({"camera": {"focal_length": 10**400}}, "focal_length"),
+        ({"scenes": {"size": [48, 64, 3]}}, "has 3 values"),
         ({"name": "../up"}, "name"),
         ({"sensor": {"gain": 1}}, "sensor: unknown key"),
         ({"scenes": {"kind": "folder", "path": "x", "depth_kind": "ray"}}, "unknown key"),
@@ -145,11 +162,15 @@ def test_a_path_in_a_recipe_file_is_relative_to_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"name": "nonsense"}, "there is no recipe 'nonsense': name a .toml file, or one of 2hded"),
+        ({"name": "nonsense"}, "there is no recipe or folder 'nonsense': name a .toml file, or one of 2hded"),
         ({"name": "quickstart", "scenes": "folder"}, "KIND:PATH"),
         ({"name": "quickstart", "changes": ["camera"]}, "key=value"),
         ({"name": "quickstart", "changes": ["seed.x=1"]}, "not a section"),
         ({"name": "quickstart", "changes": ["camera.lens=1"]}, "camera.lens: unknown key"),
+        ({"name": "quickstart", "changes": ["scenes.count=abc"], "limit": 4}, "scenes.count"),
+        ({"name": "quickstart", "changes": ["seed=" + "9" * 5000]}, "cannot be read"),
+        ({"name": "quickstart", "changes": ["a" + ".a" * 3000 + "=1"]}, "no keys so deep"),
+        ({"name": "quickstart", "changes": ["seed=" + "[" * 3000 + "]" * 3000]}, "cannot be read|does not|holds"),
     ],
 )
 def test_wrong_changes_are_refused(arguments, words):

@@ -118,8 +118,11 @@ def test_mantissas_are_rounded_to_the_nearest():
         (lambda out: [shutil.rmtree(z) for z in out.glob("*.zarr")], "holds no .zarr folder"),
         (lambda out: (out / "train.zarr/zarr.json").write_text("{"), "not a split of a defocal dataset"),
         (lambda out: (out / "train.zarr/zarr.json").unlink(), "not a split of a defocal dataset"),
-        (lambda out: shutil.rmtree(out / "test.zarr/depth"), "has no array 'depth'"),
+        (lambda out: shutil.rmtree(out / "test.zarr/depth"), "depth is damaged"),
         (lambda out: (out / "_commit").mkdir(), "is unfinished: run `defocal resume"),
+        (lambda out: (out / "samples.csv").unlink(), "is unfinished"),
+        (lambda out: shutil.copytree(out / "test.zarr", out / "zz.zarr"), "not one of the recipe's splits"),
+        (lambda out: (out / "test.zarr/aif/zarr.json").write_text("{}"), "aif is damaged"),
     ],
 )
 def test_what_is_no_store_is_refused_in_one_sentence(tiny_store, tmp_path, damage, words):

@@ -1,6 +1,7 @@
 """Verification: an intact store passes, any damage is found, and samples made again are the same."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -21,6 +22,12 @@ def copy(tiny_store, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(tiny_store, out)
     return out
+
+
+def edit(path, old, new):
+    text = path.read_bytes().decode()
+    assert old in text
+    path.write_bytes(text.replace(old, new).encode())
 
 
 def flip(path, position=-40):
@@ -81,7 +88,7 @@ def test_a_damaged_psf_bank_is_found(copy):
     group = zarr.open_group(copy / "train.zarr", mode="r+")
     kernels = group["psf/main/kernel"]
     kernels[0] = kernels[0] * 1.5
-    assert any("PSF bank" in problem for problem in verify(copy).problems)
+    assert any("psf/main/kernel" in problem for problem in verify(copy).problems)
 
 
 def test_physics_is_checked_and_not_only_digests(tmp_path, monkeypatch):
@@ -104,11 +111,42 @@ def test_physics_is_checked_and_not_only_digests(tmp_path, monkeypatch):
 def test_a_store_of_another_recipe_is_not_made_again_the_same(copy):
     for path in copy.glob("*.zarr/zarr.json"):
         content = json.loads(path.read_text())
-        content["attributes"]["defocal"]["recipe"]["seed"] = 99
+        recipe = Recipe.parse(content["attributes"]["defocal"]["recipe"] | {"seed": 99})
+        content["attributes"]["defocal"] |= {"recipe": recipe.to_dict(), "recipe_hash": recipe.hash()}
         path.write_text(json.dumps(content))
+    assert any("recipe.toml is not the recipe" in problem for problem in verify(copy).problems)
+    (copy / "recipe.toml").write_text(recipe.to_toml())
     verdict = verify(copy, rerender=2)
     assert all("mismatch" in text for _, text in verdict.rerendered)
     assert len(verdict.problems) == 2
+
+
+def test_attributes_of_one_split_that_were_edited_are_found(copy):
+    path = copy / "test.zarr/zarr.json"
+    content = json.loads(path.read_text())
+    content["attributes"]["defocal"]["recipe"]["camera"]["f_number"] = 4.0
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="recipe is not that of the other splits"):
+        verify(copy)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda out: (out / "recipe.toml").unlink(), "recipe.toml is not"),
+        (lambda out: (out / "notes.txt").write_text("x"), "notes.txt does not belong"),
+        (lambda out: (out / "train.zarr/extra").mkdir(), "train.zarr/extra does not belong"),
+        (lambda out: shutil.rmtree(out / "train.zarr/psf"), "psf is missing"),
+        (lambda out: (out / "train.zarr/index/c/0").write_bytes(b""), "index is damaged"),
+        (lambda out: edit(out / "samples.csv", "procedural/000003", "procedural/000004"), "another source"),
+        (lambda out: edit(out / "samples.csv", "\n1,", "\n01,"), "differ|damaged|not the one"),
+        (lambda out: edit(out / "samples.csv", "\n", "\r\n"), "damaged"),
+        (lambda out: edit(out / "samples.csv", "\n2,", "\nx,"), "damaged"),
+    ],
+)
+def test_damage_beside_the_shards_is_found(copy, damage, words):
+    damage(copy)
+    assert re.search(words, " ".join(verify(copy).problems))
 
 
 @pytest.mark.parametrize(
@@ -146,5 +184,5 @@ def test_differences_are_told_apart():
 
 def test_a_store_without_its_table_is_refused(copy):
     (copy / "samples.csv").unlink()
-    with pytest.raises(InputError, match=r"samples\.csv"):
+    with pytest.raises(InputError, match="unfinished"):
         verify(copy)

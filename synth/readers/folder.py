@@ -143,6 +143,10 @@ class FolderReader:
         """
         return list(self._pairs)
 
+    def files(self, i: int) -> tuple[Path, Path]:
+        """Return the colour file and the depth file of scene `i`."""
+        return self._pairs[i]
+
     def source(self, i: int) -> str:
         """Identify scene `i`: its colour file relative to the folder, without the extension, unique."""
         return _without_extension(self._pairs[i][0].relative_to(self.path).as_posix())
@@ -270,6 +274,9 @@ class FolderReader:
         escaped = "*".join(glob.escape(part) for part in pattern.split("*"))
         found = {name.replace(os.sep, "/") for name in glob.iglob(escaped, root_dir=self.path, recursive=True) if name}
         files = sorted(name for name in found if (self.path / name).is_file())
+        unspeakable = [name for name in files if not name.isprintable() and "\udc80" <= max(name) <= "\udcff"]
+        if unspeakable:
+            raise InputError(f"{self.path} has a file whose name is not UTF-8 ({unspeakable[0]!r}): rename it.")
         if not files:
             what = "colour" if option == "rgb" else "depth"
             advice = f"only folders match, try {pattern + '/*'!r}" if found else f"correct {option}"
