@@ -14,9 +14,21 @@ from .. import InputError
 from .camera import ThinLens
 from .layers import filled_depth, split_surfaces
 from .psf import PsfBank, TapTable
-from .rendering_kernels import BLOCK, ONE, ONES, OWN, find_runs, flush, layer_runs, resolve, scatter, sort_runs
+from .rendering_kernels import (
+    BLOCK,
+    ONE,
+    ONES,
+    OWN,
+    composite_planes,
+    find_runs,
+    flush,
+    layer_runs,
+    resolve,
+    scatter,
+    sort_runs,
+)
 from .scene import LayeredScene, Patch, Scene
-from .workspace import cleared, scratch
+from .workspace import cleared, keep_clear, scratch
 
 Float32 = npt.NDArray[np.float32]
 Runs = npt.NDArray[np.int32]
@@ -108,6 +120,19 @@ class _Canvas:
             plane, gap, self.near, self.far, self.last,
         )  # fmt: skip
 
+    def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> None:
+        """Blur and composite an image that is sorted into planes; see `rendering_kernels.composite_planes`."""
+        t = self.table
+        composite_planes(
+            source.reshape(-1, source.shape[-2] * 4), runs, bounds,
+            t.starts, t.dy, t.dx, t.weight, t.radius, t.integrate, self.border, gap, self.spread, self.spread.reshape(len(self.spread), -1), self.ones, self.touched,
+            self.near, self.far, self.last,
+        )  # fmt: skip
+
+    def done(self) -> None:
+        """Note that the accumulators are as clear as they were: every group was composited."""
+        keep_clear("spread")
+
     def resolve(self, margin: int) -> Float32:
         """Return the picture, (H, W, 3) without the margin, as if what was seen stood for what was not."""
         out = np.empty((self.frame[0] - 2 * margin, self.frame[1] - 2 * margin, 3), np.float32)
@@ -133,10 +158,8 @@ def _render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) -
     found = split_surfaces(scene.aif, depth, border, bank, planes)
     runs, bounds = _runs(found.plane, found.slot, int(found.plane.max()) + 1)
     canvas = _Canvas(found.plane.shape[1:], bank.table(int(found.slot[0].max())), reach, shared=True)
-    for plane in range(len(bounds) - 1):
-        if bounds[plane] < bounds[plane + 1]:
-            canvas.scatter(found.rgba, runs[bounds[plane] : bounds[plane + 1]])
-            canvas.flush(plane, found.gap)
+    canvas.composite_planes(found.rgba, runs, bounds, found.gap)
+    canvas.done()
     return canvas.resolve(scene.margin + border)
 
 
@@ -151,6 +174,7 @@ def _render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float3
     for plane, (patch, slot) in enumerate(zip(patches, slots, strict=True)):
         whole = _scatter_patch(canvas, patch, slot, reach)
         canvas.flush(plane, 0, whole)
+    canvas.done()
     edge = scene.margin + border
     return np.ascontiguousarray(canvas.far[edge : frame[0] - edge, edge : frame[1] - edge, :3])
 

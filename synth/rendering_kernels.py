@@ -218,6 +218,24 @@ def flush(
 
 
 @jit
+def composite_planes(
+    source: Any, runs: Any, bounds: Any, starts: Any, dy: Any, dx: Any, weight: Any, radius: Any, integrate: bool,
+    border: int, gap: int, spread: Any, flat: Any, ones: Any, touched: Any, near: Any, far: Any, last: Any,
+) -> None:  # fmt: skip
+    """Scatter and flush every plane, from far to near; `bounds` (planes + 1) says where the runs of each begin.
+
+    `flat` (A, B*4) is `spread` (A, B, 4).
+    """
+    for plane in range(len(bounds) - 1):
+        first, end = bounds[plane], bounds[plane + 1]
+        if first < end:
+            scatter(
+                source, runs[first:end], starts, dy, dx, weight, radius, border, border, 4, flat, touched
+            )  # fmt: skip
+            flush(spread, ones, touched, integrate, ONE, border, plane, gap, near, far, last)
+
+
+@jit
 def resolve(near: Any, far: Any, margin: int, out: Any) -> None:
     """Write to `out` (H', W', 3) the surfaces over what lies behind, without the margin.
 

@@ -23,6 +23,16 @@ def scratch(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDAr
 
 def cleared(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return `scratch` filled with zeros."""
+    buffers = _local.__dict__.setdefault("buffers", {})
+    clear: set[str] = _local.__dict__.setdefault("clear", set())
+    before = buffers.get(name)
     array = scratch(name, shape, dtype)
-    array.fill(0)
+    if name not in clear or buffers[name] is not before:
+        buffers[name].fill(0)
+    clear.discard(name)
     return array
+
+
+def keep_clear(name: str) -> None:
+    """Promise that the user of `cleared` has left nothing but zeros in it, so that it need not be filled again."""
+    _local.clear.add(name)
