@@ -122,11 +122,11 @@ class _Canvas:
 
     def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> None:
         """Blur and composite an image that is sorted into planes; see `rendering_kernels.composite_planes`."""
-        t = self.table
+        t, rows = self.table, source.reshape(-1, source.shape[-2] * 4)
+        flat = self.spread.reshape(len(self.spread), -1)
         composite_planes(
-            source.reshape(-1, source.shape[-2] * 4), runs, bounds,
-            t.starts, t.dy, t.dx, t.weight, t.radius, t.integrate, self.border, gap, self.spread, self.spread.reshape(len(self.spread), -1), self.ones, self.touched,
-            self.near, self.far, self.last,
+            rows, runs, bounds, t.starts, t.dy, t.dx, t.weight, t.radius, t.integrate, self.border, gap,
+            self.spread, flat, self.ones, self.touched, self.near, self.far, self.last,
         )  # fmt: skip
 
     def done(self) -> None:
