@@ -252,13 +252,8 @@ def _resized(values: npt.NDArray[Any], width: int, height: int) -> npt.NDArray[A
 
 
 def _resized_map(values: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
-    """Resize with the mean of the known values; unknown where less than half of the area is known."""
-    known = np.isfinite(values)
-    if known.all():
-        return _resized(values, width, height)
-    weight = _resized(known.astype(np.float32), width, height)
-    total = _resized(np.where(known, values, 0).astype(np.float32), width, height)
-    return np.where(weight >= 0.5, total / np.maximum(weight, 0.5), np.nan).astype(np.float32)
+    """Resize by picking pixels: a mean over an edge would show depths that are not there."""
+    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.float32)
 
 
 def layer_picture(row: Row, layer: Layer, width: int, *, near: float, far: float, coc_limit: float) -> UInt8 | None:

@@ -187,7 +187,13 @@ def info(target: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("target")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures; TARGET-preview if left out.")
-@click.option("--count", type=click.IntRange(min=1, max=200), default=8, show_default=True, help="Samples to show.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1, max=200),
+    default=8,
+    show_default=True,
+    help="Samples on the page; the sheet shows the first six.",
+)
 def preview(target: str, out: Path | None, count: int) -> None:
     """Draw samples of a dataset or a recipe: a contact sheet (PNG) and a page (HTML)."""
     from .preview import write_preview

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..synth.commit import FOLDER, dataset_digest, read_samples
-from ..synth.recipe import Recipe
+from ..synth.recipe import FolderScenes, Recipe
 from ..synth.store import Store, open_store
 from .shipped import find_recipe
 
@@ -17,7 +17,7 @@ def recipe_facts(recipe: Recipe) -> Facts:
     return [
         ("recipe", f"{recipe.name}, seed {recipe.seed}, hash {recipe.hash()[:12]}"),
         ("description", recipe.description or "none"),
-        ("scenes", f"{recipe.scenes.kind}, {near:g} to {far:g} m"),
+        ("scenes", f"{recipe.scenes.kind}{_place(recipe)}, {near:g} to {far:g} m"),
         ("camera", f"{lens.focal_length * 1e3:g} mm f/{lens.f_number:g} focused at {lens.focus_distance:g} m, "
                    f"pixel pitch {lens.pixel_pitch * 1e6:g} um"),
         ("CoC", f"{lens.coc(far):+.2f} px at {far:g} m to {lens.coc(near):+.2f} px at {near:g} m; "
@@ -25,6 +25,10 @@ def recipe_facts(recipe: Recipe) -> Facts:
         ("PSF", ", ".join(f"{key} {value}" for key, value in recipe.psf.model_dump().items())),
         ("arrays", f"{', '.join(recipe.output.arrays)}; images {recipe.output.encoding}, {recipe.output.bits} bits"),
     ]  # fmt: skip
+
+
+def _place(recipe: Recipe) -> str:
+    return f" {recipe.scenes.path}" if isinstance(recipe.scenes, FolderScenes) else ""
 
 
 def store_facts(store: Store) -> Facts:

@@ -48,7 +48,7 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     whole = path.resolve()
     out = out or Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}-preview")))
     near, far = recipe.scenes.depth
-    title = f"{recipe.name}: {len(views)} of {total} samples"
+    title = f"{recipe.name}: {len(views[:ON_SHEET])} of {total} samples"
     sheet = contact_sheet(views[:ON_SHEET], title=title, near=near, far=far)
     page = html_page(recipe.name, dict(recipe_facts(recipe)), views, _histograms(views), _notes(views, total))
     try:

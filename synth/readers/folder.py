@@ -232,7 +232,7 @@ class FolderReader:
             median = float(np.median(valid))
             raise InputError(
                 f"{path} has more than half of its depths outside {near:g} to {far:g} m, the median is "
-                f"{median:g} m: {self._range_advice(median)}, otherwise change depth_range."
+                f"{median:g} m: {self._range_advice(median)}, otherwise change the depth range (scenes.depth)."
             )
 
     def _range_advice(self, median: float) -> str:
