@@ -321,7 +321,10 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _workers_ignore_ctrl_c() -> Iterator[None]:
-    """Leave Ctrl-C to this process: workers started meanwhile inherit that they ignore it, and print no traceback."""
+    """Leave Ctrl-C to this process: workers started meanwhile inherit that they ignore it, and print no traceback.
+
+    The price is that a Ctrl-C within the second that they take to start is lost.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -109,7 +109,7 @@ def _histograms(views: list[SampleView]) -> dict[str, tuple[npt.NDArray[Any], np
     coc = _known([view.coc for view in views])
     if coc.size:
         counts, edges = np.histogram(coc, 40)
-        charts["circle of confusion in px (+ is nearer than the focus)"] = (edges, counts)
+        charts["CoC in px (+ is nearer than the focus)"] = (edges, counts)
     return charts
 
 
