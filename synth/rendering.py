@@ -16,6 +16,7 @@ from .layers import filled_depth, split_surfaces
 from .psf import PsfBank, TapTable
 from .rendering_kernels import (
     BLOCK,
+    NOTHING,
     ONE,
     ONES,
     OWN,
@@ -88,12 +89,12 @@ class _Canvas:
         self.spread = cleared("spread", (height, width, 4), np.float32)
         self.ones = np.zeros((1, 1), np.float32)
         self.touched = np.zeros((height, width // BLOCK), np.uint8)
-        self.far = cleared("far", (*frame, 4), np.float32)
-        # Whole layers share no surface with another, and need neither of these.
+        # Whole layers share no surface with another, and need only `far`.
         used = frame if shared else (0, 0)
-        self.near = cleared("near", (*used, 4), np.float32)
+        self.far = (scratch if shared else cleared)("far", (*frame, 4), np.float32)
+        self.near = scratch("near", (*used, 4), np.float32)
         self.last = scratch("last", used, np.int32)
-        self.last.fill(-(2**30))
+        self.last.fill(NOTHING)
 
     def scatter(self, source: Float32, runs: Runs, top: int = 0, left: int = 0) -> None:
         """Blur runs of the premultiplied source (rows, w, 4), placed at (top, left) in the frame."""

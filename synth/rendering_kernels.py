@@ -16,6 +16,8 @@ UNIT = np.float32(1.0)
 FAINT = np.float32(1e-6)
 """Coverage up to this is what rounding leaves of a running sum."""
 ONE, OWN, ONES = 0, 1, 2
+NOTHING = -(2**30)
+"""What `last` holds where no surface has been seen: `near` and `far` are not set there."""
 
 
 @jit
@@ -156,12 +158,19 @@ def _lay_alone(spread: Any, far: Any) -> None:
 
 @jit
 def _lay_surface(spread: Any, plane: int, gap: int, near: Any, far: Any, last: Any) -> None:
-    """Add `spread` (n, 4) to `near`, `far` (n, 4) and `last` (n); see `flush`."""
+    """Add `spread` (n, 4), whole at a coverage of one, to `near`, `far` (n, 4) and `last` (n); see `flush`."""
     for x in range(len(spread)):
         alpha = spread[x, 3]
         if alpha <= FAINT:
             continue
-        if plane - last[x] > gap:
+        scale = UNIT
+        if alpha > UNIT:
+            scale, alpha = UNIT / alpha, UNIT
+        if last[x] == NOTHING:
+            for k in range(4):
+                far[x, k] = 0
+                near[x, k] = 0
+        elif plane - last[x] > gap:
             seen = UNIT - near[x, 3]
             for k in range(4):
                 far[x, k] = near[x, k] + far[x, k] * seen
@@ -172,7 +181,7 @@ def _lay_surface(spread: Any, plane: int, gap: int, near: Any, far: Any, last: A
         if near[x, 3] + alpha > UNIT:
             kept = (UNIT - alpha) / near[x, 3]
         for k in range(4):
-            near[x, k] = spread[x, k] + near[x, k] * kept
+            near[x, k] = spread[x, k] * scale + near[x, k] * kept
 
 
 @jit
@@ -207,8 +216,8 @@ def flush(
             fy, left, right = y - border, max(x0, border), min(x1, width + border)
             if 0 <= fy < height and left < right:
                 row, part = spread[y, left:right], slice(left - border, right - border)
-                _make_whole(row, one[left:right], whole)
                 if gap == 0:
+                    _make_whole(row, one[left:right], whole)
                     _lay_alone(row, far[fy, part])
                 else:
                     _lay_surface(row, plane, gap, near[fy, part], far[fy, part], last[fy, part])
@@ -239,7 +248,8 @@ def composite_planes(
 def resolve(near: Any, far: Any, margin: int, out: Any) -> None:
     """Write to `out` (H', W', 3) the surfaces over what lies behind, without the margin.
 
-    Divides by the coverage: where less than everything was seen, the seen stands for the rest.
+    Every pixel has been seen, be it only by itself. Divides by the coverage: where less than everything was seen,
+    the seen stands for the rest.
     """
     height, width, _ = out.shape
     for y in range(height):
