@@ -1,4 +1,4 @@
-"""Batch generation: a recipe's shards made in this process, by local workers or on a Dask cluster.
+"""Batch generation: a recipe's shards made in this process or by local workers on Dask.
 
 A shard is one task: it makes its samples, writes a shard of every array, and then its commit marker. Tasks are
 idempotent and independent, so any interruption costs at most the shards that were under way.
@@ -202,7 +202,7 @@ def _one_thread() -> None:
 
 
 def run(
-    out: Path, maker: SampleMaker, todo: list[Shard], *, workers: int = 0, scheduler: str | None = None,
+    out: Path, maker: SampleMaker, todo: list[Shard], *, workers: int = 0,
     report: Callable[[Event], None] = lambda event: None,
 ) -> Outcome:  # fmt: skip
     """Make all shards that are not committed, and finish the dataset when none is missing.
@@ -215,8 +215,6 @@ def run(
         From `create` or `reopen`.
     workers
         Local processes; 0 makes the shards in this process.
-    scheduler
-        Address of a running Dask scheduler, instead of local workers.
     report
         Called after each shard.
 
@@ -226,8 +224,8 @@ def run(
     """
     begun = time.monotonic()
     open_shards = [shard for shard in todo if committed_shard(out, maker, shard) is None]
-    if workers or scheduler:
-        events = _on_cluster(out, maker.recipe, open_shards, workers, scheduler)
+    if workers:
+        events = _on_cluster(out, maker.recipe, open_shards, workers)
     else:
         events = _in_process(out, maker, open_shards)
     made, failed = 0, {}
@@ -271,11 +269,11 @@ def _on_worker(out: str, recipe: str, shard: Shard) -> str | None:
     return _attempt(Path(out), _makers[recipe], shard)
 
 
-def _on_cluster(out: Path, recipe: Recipe, todo: list[Shard], workers: int, scheduler: str | None) -> Iterator[Event]:
+def _on_cluster(out: Path, recipe: Recipe, todo: list[Shard], workers: int) -> Iterator[Event]:
     from distributed import as_completed
 
     text, key = recipe.model_dump_json(), recipe.hash()[:16]
-    with _client(workers, scheduler) as client:
+    with _client(workers) as client:
         submit = functools.partial(client.submit, _on_worker, str(out.absolute()), text, retries=0, pure=False)
         futures = {submit(shard, key=f"{key}-{shard.name}"): shard for shard in todo}
         # Results are taken as they come: a finished future forgets its result when its worker dies.
@@ -296,17 +294,9 @@ def _cluster_error(result: Any) -> str | None:
 
 
 @contextlib.contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+def _client(workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise InputError(f"no Dask scheduler answers at {scheduler} ({error}).") from None
-        with client:
-            yield client
-        return
     settings = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     with contextlib.ExitStack() as stack:
         with _workers_ignore_ctrl_c(), warnings.catch_warnings():

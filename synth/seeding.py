@@ -8,7 +8,6 @@ import numpy as np
 class Purpose(IntEnum):
     """What a random stream is for. Numbers are part of the reproducibility contract: never renumber."""
 
-    SPLIT = 1
     SCENE = 2
     TEXTURE_ATLAS = 3
     VERIFY = 4
