@@ -88,7 +88,7 @@ class _Canvas:
         width = -(-width // BLOCK) * BLOCK
         self.spread = cleared("spread", (height, width, 4), np.float32)
         self.ones = np.zeros((1, 1), np.float32)
-        self.touched = np.zeros((height, width // BLOCK), np.uint8)
+        self.touched = np.zeros((height, width // BLOCK + 1), np.uint8)
         # Whole layers share no surface with another, and need only `far`.
         used = frame if shared else (0, 0)
         self.far = (scratch if shared else cleared)("far", (*frame, 4), np.float32)

@@ -87,9 +87,10 @@ def scatter(
     source: Any, runs: Any, starts: Any, dy: Any, dx: Any, weight: Any, radius: Any,
     top: int, left: int, channels: int, out: Any, touched: Any,
 ) -> None:  # fmt: skip
-    """Spread every pixel of `runs` by its kernel's taps into `out` (A, B*k); mark `touched` (A, blocks).
+    """Spread every pixel of `runs` by its kernel's taps into `out` (A, B*k); mark `touched`.
 
-    `source` is (S*h, w*k); `top` and `left` are where its first pixel lies in `out`.
+    `touched` is (A, blocks + 1), the last for the row as a whole. `source` is (S*h, w*k); `top` and `left` are where
+    its first pixel lies in `out`.
     """
     marked_y, marked_r, marked_first, marked_end = -1, 0, 0, 0
     for i in range(len(runs)):
@@ -109,6 +110,7 @@ def scatter(
             continue
         marked_y, marked_r, marked_first, marked_end = y, r, first_block, end_block
         for row_touched in range(y - r, y + r + 1):
+            touched[row_touched, -1] = 1
             for b in range(first_block, end_block):
                 touched[row_touched, b] = 1
 
@@ -198,8 +200,11 @@ def flush(
     With a `gap` of 0 every group is a surface of its own, and only `far` is used.
     """
     height, width, _ = far.shape
-    rows, blocks = touched.shape
+    rows, blocks = touched.shape[0], touched.shape[1] - 1
     for y in range(rows):
+        if touched[y, blocks] == 0:
+            continue
+        touched[y, blocks] = 0
         b = 0
         while b < blocks:
             if touched[y, b] == 0:
