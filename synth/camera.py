@@ -99,6 +99,83 @@ class ThinLens:
         np.divide(1.0, inverse, out=depth, where=inverse > 0)
         return depth if depth.ndim else float(depth)
 
+    @property
+    def working_f_number(self) -> float:
+        """Sensor distance over aperture diameter: what sets the scale of diffraction, ``wavelength * this``."""
+        return self.image_distance / self.aperture_diameter
+
+    def defocus_per_coc(self, wavelength: float) -> float:
+        """Defocus phase, in radians at the pupil's edge, of a CoC of one pixel: ``pi pitch / (4 wavelength N_w)``."""
+        return math.pi * self.pixel_pitch / (4.0 * wavelength * self.working_f_number)
+
+    def defocus(self, depth: npt.ArrayLike, wavelength: float) -> Any:
+        """Defocus phase psi at the edge of the pupil, in radians; positive for points nearer than the focus plane.
+
+        ``psi = pi R^2 / wavelength (1/z - 1/z_focus)``, R the pupil's radius: RPSF paper Eq. 12; PhaseCam3D's phi at
+        its middle wavelength.
+
+        Parameters
+        ----------
+        depth
+            Metres along the axis, any shape; `inf` is allowed.
+        wavelength
+            Metres, in vacuum.
+        """
+        return self.coc(depth) * self.defocus_per_coc(wavelength)
+
+    def depth_at_defocus(self, defocus: npt.ArrayLike, wavelength: float) -> Any:
+        """Depth, in metres, whose defocus phase is `defocus` radians; `inf` where no finite depth has it."""
+        return self.depth_at_coc(np.asarray(defocus, np.float64) / self.defocus_per_coc(wavelength))
+
+    @classmethod
+    def for_defocus(
+        cls,
+        near: float,
+        far: float,
+        defocus: tuple[float, float],
+        wavelength: float,
+        *,
+        focal_length: float,
+        pixel_pitch: float,
+    ) -> "ThinLens":
+        """Return the lens that gives the depths `near` and `far` a wanted defocus: the papers' phi made physical.
+
+        The two conditions fix the focus distance and the aperture.
+
+        Parameters
+        ----------
+        near, far
+            Depths in metres; `far` may be `inf`.
+        defocus
+            Radians at the pupil's edge of the farthest and the nearest depth; PhaseCam3D has (-10, 10).
+        wavelength
+            Metres: where the defocus is counted.
+        focal_length, pixel_pitch
+            Metres.
+
+        Raises
+        ------
+        InputError
+            If no lens does so: the depths or the phases are not in order, or the focus would lie beyond infinity.
+        """
+        low, high = defocus
+        if not (0 < near < far and low < high and wavelength > 0):
+            raise InputError(
+                f"a lens for a defocus of {low:g} to {high:g} rad from {far:g} to {near:g} m cannot be found: the "
+                "farther depth takes the smaller phase, and depths and wavelength are positive."
+            )
+        per_dioptre = (high - low) / (1.0 / near - 1.0 / far)
+        focus = 1.0 / far - low / per_dioptre
+        if not focus > 0:
+            raise InputError(f"no finite focus distance gives {far:g} m a defocus of {low:g} rad: lower it.")
+        radius = math.sqrt(per_dioptre * wavelength / math.pi)
+        return cls(
+            focal_length=focal_length,
+            f_number=focal_length / (2.0 * radius),
+            focus_distance=1.0 / focus,
+            pixel_pitch=pixel_pitch,
+        )
+
     def depth_of_field(self, max_coc: float = 1.0) -> tuple[float, float]:
         """Nearest and farthest depth, in metres, whose CoC is at most `max_coc` pixels across."""
         return float(self.depth_at_coc(max_coc)), float(self.depth_at_coc(-max_coc))

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from defocal.synth import Recipe
@@ -60,3 +61,13 @@ def real_data():
     if not folder.is_dir():
         pytest.skip("no real data on this machine (set DEFOCAL_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_rpsf(real_data):
+    """Rotating PSFs of a spiral mask (7 zones, 1 lobe, epsilon 0.5) by independent code, beside the real data."""
+    path = real_data.parent / "oracles" / "rpsf" / "rpsf_L7_N1_eps0.5.npz"
+    if not path.is_file():
+        pytest.skip("no reference stack of rotating PSFs on this machine")
+    with np.load(path) as stack:
+        return {name: stack[name] for name in stack.files}

@@ -1,0 +1,157 @@
+"""Phase over the pupil, written on the array API: numpy arrays for banks, torch tensors with gradients for training.
+
+The pupil is the unit disk: x right, y down as the camera sees it, u the radius, phi = atan2(y, x) in (-pi, pi].
+"""
+
+import math
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from ... import InputError
+
+Array = Any
+"""A numpy array or a torch tensor."""
+RING_GAIN = 100.0
+"""What the RPSF paper multiplies the rings' coordinates by, for sharp edges of the zones."""
+
+
+def zone_charge(zone: Any, lobes: Any) -> Any:
+    """Topological charge of the zones 1, 2, ...: ``(l - 1) N + 1`` (RPSF paper Eq. 4; l for a single helix, Eq. 3)."""
+    return (zone - 1) * lobes + 1
+
+
+def zone_radius(zone: Any, zones: int, confinement: Any) -> Any:
+    """Outer radius of a zone, 1 being the pupil's edge: ``(l / L)^epsilon`` (RPSF paper Eq. 4)."""
+    return (zone / zones) ** confinement
+
+
+def spiral_phase(u: Array, phi: Array, zones: int, lobes: Any, confinement: Any) -> Array:
+    """Hard spiral zones (RPSF paper Eq. 4; Prasad 2013 for N = 1 and epsilon = 1/2).
+
+    Parameters
+    ----------
+    u, phi
+        Polar coordinates, any shape.
+    zones
+        L.
+    lobes
+        N, the number of peaks that rotate.
+    confinement
+        epsilon, in (0, 1).
+
+    Returns
+    -------
+    Radians, not wrapped; same shape. Not differentiable with respect to N and epsilon at the zones' edges.
+    """
+    xp = array_namespace(u)
+    zone = xp.clip(xp.floor(zones * u ** (1.0 / confinement)) + 1.0, 1.0, float(zones))
+    return zone_charge(zone, lobes) * phi
+
+
+def zone_rings(u: Array, zones: int, confinement: Any, gain: float = RING_GAIN) -> list[Array]:
+    """Smooth indicator of each zone: half the difference of two tanh steps at its radii (RPSF paper Eq. 5).
+
+    Returns
+    -------
+    `zones` arrays of the shape of `u`, which sum to 1 well within the pupil.
+    """
+    xp = array_namespace(u)
+    radii = [zone_radius(zone, zones, confinement) for zone in range(zones + 1)]
+    steps = [xp.tanh(gain * (u - radius)) for radius in radii]
+    return [0.5 * (inner - outer) for inner, outer in zip(steps[:-1], steps[1:], strict=True)]
+
+
+def spiral_phase_rings(u: Array, phi: Array, zones: int, lobes: Any, confinement: Any, gain: float = RING_GAIN) -> Array:
+    """Differentiable spiral zones as the RPSF paper has them (Eq. 5): the sum of the zones' phases times their rings.
+
+    Between two zones the phase passes through all values between theirs, so the PSF is 13-17 % (N = 1) or 37-42 %
+    (N = 2) in relative L1 away from that of the hard zones at the paper's gain; see `spiral_phase_blend`.
+
+    Returns
+    -------
+    Radians, not wrapped; differentiable with respect to N and epsilon.
+    """
+    rings = zone_rings(u, zones, confinement, gain)
+    phase = rings[0] * (zone_charge(1, lobes) * phi)
+    for zone, ring in enumerate(rings[1:], start=2):
+        phase = phase + ring * (zone_charge(zone, lobes) * phi)
+    return phase
+
+
+def spiral_phase_blend(u: Array, phi: Array, zones: int, lobes: Any, confinement: Any, gain: float = RING_GAIN) -> Array:
+    """Differentiable spiral zones that blend phasors: the argument of ``sum_l ring_l exp(i q_l phi)``.
+
+    Nearer to the hard zones than the paper's own form, because phases that differ by whole turns do not differ.
+
+    Returns
+    -------
+    Radians in (-pi, pi]; differentiable with respect to N and epsilon.
+    """
+    xp = array_namespace(u)
+    real, imaginary = 0.0 * u, 0.0 * u
+    for zone, ring in enumerate(zone_rings(u, zones, confinement, gain), start=1):
+        angle = zone_charge(zone, lobes) * phi
+        real, imaginary = real + ring * xp.cos(angle), imaginary + ring * xp.sin(angle)
+    return xp.atan2(imaginary, real)
+
+
+def height_of_phase(phase: Array, wavelength: float, index: float) -> Array:
+    """Height, in metres, that delays light by `phase` radians modulo one turn (RPSF paper Eq. 6).
+
+    ``h = wavelength / (2 pi (n - 1)) mod(arg exp(i phase), 2 pi)``: from 0 to ``wavelength / (n - 1)``.
+    """
+    # The argument of a phasor and the phase itself are equal modulo one turn.
+    wrapped = array_namespace(phase).remainder(phase, 2 * math.pi)
+    return wrapped * (wavelength / (2 * math.pi * (index - 1)))
+
+
+def phase_of_height(height: Array, wavelength: float, index: float) -> Array:
+    """Phase, in radians, by which a height in metres delays light: ``2 pi / wavelength (n - 1) h``."""
+    return height * (2 * math.pi / wavelength * (index - 1))
+
+
+def phasor(phase: Array) -> Array:
+    """Return ``exp(i phase)`` of real phases: several times faster than the exponential of complex numbers."""
+    xp = array_namespace(phase)
+    return xp.cos(phase) + 1j * xp.sin(phase)
+
+
+def noll(j: int) -> tuple[int, int]:
+    """Radial order n and azimuthal order m of the Zernike polynomial with Noll's number j = 1, 2, ...
+
+    Even j are cosines (m >= 0), odd j sines (m < 0) (Noll 1976, table I).
+
+    Raises
+    ------
+    InputError
+        If j is below 1.
+    """
+    if j < 1:
+        raise InputError(f"Zernike polynomials are numbered from 1 (Noll), not {j}.")
+    n = int((math.sqrt(8 * j - 7) - 1) / 2)
+    rest = j - n * (n + 1) // 2 - 1
+    m = 2 * ((rest + 1) // 2) if n % 2 == 0 else 2 * (rest // 2) + 1
+    return n, m if j % 2 == 0 else -m
+
+
+def zernike(j: int, u: Array, phi: Array) -> Array:
+    """Zernike polynomial with Noll's number `j`, of unit variance over the unit disk.
+
+    Parameters
+    ----------
+    j
+        1 piston, 2 and 3 tilts, 4 defocus (``sqrt(3) (2 u^2 - 1)``), ...
+    u, phi
+        Polar coordinates, any shape.
+    """
+    n, m = noll(j)
+    xp = array_namespace(u)
+    radial = 0.0 * u
+    for k in range((n - abs(m)) // 2 + 1):
+        up, down = math.factorial(n - k), math.factorial((n + abs(m)) // 2 - k) * math.factorial((n - abs(m)) // 2 - k)
+        radial = radial + (-1) ** k * up / (math.factorial(k) * down) * u ** (n - 2 * k)
+    if m == 0:
+        return math.sqrt(n + 1) * radial
+    angular = xp.cos(m * phi) if m > 0 else xp.sin(-m * phi)
+    return math.sqrt(2 * (n + 1)) * radial * angular
