@@ -34,18 +34,19 @@ def _check_width(width: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def typeface(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's built-in font in a size in pixels."""
     return ImageFont.load_default(size=size)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Reduce text to what Pillow's built-in font can draw."""
     return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode().replace("\n", " ")
 
 
-def _fit(text: str, size: int, room: float) -> str:
+def fit(text: str, size: int, room: float) -> str:
     """Shorten text in its middle until it fits: the ends of a path tell samples apart."""
-    text, font = _plain(text), _font(size)
+    text, font = plain(text), typeface(size)
     if font.getlength(text) <= room:
         return text
 
@@ -56,7 +57,7 @@ def _fit(text: str, size: int, room: float) -> str:
     return cut(bisect_left(range(len(text)), True, key=lambda dropped: font.getlength(cut(dropped)) <= room))
 
 
-def _inks(dark: bool) -> tuple[int, Ink, Ink]:
+def inks(dark: bool) -> tuple[int, Ink, Ink]:
     """Grey level of the background, colours of the text and of the muted text."""
     return (20, (235,) * 3, (150,) * 3) if dark else (255, (25,) * 3, (110,) * 3)
 
@@ -87,18 +88,18 @@ def legend(layer: Literal["depth", "coc"], low: float, high: float, width: int =
     _check_width(width)
     bar = width - 2
     ticks = depth_ticks(low, high, gap=36 / bar) if layer == "depth" else coc_ticks(high, max(1, bar // 64))
-    back, ink, muted = _inks(dark)
+    back, ink, muted = inks(dark)
     canvas = np.full((64, width, 3), back, np.uint8)
     canvas[22:36, 1:-1] = scale_colours(layer, bar)
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
     draw.rectangle((0, 21, width - 1, 36), outline=muted)
-    draw.text((0, 2), _fit(SCALE_TITLES[layer], 13, bar), ink, _font(13))
+    draw.text((0, 2), fit(SCALE_TITLES[layer], 13, bar), ink, typeface(13))
     for place, text in ticks:
         x = 1 + round(place * (bar - 1))
-        half = _font(12).getlength(text) / 2
+        half = typeface(12).getlength(text) / 2
         draw.line((x, 37, x, 41), muted)
-        draw.text((min(max(x, half), width - half), 44), text, ink, _font(12), anchor="ma")
+        draw.text((min(max(x, half), width - half), 44), text, ink, typeface(12), anchor="ma")
     return np.asarray(picture)
 
 
@@ -167,7 +168,7 @@ def _sheet(
     dark: bool,
 ) -> UInt8:
     """Place bands of thumbnails and a last band of legends on a sheet, with the text."""
-    back, ink, muted = _inks(dark)
+    back, ink, muted = inks(dark)
     lefts = [_MARGIN + k * (width + _GAP) for k in range(len(headings))]
     right = lefts[-1] + width
     heights = [max((c.shape[0] for c in band if c is not None), default=0) for band in [*bands, legends]]
@@ -181,15 +182,15 @@ def _sheet(
                 canvas[y : y + cell.shape[0], x : x + width] = cell
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    draw.text((_MARGIN, _MARGIN - 6), _fit(title, 20, right - _MARGIN), ink, _font(20))
+    draw.text((_MARGIN, _MARGIN - 6), fit(title, 20, right - _MARGIN), ink, typeface(20))
     for x, heading in zip(lefts, headings, strict=True):
-        draw.text((x, top), _fit(heading, 15, width), ink, _font(15))
+        draw.text((x, top), fit(heading, 15, width), ink, typeface(15))
     for y, (name, source), band in zip(tops, labels, bands, strict=False):
         base = int(y) - 6
-        draw.text((_MARGIN, base), name, ink, _font(13), anchor="ls")
-        after = _MARGIN + _font(13).getlength(name) + 8
-        draw.text((after, base), _fit(source, 13, right - after), muted, _font(13), anchor="ls")
+        draw.text((_MARGIN, base), name, ink, typeface(13), anchor="ls")
+        after = _MARGIN + typeface(13).getlength(name) + 8
+        draw.text((after, base), fit(source, 13, right - after), muted, typeface(13), anchor="ls")
         for x, cell in zip(lefts, band, strict=True):
             if cell is None:
-                draw.text((x, int(y)), "not given", muted, _font(13))
+                draw.text((x, int(y)), "not given", muted, typeface(13))
     return np.asarray(picture)

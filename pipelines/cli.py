@@ -203,6 +203,22 @@ def preview(target: str, out: Path | None, count: int) -> None:
 
 
 @cli.command()
+@click.argument("target")
+@click.option("--out", type=click.Path(path_type=Path), help="The picture (PNG); TARGET-psf.png if left out.")
+@click.option("--save", type=click.Path(path_type=Path), metavar="FILE.npz", help="Also write the kernels to a file.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+              help="Change a key of the recipe, for example psf.mask.lobes=2. May be repeated.")  # fmt: skip
+def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ...]) -> None:
+    """Draw the PSFs of a recipe or a dataset over depth, with their rotation and MTF."""
+    from .psf import write_psf
+
+    facts, written = write_psf(target, out, save, changes=changes)
+    _table(facts)
+    for path in written:
+        click.echo(f"Wrote {path}")
+
+
+@cli.command()
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--rerender", type=click.IntRange(min=0), default=0, metavar="K",
               help="Also make K random samples again and compare.")  # fmt: skip

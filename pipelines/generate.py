@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import InputError
+from ..synth.banks import stored_bank
 from ..synth.commit import (
     FOLDER,
     SAMPLES,
@@ -30,8 +31,9 @@ from ..synth.commit import (
     make_shard,
     shards,
     split_indices,
-    write_atomically,
 )
+from ..synth.files import write_atomically
+from ..synth.psf_files import bank_arrays, bank_attributes, bank_digest
 from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
 from ..synth.store import (
@@ -104,13 +106,13 @@ def create(out: Path, maker: SampleMaker) -> list[Shard]:
     refuse_existing(out)
     check_disk(out, maker, maker.count)
     recipe, indices = maker.recipe, split_indices(maker)
-    psf = {
-        "kind": maker.bank.kind,
-        "sigma_per_coc": maker.bank.sigma_per_coc,
-        "coc_step": maker.bank.coc_step,
+    bank = maker.bank.sampled(*recipe.scenes.depth)
+    psf, arrays = bank_attributes(bank), bank_arrays(bank)
+    facts = {
+        "image_size": list(maker.size),
+        "sources_sha256": sources_digest(maker),
+        "psf": {"kind": bank.kind, "sha256": bank_digest(bank)},
     }
-    facts = {"image_size": list(maker.size), "sources_sha256": sources_digest(maker), "psf": psf}
-    kernels, coc = maker.bank.sampled(*recipe.scenes.depth)
     # Made aside and renamed: whatever moment a run is killed at, `out` is absent or can be resumed.
     aside = None
     try:
@@ -123,7 +125,7 @@ def create(out: Path, maker: SampleMaker) -> list[Shard]:
             folder = aside / f"{split}.zarr"
             per_shard = shard_samples(recipe, maker.size, maker.count)
             create_split(folder, recipe, maker.size, rows, per_shard, {"split": split, **facts})
-            store_psf(folder, kernels, coc, psf)
+            store_psf(folder, arrays, psf)
         aside.rename(out)
     except OSError as error:
         raise InputError(f"cannot create a dataset at {out}: {error.strerror or error}.") from None
@@ -148,7 +150,7 @@ def reopen(out: Path) -> tuple[SampleMaker, list[Shard]]:
         If there is no such dataset, or its input or recipe has changed.
     """
     store = open_store(out, unfinished=True)
-    maker = SampleMaker(store.recipe)
+    maker = SampleMaker(store.recipe, stored_bank(out, store.recipe))
     indices = split_indices(maker)
     facts = next(iter(store.facts.values()))
     if facts["sources_sha256"] != sources_digest(maker) or facts["image_size"] != list(maker.size):
@@ -265,7 +267,8 @@ def _on_worker(out: str, recipe: str, shard: Shard) -> str | None:
     _one_thread()
     if recipe not in _makers:
         _makers.clear()
-        _makers[recipe] = SampleMaker(Recipe.model_validate_json(recipe))
+        loaded = Recipe.model_validate_json(recipe)
+        _makers[recipe] = SampleMaker(loaded, stored_bank(Path(out), loaded))
     return _attempt(Path(out), _makers[recipe], shard)
 
 

@@ -15,6 +15,7 @@ from ..synth.recipe import FolderScenes, Recipe
 from ..synth.samples import SampleMaker
 from ..synth.store import sample_bytes, shard_samples
 from .generate import free_bytes
+from .info import camera_words, psf_words
 
 SHARP = 1.0
 """A CoC of at most this many pixels counts as in focus: it stays within one pixel."""
@@ -138,8 +139,8 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
         ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),
-        ("camera", f"{lens.focal_length * 1e3:g} mm f/{lens.f_number:g}, focus {lens.focus_distance:g} m, "
-                   f"pitch {lens.pixel_pitch * 1e6:g} um, sharp from {sharp_near:.3g} to {sharp_far:.3g} m"),
+        ("camera", f"{camera_words(lens)}, sharp from {sharp_near:.3g} to {sharp_far:.3g} m"),
+        ("PSF", f"{psf_words(recipe.psf)}; kernels up to {2 * maker.margin + 1} px wide"),
         ("CoC", f"{lens.coc(far):+.2f} px at {far:g} m to {lens.coc(near):+.2f} px at {near:g} m (+ is nearer)"),
         ("in focus", f"{seen.sharp:.1%} of pixels within {SHARP:g} px; {seen.nearer:.1%} blurred nearer, "
                      f"{1 - seen.sharp - seen.nearer:.1%} farther ({seen.scenes} scenes looked at)"),

@@ -71,9 +71,18 @@ def find_recipe(
         count = section.get("count", limit)
         if limit is not None and type(count) is int:
             section["count"] = min(limit, count)
-        if isinstance(section.get("path"), str):
-            section["path"] = str((base / section["path"]).resolve())
+    _resolve_paths(data, base)
     return Recipe.parse(data, origin=f"recipe {name}")
+
+
+def _resolve_paths(data: dict[str, Any], base: Path) -> None:
+    """Make the paths of files in a recipe absolute; they are relative to the recipe file."""
+    psf = data.get("psf")
+    for section in (data.get("scenes"), psf, psf.get("mask") if isinstance(psf, dict) else None):
+        if isinstance(section, dict):
+            for key in ("path", "picture"):
+                if isinstance(section.get(key), str) and "\0" not in section[key]:
+                    section[key] = str((base / section[key]).resolve())
 
 
 def _scenes(text: str, old: Any) -> dict[str, Any]:

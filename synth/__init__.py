@@ -7,9 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
     from .camera import Intrinsics, ThinLens
+    from .mask_files import load_mask, save_mask
     from .procedural import procedural_scene
     from .psf import PsfBank
+    from .pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, SpiralMask, ZernikeMask
+    from .pupil.designs import fisher_mask
     from .readers import read_scenes
     from .recipe import Recipe, load_recipe
     from .rendering import render
@@ -17,33 +21,59 @@ if TYPE_CHECKING:
     from .store import open_store
 
 _HOME = {
+    "AmplitudeMask": "pupil",
+    "ClearMask": "pupil",
+    "CubicMask": "pupil",
+    "HeightMap": "pupil",
     "Intrinsics": "camera",
     "LayeredScene": "scene",
     "Patch": "scene",
     "PsfBank": "psf",
     "Recipe": "recipe",
     "Scene": "scene",
+    "SpiralMask": "pupil",
     "ThinLens": "camera",
+    "ZernikeMask": "pupil",
+    "coded_aperture": "apertures",
+    "fisher_mask": "pupil.designs",
+    "load_mask": "mask_files",
     "load_recipe": "recipe",
     "open_store": "store",
+    "picture_aperture": "apertures",
+    "polygon_aperture": "apertures",
     "procedural_scene": "procedural",
     "read_scenes": "readers",
     "render": "rendering",
+    "round_aperture": "apertures",
+    "save_mask": "mask_files",
 }
 
 __all__ = [
+    "AmplitudeMask",
+    "ClearMask",
+    "CubicMask",
+    "HeightMap",
     "Intrinsics",
     "LayeredScene",
     "Patch",
     "PsfBank",
     "Recipe",
     "Scene",
+    "SpiralMask",
     "ThinLens",
+    "ZernikeMask",
+    "coded_aperture",
+    "fisher_mask",
+    "load_mask",
     "load_recipe",
     "open_store",
+    "picture_aperture",
+    "polygon_aperture",
     "procedural_scene",
     "read_scenes",
     "render",
+    "round_aperture",
+    "save_mask",
 ]
 
 

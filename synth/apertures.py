@@ -120,7 +120,7 @@ def _beyond_side(x: Float64, y: Float64, blades: int, roundness: float, rotation
 
 
 def coded_aperture(name: str) -> Float64:
-    """Published coded aperture: one of `PATTERNS`, one cell a sample.
+    """Coded aperture by name: one of `PATTERNS`, one cell a sample.
 
     Raises
     ------

@@ -8,7 +8,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import zarr
 
 from .. import InputError
+from .files import write_atomically
 from .samples import SampleMaker
 from .store import array_digest, sample_digest, shard_samples, write_array
 
@@ -71,16 +71,6 @@ def shards(maker: SampleMaker, indices: dict[str, npt.NDArray[np.int64]]) -> lis
         for split, rows in indices.items()
         for first in range(0, len(rows), per_shard)
     ]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is either whole or absent, on disk when this returns."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:

@@ -67,6 +67,10 @@ class PlaneGrid:
         raw = np.floor(above * np.float32(self.per_dioptre) + np.float32(0.5))
         return np.asarray(np.maximum(raw.astype(np.int32) - np.int32(self.first), 0))
 
+    def centre(self, number: npt.NDArray[np.int_]) -> npt.NDArray[np.float64]:
+        """Inverse depth (1/metre) of the centre of each plane; same shape, float64."""
+        return self.anchor + (number + self.first) / (self.per_dioptre or math.inf)
+
 
 def plane_grid(near: float, far: float, lens: ThinLens, planes: int) -> PlaneGrid:
     """Lay at most `planes` planes from the farthest to the nearest depth.
@@ -95,6 +99,27 @@ def plane_grid(near: float, far: float, lens: ThinLens, planes: int) -> PlaneGri
     anchor = focus if low <= focus <= high else low
     gap = max(1, math.ceil(SURFACE_STEP / (step * lens.coc_per_dioptre)))
     return PlaneGrid(gap, anchor, 1.0 / step, math.floor((low - anchor) / step + 0.5))
+
+
+def hidden_reach(bank: PsfBank, coc: tuple[float, float]) -> Float32:
+    """How deep behind an edge the blur of two surfaces can bring to light what is hidden there.
+
+    Parameters
+    ----------
+    bank
+        Gives the kernels.
+    coc
+        Least and greatest signed CoC that occur, pixels.
+
+    Returns
+    -------
+    (2,) float32, pixels for each pixel of the two CoCs' sizes, and pixels besides: the half-sizes of the two kernels.
+    """
+    if bank.by_differences:
+        return np.array([0.5, 1.5], np.float32)
+    widest = max(abs(coc[0]), abs(coc[1]), bank.coc_step)
+    focused, blurred = (float(np.max(bank.reach(np.array([-c, c])))) for c in (0.0, widest))
+    return np.array([(blurred - focused) / widest, 2 * focused + 1.5], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +172,8 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
     Arrays of the thread's workspace: use them before the next call.
     """
     lens = bank.lens
-    grid = plane_grid(float(depth.min()), float(depth.max()), lens, planes)
+    near, far = float(depth.min()), float(depth.max())
+    grid = plane_grid(near, far, lens, planes)
     size = (depth.shape[0] + 2 * border, depth.shape[1] + 2 * border)
     found = Surfaces(
         rgba=scratch("rgba", (2, *size, 4), np.float32),
@@ -158,10 +184,13 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
     )
     optics = np.array([lens.coc_per_dioptre, 1.0 / lens.focus_distance, 1.0 / bank.coc_step], np.float32)
     planes_at = np.array([grid.anchor, grid.per_dioptre], np.float32)
+    coc = lens.coc(far), lens.coc(near)
+    lookup, first_step = bank.lookup(*coc)
     sort_pixels(
-        aif, depth, border, optics, planes_at, grid.first, found.rgba[0], found.plane[0], found.coc[0], found.slot[0]
-    )
+        aif, depth, border, optics, planes_at, grid.first, lookup, first_step,
+        found.rgba[0], found.plane[0], found.coc[0], found.slot[0],
+    )  # fmt: skip
     steps = cleared("steps", (4, *size), np.int16)
-    find_hidden(found.plane[0], found.coc[0], grid.gap, steps)
+    find_hidden(found.plane[0], found.coc[0], grid.gap, hidden_reach(bank, coc), steps)
     paint_hidden(found.rgba, found.plane, found.coc, found.slot, grid.gap, steps)
     return found

@@ -74,6 +74,8 @@ def sort_pixels(
     optics: Any,
     planes_at: Any,
     first: int,
+    lookup: Any,
+    first_step: int,
     rgba: Any,
     plane: Any,
     coc: Any,
@@ -82,11 +84,12 @@ def sort_pixels(
     """Write an image (h, w, 3) with its depth (h, w), continued by `border` pixels of reflection, sorted by depth.
 
     In one pass: `rgba` (H, W, 4) with coverage 1, `coc` (H, W) as `ThinLens.coc`, `slot` (H, W) as `PsfBank.slots`,
-    `plane` (H, W) as `PlaneGrid.number`. `optics` is CoC per dioptre, focus in dioptres, slots per pixel of CoC;
-    `planes_at` anchor in dioptres, planes per dioptre.
+    `plane` (H, W) as `PlaneGrid.number`. `optics` is CoC per dioptre, focus in dioptres, steps per pixel of CoC;
+    `planes_at` anchor in dioptres, planes per dioptre; `lookup` (steps) and `first_step` are `PsfBank.lookup`.
     """
     height, width = plane.shape
     per_dioptre, focus, per_pixel = optics[0], optics[1], optics[2]
+    last_step = len(lookup) - 1
     anchor, per_plane, half, one = planes_at[0], planes_at[1], np.float32(0.5), np.float32(1.0)
     for y in range(height):
         v = _mirror(y - border, height - 2 * border)
@@ -95,7 +98,7 @@ def sort_pixels(
             inverse = one / depth[v, u]
             c = per_dioptre * (inverse - focus)
             coc[y, x] = c
-            slot[y, x] = int(np.rint(abs(c) * per_pixel))
+            slot[y, x] = lookup[min(max(int(np.rint(c * per_pixel)) - first_step, 0), last_step)]
             plane[y, x] = max(int(np.floor((inverse - anchor) * per_plane + half)) - first, 0)
             for k in range(3):
                 rgba[y, x, k] = aif[v, u, k]
@@ -103,13 +106,16 @@ def sort_pixels(
 
 
 @jit
-def _reachable(steps: int, here: Any, candidate: Any) -> int:
-    """Keep `steps` if the blur of the two surfaces, CoCs in pixels, can bring to light what lies so deep."""
-    return steps if steps <= (abs(here) + abs(candidate)) * np.float32(0.5) + np.float32(1.5) else 0
+def _reachable(steps: int, here: Any, candidate: Any, reach: Any) -> int:
+    """Keep `steps` if the blur of the two surfaces, CoCs in pixels, can bring to light what lies so deep.
+
+    `reach` (2) is how far that is, in pixels: for each pixel of their CoCs, and besides.
+    """
+    return steps if steps <= (abs(here) + abs(candidate)) * reach[0] + reach[1] else 0
 
 
 @jit
-def _find_along_row(plane: Any, coc: Any, gap: int, steps: Any) -> None:
+def _find_along_row(plane: Any, coc: Any, gap: int, reach: Any, steps: Any) -> None:
     """Do `find_hidden` from left to right along one row (W)."""
     away = 0
     for x in range(1, len(plane)):
@@ -120,11 +126,11 @@ def _find_along_row(plane: Any, coc: Any, gap: int, steps: Any) -> None:
             if plane[x] - plane[x - away] <= gap:
                 away = 0
         if away > 0:
-            steps[x] = _reachable(away, coc[x], coc[x - away])
+            steps[x] = _reachable(away, coc[x], coc[x - away], reach)
 
 
 @jit
-def _find_along_columns(plane: Any, coc: Any, gap: int, steps: Any) -> None:
+def _find_along_columns(plane: Any, coc: Any, gap: int, reach: Any, steps: Any) -> None:
     """Do `find_hidden` from top to bottom along all columns (H, W), row by row."""
     height, width = plane.shape
     away = np.zeros(width, np.int32)
@@ -138,22 +144,23 @@ def _find_along_columns(plane: Any, coc: Any, gap: int, steps: Any) -> None:
                 if here[x] - plane[y - away[x], x] <= gap:
                     away[x] = 0
             if away[x] > 0:
-                steps[y, x] = _reachable(away[x], coc[y, x], coc[y - away[x], x])
+                steps[y, x] = _reachable(away[x], coc[y, x], coc[y - away[x], x], reach)
 
 
 @jit
-def find_hidden(plane: Any, coc: Any, gap: int, steps: Any) -> None:
+def find_hidden(plane: Any, coc: Any, gap: int, reach: Any, steps: Any) -> None:
     """Find which surfaces go on behind each pixel: those that end, farther away, at the edge of what hides them.
 
-    `plane` (H, W) counts from far to near, `coc` (H, W) in pixels; a step of more than `gap` planes is an edge.
+    `plane` (H, W) counts from far to near, `coc` (H, W) in pixels; a step of more than `gap` planes is an edge;
+    `reach` (2) is that of `hidden_reach`.
     `steps` (4, H, W) receives how many pixels away, to the left, right, top and bottom, that surface was last seen;
     0 where there is none, or none within reach.
     """
     for y in range(len(plane)):
-        _find_along_row(plane[y], coc[y], gap, steps[0, y])
-        _find_along_row(plane[y, ::-1], coc[y, ::-1], gap, steps[1, y, ::-1])
-    _find_along_columns(plane, coc, gap, steps[2])
-    _find_along_columns(plane[::-1], coc[::-1], gap, steps[3, ::-1])
+        _find_along_row(plane[y], coc[y], gap, reach, steps[0, y])
+        _find_along_row(plane[y, ::-1], coc[y, ::-1], gap, reach, steps[1, y, ::-1])
+    _find_along_columns(plane, coc, gap, reach, steps[2])
+    _find_along_columns(plane[::-1], coc[::-1], gap, reach, steps[3, ::-1])
 
 
 @jit

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .files import write_atomically
-from .psf import SampledBank
+from .psf_sampled import SampledBank
 
 Array = npt.NDArray[Any]
 

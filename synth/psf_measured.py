@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .psf import SampledBank
 from .psf_files import read_npz
+from .psf_sampled import SampledBank
 from .psf_shapes import overlaps
 
 Float64 = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .psf import SampledBank
+from .psf_sampled import SampledBank
 from .pupil import Mask
 from .pupil.propagation import check_samples, defocused, mask_fields, psf_at_pixels
 
@@ -48,7 +48,7 @@ def defocus_planes(low: float, high: float, planes: int) -> Float64:
     if not low <= 0 <= high:
         return np.linspace(low, high, planes)
     before, after = (math.ceil(extent / step - 0.5 - 1e-9) for extent in (-low, high))
-    return np.arange(-max(before, 0), max(after, 0) + 1) * step
+    return np.asarray(np.arange(-max(before, 0), max(after, 0) + 1) * step)
 
 
 def mask_bank(

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -22,21 +20,20 @@ from pydantic import (
 
 from .. import InputError
 from .camera import Intrinsics, ThinLens
-from .units import parse_bytes, parse_length
+from .recipe_psf import DiskPsf, GaussianPsf, Length, MaskFileSection, MaskPsf, PowerExponentialPsf, PsfSection
+from .recipe_psf import Section as _Section
+from .units import parse_bytes
 
 FORMAT_VERSION = 1
 
-Length = Annotated[float, BeforeValidator(parse_length), Field(gt=0)]
 DepthRange = tuple[Length, Length]
 Pixels = Annotated[int, Field(ge=16, le=16384)]
 Objects = Annotated[int, Field(ge=0, le=2000)]
 LARGEST_REACH = 512
 """Half-size in pixels of the largest kernel that a recipe may ask for."""
+YOUNGER = (("render", "model", "surfaces"),)
+"""Keys (section, key, default) that came after version 1 was in use: left out at their default, they change no hash."""
 Accept = Literal["all-blurred", "all-sharp"]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class _ScenesBase(_Section):
@@ -114,40 +111,49 @@ class FolderScenes(_ScenesBase):
 
 
 class CameraSection(_Section):
-    """The thin lens and its sensor."""
+    """The thin lens and its sensor: f-number and focus distance, or the defocus that both shall give."""
 
     focal_length: Length
-    f_number: float = Field(gt=0)
-    focus_distance: Length
+    f_number: float | None = Field(default=None, gt=0)
+    focus_distance: Length | None = None
     pixel_pitch: Length
+    defocus: tuple[float, float] | None = None
+    """Radians at the pupil's edge, at the mask's design wavelength, of the farthest and the nearest depth."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        self.lens()
+        physical = (self.f_number is not None, self.focus_distance is not None)
+        if self.defocus is None and not all(physical):
+            raise ValueError("needs f_number and focus_distance, or defocus = [farthest, nearest] in radians")
+        if self.defocus is not None and any(physical):
+            raise ValueError("defocus determines f_number and focus_distance: leave those out")
+        if self.defocus is None:
+            self.lens((1.0, 2.0), 550e-9)
         return self
 
-    def lens(self) -> ThinLens:
-        """Return the camera model."""
-        return ThinLens(**self.model_dump())
-
-
-class DiskPsf(_Section):
-    """Uniform disks as wide as the CoC."""
-
-    kind: Literal["disk"] = "disk"
-
-
-class GaussianPsf(_Section):
-    """Gaussians; 2HDED has sigma_per_coc = 0.25, D3-Net's code 0.3."""
-
-    kind: Literal["gaussian"]
-    sigma_per_coc: float = Field(default=0.25, gt=0, lt=10)
+    def lens(self, depth: tuple[float, float], wavelength: float) -> ThinLens:
+        """Return the camera model for scenes of such depths, metres; the wavelength is that of `defocus`."""
+        if self.defocus is not None:
+            near, far = depth
+            return ThinLens.for_defocus(
+                near, far, self.defocus, wavelength, focal_length=self.focal_length, pixel_pitch=self.pixel_pitch
+            )
+        assert self.f_number is not None
+        assert self.focus_distance is not None
+        return ThinLens(
+            focal_length=self.focal_length,
+            f_number=self.f_number,
+            focus_distance=self.focus_distance,
+            pixel_pitch=self.pixel_pitch,
+        )
 
 
 class RenderSection(_Section):
     """How light is put together."""
 
     method: Literal["layered"] = "layered"
+    model: Literal["surfaces", "eq7"] = "surfaces"
+    """"eq7" is the RPSF paper's masked sum without occlusion, for comparison."""
     planes: int = Field(default=64, ge=2, le=4096)
     light: Literal["linear", "srgb"] = "linear"
     """"srgb" blurs encoded values, as some papers did; the default is what light does."""
@@ -187,17 +193,17 @@ class Recipe(_Section):
     """Uses of the camera that are refused otherwise: "all-blurred", "all-sharp"."""
     scenes: Annotated[ProceduralScenes | FolderScenes, Field(discriminator="kind")]
     camera: CameraSection
-    psf: Annotated[DiskPsf | GaussianPsf, Field(discriminator="kind")] = DiskPsf()
+    psf: PsfSection = DiskPsf()
     render: RenderSection = RenderSection()
     output: OutputSection = OutputSection()
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         coc = max(abs(self.lens.coc(z)) for z in self.scenes.depth)
-        spread = 3.5 * self.psf.sigma_per_coc if isinstance(self.psf, GaussianPsf) else 0.5
-        if not coc * spread <= LARGEST_REACH:
+        reach = coc * _reach_per_coc(self.psf)
+        if not reach <= LARGEST_REACH:
             raise ValueError(
-                f"blur would reach {coc * spread:.3g} px from a point (CoC {coc:.3g} px), and at most "
+                f"blur would reach {reach:.3g} px from a point (CoC {coc:.3g} px), and at most "
                 f"{LARGEST_REACH} px are possible: raise scenes.depth[0], camera.f_number or camera.pixel_pitch"
             )
         return self
@@ -220,8 +226,11 @@ class Recipe(_Section):
             raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data with every default written out."""
+        """Return plain JSON data with every default written out, but for those of keys younger than the format."""
         data: dict[str, Any] = json.loads(self.model_dump_json(exclude_none=True))
+        for section, key, default in YOUNGER:
+            if data[section][key] == default:
+                del data[section][key]
         return data
 
     def to_toml(self) -> str:
@@ -241,7 +250,20 @@ class Recipe(_Section):
     @property
     def lens(self) -> ThinLens:
         """The camera model."""
-        return self.camera.lens()
+        wavelength = 550e-9
+        if isinstance(self.psf, MaskPsf) and not isinstance(self.psf.mask, MaskFileSection):
+            wavelength = self.psf.mask.wavelength
+        return self.camera.lens(self.scenes.depth, wavelength)
+
+
+def _reach_per_coc(psf: PsfSection) -> float:
+    if isinstance(psf, GaussianPsf):
+        return 3.5 * psf.sigma_per_coc
+    if isinstance(psf, PowerExponentialPsf):
+        from .psf_shapes import power_exponential_reach
+
+        return power_exponential_reach(psf.exponent)
+    return 0.5
 
 
 def _toml(value: Any) -> str:
@@ -254,7 +276,7 @@ def _toml(value: Any) -> str:
 def _explain(error: ValidationError, origin: str) -> str:
     lines = []
     for item in error.errors(include_url=False):
-        path = ".".join(str(part) for part in item["loc"] if part not in ("procedural", "folder", "disk", "gaussian"))
+        path = _key(item["loc"])
         message = item["msg"].removeprefix("Value error, ").rstrip(".")
         if item["type"] == "extra_forbidden":
             message = "unknown key"
@@ -273,6 +295,17 @@ def _explain(error: ValidationError, origin: str) -> str:
     if len(lines) == 1:
         return f"{origin}: {lines[0]}."
     return f"{origin} has {len(lines)} errors:" + "".join(f"\n  {line}." for line in lines)
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """Dotted key of an error: pydantic also names the kind that it checked a section as."""
+    kept: list[str] = []
+    parts = iter(location)
+    for part in parts:
+        kept.append(str(part))
+        if kept in (["scenes"], ["psf"], ["psf", "mask"]):
+            next(parts, None)
+    return ".".join(kept)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .layers import filled_depth, split_surfaces
+from .dense import DenseCanvas
+from .layers import filled_depth, plane_grid, split_surfaces
 from .psf import PsfBank, TapTable
 from .rendering_kernels import (
     BLOCK,
@@ -20,6 +21,7 @@ from .rendering_kernels import (
     ONE,
     ONES,
     OWN,
+    PLAIN,
     composite_planes,
     find_runs,
     flush,
@@ -42,6 +44,7 @@ def render(
     *,
     planes: int = 64,
     method: Literal["layered"] = "layered",
+    model: Literal["surfaces", "eq7"] = "surfaces",
 ) -> Float32:
     """Render what the lens makes of a scene.
 
@@ -58,6 +61,10 @@ def render(
         Depth planes that a `Scene` is sorted into. They only order: blur follows each pixel's own depth.
     method
         "layered".
+    model
+        "surfaces" composites surfaces with what they hide. "eq7" is the RPSF paper's Eq. 7, for comparison: the image
+        cut at the centres of `planes` depth planes, each part blurred by its plane's kernel, and summed. Nothing
+        hides anything there, so light is lost and gained at depth edges; a `LayeredScene` is flattened first.
 
     Returns
     -------
@@ -66,23 +73,28 @@ def render(
     Raises
     ------
     InputError
-        If the bank was made for another lens, or `planes` or `method` are out of range.
+        If the bank was made for another lens, does not cover the scene's depths or has kernels wider than the scene
+        (disks may be), or if `planes`, `method` or `model` are out of range.
     """
     bank = bank or PsfBank.disk(lens)
     if bank.lens != lens:
         raise InputError("the PSF bank was made for another lens than the one to render with.")
     if method != "layered":
         raise InputError(f"render.method must be 'layered', not {method!r}.")
+    if model not in ("surfaces", "eq7"):
+        raise InputError(f"render.model must be 'surfaces' or 'eq7', not {model!r}.")
+    if model == "eq7":
+        return _render_sum(scene, lens, bank, planes)
     if isinstance(scene, LayeredScene):
         return _render_layers(scene, lens, bank)
     return _render_surfaces(scene, lens, bank, planes)
 
 
-class _Canvas:
-    """The frame under construction and the accumulators of the group that is being blurred."""
+class _DiskCanvas:
+    """The frame under construction and the accumulators of the group that is being blurred; as `DenseCanvas`."""
 
-    def __init__(self, frame: tuple[int, ...], table: TapTable, reach: int, *, shared: bool) -> None:
-        self.table, self.frame = table, frame
+    def __init__(self, frame: tuple[int, ...], table: TapTable, reach: int, edge: int, *, shared: bool) -> None:
+        self.table, self.frame, self.edge = table, frame, edge
         self.border = reach + 1
         height, width = frame[0] + 2 * self.border, frame[1] + 2 * self.border
         width = -(-width // BLOCK) * BLOCK
@@ -117,7 +129,7 @@ class _Canvas:
     def flush(self, plane: int, gap: int, whole: int = ONE) -> None:
         """Composite the blurred group; see `rendering_kernels.flush`."""
         flush(
-            self.spread, self.ones, self.touched, self.table.integrate, whole, self.border,
+            self.spread, self.ones, self.touched, whole, self.border,
             plane, gap, self.near, self.far, self.last,
         )  # fmt: skip
 
@@ -126,7 +138,7 @@ class _Canvas:
         t, rows = self.table, source.reshape(-1, source.shape[-2] * 4)
         flat = self.spread.reshape(len(self.spread), -1)
         composite_planes(
-            rows, runs, bounds, t.starts, t.dy, t.dx, t.weight, t.radius, t.integrate, self.border, gap,
+            rows, runs, bounds, t.starts, t.dy, t.dx, t.weight, t.radius, self.border, gap,
             self.spread, flat, self.ones, self.touched, self.near, self.far, self.last,
         )  # fmt: skip
 
@@ -134,11 +146,19 @@ class _Canvas:
         """Note that the accumulators are as clear as they were: every group was composited."""
         keep_clear("spread")
 
-    def resolve(self, margin: int) -> Float32:
-        """Return the picture, (H, W, 3) without the margin, as if what was seen stood for what was not."""
-        out = np.empty((self.frame[0] - 2 * margin, self.frame[1] - 2 * margin, 3), np.float32)
-        resolve(self.near, self.far, margin, out)
+    def laid(self) -> Float32:
+        """Return what whole layers were laid to, (H, W, 3) without the edge."""
+        height, width = self.frame[0] - self.edge, self.frame[1] - self.edge
+        return np.ascontiguousarray(self.far[self.edge : height, self.edge : width, :3])
+
+    def resolve(self) -> Float32:
+        """Return the picture, (H, W, 3) without the edge, as if what was seen stood for what was not."""
+        out = np.empty((self.frame[0] - 2 * self.edge, self.frame[1] - 2 * self.edge, 3), np.float32)
+        resolve(self.near, self.far, self.edge, out)
         return out
+
+
+_Canvas = _DiskCanvas | DenseCanvas
 
 
 def _runs(group: npt.NDArray[np.int32], slot: npt.NDArray[np.int32], groups: int) -> tuple[Runs, Any]:
@@ -152,40 +172,89 @@ def _runs(group: npt.NDArray[np.int32], slot: npt.NDArray[np.int32], groups: int
     return ordered, bounds
 
 
+def _canvas(frame: tuple[int, ...], bank: PsfBank, coc: Any, highest_slot: int, edge: int, *, shared: bool) -> _Canvas:
+    reach = int(bank.reach(coc).max())
+    if bank.by_differences:
+        return _DiskCanvas(frame, bank.taps(highest_slot), reach, edge, shared=shared)
+    return DenseCanvas(frame, bank, reach, edge, shared=shared)
+
+
+def _border(scene: Scene | LayeredScene, bank: PsfBank, coc: Any) -> int:
+    """Pixels to add on each side by reflection, so that the kernels of the CoCs find light beyond the picture."""
+    reach, (height, width) = int(bank.reach(coc).max()), scene.size
+    height, width = height + 2 * scene.margin, width + 2 * scene.margin
+    if 2 * reach + 1 > min(height, width) and not bank.by_differences:
+        raise InputError(
+            f"the PSF's kernels are up to {2 * reach + 1} pixels wide, and the scene is {width}x{height} pixels with "
+            "its margin: check the units of the camera and of the PSFs, or render larger images."
+        )
+    return max(reach - scene.margin, 0)
+
+
 def _render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) -> Float32:
     depth = filled_depth(scene.depth)
-    reach = int(bank.reach(lens.coc(np.array([depth.min(), depth.max()]))).max())
-    border = max(reach - scene.margin, 0)
+    ends = np.array([depth.min(), depth.max()])
+    bank.check_covers(ends)
+    coc = lens.coc(ends)
+    border = _border(scene, bank, coc)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
     runs, bounds = _runs(found.plane, found.slot, int(found.plane.max()) + 1)
-    canvas = _Canvas(found.plane.shape[1:], bank.table(int(found.slot[0].max())), reach, shared=True)
+    canvas = _canvas(found.plane.shape[1:], bank, coc, int(found.slot[0].max()), scene.margin + border, shared=True)
     canvas.composite_planes(found.rgba, runs, bounds, found.gap)
     canvas.done()
-    return canvas.resolve(scene.margin + border)
+    return canvas.resolve()
 
 
 def _render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32:
-    reach = max(int(bank.reach(lens.coc(_depth_range(p))).max()) for p in scene.patches)
-    border = max(reach - scene.margin, 0)
+    depth = np.concatenate([_depth_range(p) for p in scene.patches])
+    if not depth.size:
+        return np.zeros((*scene.size, 3), np.float32)
+    bank.check_covers(depth)
+    coc = lens.coc(np.array([depth.min(), depth.max()]))
+    border = _border(scene, bank, coc)
     frame = (scene.frame[0] + 2 * border, scene.frame[1] + 2 * border)
     patches = [p for p in (_within_frame(p, scene.frame, border) for p in scene.patches) if p]
-    slots = [bank.slots(np.atleast_2d(np.asarray(lens.coc(p.depth), np.float32))) for p in patches]
-    table = bank.table(max(int(s.max()) for s in slots))
-    canvas = _Canvas(frame, table, reach, shared=False)
+    # A layer's depth may be anything where the layer is transparent.
+    depths = [np.fmin(np.fmax(p.depth, depth.min()), depth.max()) for p in patches]
+    slots = [bank.slots(np.atleast_2d(np.asarray(lens.coc(z), np.float32))) for z in depths]
+    highest_slot = max((int(s.max()) for s in slots), default=0)
+    canvas = _canvas(frame, bank, coc, highest_slot, scene.margin + border, shared=False)
+    reach = int(bank.reach(coc).max())
     for plane, (patch, slot) in enumerate(zip(patches, slots, strict=True)):
         whole = _scatter_patch(canvas, patch, slot, reach)
         canvas.flush(plane, 0, whole)
     canvas.done()
-    edge = scene.margin + border
-    return np.ascontiguousarray(canvas.far[edge : frame[0] - edge, edge : frame[1] - edge, :3])
+    return canvas.laid()
+
+
+def _render_sum(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, planes: int) -> Float32:
+    """Render by the RPSF paper's Eq. 7: ``sum_k h_k * (aif M_k)``, M_k being where the depth plane k is nearest."""
+    if isinstance(scene, LayeredScene):
+        flat = LayeredScene.from_patches(scene.frame, scene.patches).flatten()
+        scene = Scene(flat.aif, flat.depth, margin=scene.margin)
+    depth = filled_depth(scene.depth)
+    ends = np.array([depth.min(), depth.max()])
+    bank.check_covers(ends)
+    grid = plane_grid(float(ends[0]), float(ends[1]), lens, planes)
+    plane = grid.number(depth)
+    coc = lens.coc(1.0 / grid.centre(np.arange(int(plane.max()) + 1)))
+    border = _border(scene, bank, coc)
+    around = [(border, border)] * 2
+    slot = np.pad(bank.slots(coc)[plane], around, mode="symmetric")
+    rgba = np.ones((*slot.shape, 4), np.float32)
+    rgba[..., :3] = np.pad(scene.aif, [*around, (0, 0)], mode="symmetric")
+    canvas = _canvas(slot.shape, bank, coc, int(slot.max()), scene.margin + border, shared=False)
+    canvas.scatter(rgba, _layer_runs(rgba, slot))
+    canvas.flush(0, 0, PLAIN)
+    canvas.done()
+    return canvas.laid()
 
 
 def _depth_range(patch: Patch) -> npt.NDArray[np.float64]:
-    if isinstance(patch.depth, float):
-        return np.array([patch.depth])
+    """Least and greatest depth of what a patch shows; empty if nothing."""
     there = patch.rgba[..., 3] > 0
-    depth = patch.depth if there.all() else patch.depth[there]
-    return np.array([depth.min(), depth.max()] if depth.size else [np.inf], np.float64)
+    depth = np.asarray(patch.depth, np.float64) if isinstance(patch.depth, float) else patch.depth[there]
+    return np.array([depth.min(), depth.max()] if there.any() else [], np.float64)
 
 
 def _within_frame(patch: Patch, frame: tuple[int, int], border: int) -> Patch | None:

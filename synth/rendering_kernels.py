@@ -15,7 +15,7 @@ BLOCK = 16
 UNIT = np.float32(1.0)
 FAINT = np.float32(1e-6)
 """Coverage up to this is what rounding leaves of a running sum."""
-ONE, OWN, ONES = 0, 1, 2
+ONE, OWN, ONES, PLAIN = 0, 1, 2, 3
 NOTHING = -(2**30)
 """What `last` holds where no surface has been seen: `near` and `far` are not set there."""
 
@@ -137,6 +137,8 @@ def _sum_along(spread: Any, ones: Any, whole: int) -> None:
 @jit
 def _make_whole(spread: Any, ones: Any, whole: int) -> None:
     """Divide light and coverage `spread` (n, 4) by what an opaque interior sums to."""
+    if whole == PLAIN:
+        return
     for x in range(len(spread)):
         total = spread[x, 3]
         if whole == ONE:
@@ -187,14 +189,28 @@ def _lay_surface(spread: Any, plane: int, gap: int, near: Any, far: Any, last: A
 
 
 @jit
+def next_touched(touched: Any, b: int) -> tuple[int, int]:
+    """Find the next marked blocks of a row (blocks + 1), from `b` on: first and end, the same for none; unmark them."""
+    blocks = len(touched) - 1
+    while b < blocks and touched[b] == 0:
+        b += 1
+    first = b
+    while b < blocks and touched[b] != 0:
+        touched[b] = 0
+        b += 1
+    return first, b
+
+
+@jit
 def flush(
-    spread: Any, ones: Any, touched: Any, integrate: bool, whole: int, border: int,
+    spread: Any, ones: Any, touched: Any, whole: int, border: int,
     plane: int, gap: int, near: Any, far: Any, last: Any,
 ) -> None:  # fmt: skip
     """Composite one blurred group over what lies behind it, and clear the accumulators.
 
-    `spread` (A, B, 4) and `ones` (A, B) hold the group, running sums along x still to be taken where `integrate`.
-    `whole` says what an opaque interior sums to: one (`ONE`), its own coverage (`OWN`), what `ones` says (`ONES`).
+    `spread` (A, B, 4) and `ones` (A, B) hold the group, running sums along x still to be taken. `whole` says what an
+    opaque interior sums to: one (`ONE`), its own coverage (`OWN`), what `ones` says (`ONES`); or that it is to be left
+    as it is (`PLAIN`).
     `near` (H, W, 4) holds the surface under construction at each pixel, `far` (H, W, 4) all behind it, `last` (H, W)
     the plane that `near` reached. A plane more than `gap` before that starts a new surface; else the two share one.
     With a `gap` of 0 every group is a surface of its own, and only `far` is used.
@@ -206,18 +222,13 @@ def flush(
             continue
         touched[y, blocks] = 0
         b = 0
-        while b < blocks:
-            if touched[y, b] == 0:
-                b += 1
-                continue
-            first = b
-            while b < blocks and touched[y, b] != 0:
-                touched[y, b] = 0
-                b += 1
+        while True:
+            first, b = next_touched(touched[y], b)
+            if first == b:
+                break
             x0, x1 = first * BLOCK, b * BLOCK
             one = ones[y if whole == ONES else 0]
-            if integrate:
-                _sum_along(spread[y, x0:x1], one[x0:x1], whole)
+            _sum_along(spread[y, x0:x1], one[x0:x1], whole)
             fy, left, right = y - border, max(x0, border), min(x1, width + border)
             if 0 <= fy < height and left < right:
                 row, part = spread[y, left:right], slice(left - border, right - border)
@@ -233,7 +244,7 @@ def flush(
 
 @jit
 def composite_planes(
-    source: Any, runs: Any, bounds: Any, starts: Any, dy: Any, dx: Any, weight: Any, radius: Any, integrate: bool,
+    source: Any, runs: Any, bounds: Any, starts: Any, dy: Any, dx: Any, weight: Any, radius: Any,
     border: int, gap: int, spread: Any, flat: Any, ones: Any, touched: Any, near: Any, far: Any, last: Any,
 ) -> None:  # fmt: skip
     """Scatter and flush every plane, from far to near; `bounds` (planes + 1) says where the runs of each begin.
@@ -246,7 +257,7 @@ def composite_planes(
             scatter(
                 source, runs[first:end], starts, dy, dx, weight, radius, border, border, 4, flat, touched
             )  # fmt: skip
-            flush(spread, ones, touched, integrate, ONE, border, plane, gap, near, far, last)
+            flush(spread, ones, touched, ONE, border, plane, gap, near, far, last)
 
 
 @jit

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from .banks import make_bank
 from .light import encode, linear_to_srgb, srgb_to_linear
 from .psf import PsfBank
 from .readers import FolderReader
-from .recipe import FolderScenes, GaussianPsf, ProceduralScenes, Recipe
+from .recipe import FolderScenes, ProceduralScenes, Recipe
 from .rendering import render
 from .scene import LayeredScene, Scene
 
@@ -40,14 +41,21 @@ class SampleMaker:
     size
         Height and width of every sample, pixels.
 
+    Parameters
+    ----------
+    recipe
+        What to make.
+    bank
+        Its PSFs, if they are at hand; see `banks.stored_bank`.
+
     Raises
     ------
     InputError
         If the recipe's scenes cannot be found, or do not agree with it.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, bank: PsfBank | None = None) -> None:
+        self.recipe, self._bank = recipe, bank
         self.reader: FolderReader | None = None
         if isinstance(recipe.scenes, ProceduralScenes):
             self.count, self.size = recipe.scenes.count, recipe.scenes.size
@@ -60,7 +68,7 @@ class SampleMaker:
     @cached_property
     def bank(self) -> PsfBank:
         """The PSFs of the recipe."""
-        return make_bank(self.recipe)
+        return self._bank or make_bank(self.recipe)
 
     @cached_property
     def margin(self) -> int:
@@ -94,7 +102,12 @@ class SampleMaker:
         """Return the scene of a sample."""
         scenes = self.recipe.scenes
         if self.reader is not None:
-            return self._within_range(self.reader.read(sample))
+            scene = self._within_range(self.reader.read(sample))
+            try:
+                self.bank.check_covers(scene.depth)
+            except InputError as error:
+                raise InputError(f"{self.source(sample)}: {error}") from None
+            return scene
         assert isinstance(scenes, ProceduralScenes)
         from .procedural import procedural_scene
 
@@ -140,24 +153,18 @@ class SampleMaker:
         return {name: made[name] for name in wanted}
 
     def _capture(self, scene: Scene | LayeredScene) -> npt.NDArray[Any]:
-        lens, planes = self.recipe.lens, self.recipe.render.planes
-        if self.recipe.render.light == "linear":
-            return self._encode(render(scene, lens, self.bank, planes=planes))
+        lens, options = self.recipe.lens, self.recipe.render
+        planes, model = options.planes, options.model
+        if options.light == "linear":
+            return self._encode(render(scene, lens, self.bank, planes=planes, model=model))
         # Blurring encoded values is wrong, and what several papers did: the renderer is given them as if linear.
-        blurred = render(scene.with_light(linear_to_srgb), lens, self.bank, planes=planes)
+        blurred = render(scene.with_light(linear_to_srgb), lens, self.bank, planes=planes, model=model)
         if self.recipe.output.encoding == "srgb":
             return encode(blurred, "linear", bits=self.recipe.output.bits)
         return self._encode(srgb_to_linear(blurred))
 
     def _encode(self, linear: Float32) -> npt.NDArray[Any]:
         return encode(linear, self.recipe.output.encoding, bits=self.recipe.output.bits)
-
-
-def make_bank(recipe: Recipe) -> PsfBank:
-    """Make the PSF bank of a recipe."""
-    if isinstance(recipe.psf, GaussianPsf):
-        return PsfBank.gaussian(recipe.lens, sigma_per_coc=recipe.psf.sigma_per_coc)
-    return PsfBank.disk(recipe.lens)
 
 
 def _folder_reader(scenes: FolderScenes) -> FolderReader:

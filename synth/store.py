@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -160,25 +160,35 @@ def create_split(
     }
 
 
-def store_psf(
-    path: Path, kernels: npt.NDArray[np.float32], coc: npt.NDArray[np.float32], facts: dict[str, Any]
-) -> None:
-    """Write the PSF bank of a split as `psf/main`: `kernel` (plane, channel, y, x) and `coc` (plane), pixels."""
+def store_psf(path: Path, arrays: Mapping[str, tuple[npt.NDArray[Any], tuple[str, ...], str]], facts: Any) -> None:
+    """Write the PSF bank of a split as `psf/main`; see `psf_files.bank_arrays` and `psf_files.bank_attributes`.
+
+    Parameters
+    ----------
+    path
+        The split's `.zarr` folder.
+    arrays
+        Each with the names of its axes and its unit.
+    facts
+        Attributes of the group, JSON data.
+    """
     group = zarr.open_group(path, mode="r+").create_group("psf/main", attributes=facts)
-    compressor = _compressor(kernels.dtype, "release")
-    for name, data, dims in (
-        ("kernel", kernels, ("plane", "channel", "y", "x")),
-        ("coc", coc, ("plane",)),
-    ):
+    for name, (data, dims, unit) in arrays.items():
         array = group.create_array(
             name,
             shape=data.shape,
             dtype=data.dtype,
             chunks=data.shape,
-            compressors=compressor,
+            compressors=_compressor(data.dtype, "release"),
             dimension_names=dims,
+            attributes={"units": unit},
         )
         array[...] = data
+
+
+def stored_folder(out: Path) -> Path:
+    """Return the `.zarr` folder of a dataset that its PSF bank is read from: every split has the same."""
+    return sorted(out.glob("*.zarr"))[0]
 
 
 def write_array(group: zarr.Group, name: str, first: int, block: npt.NDArray[Any]) -> None:

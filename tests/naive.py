@@ -21,16 +21,15 @@ def blur(image, kernel):
     return np.stack([convolve2d(image[..., c], kernel, mode="same") for c in range(image.shape[-1])], axis=-1)
 
 
-def blur_by_slot(rgba, slots, bank):
-    """Spread each pixel by the kernel of its own slot."""
+def blur_by_slot(rgba, slots, bank, channel=0):
+    """Spread each pixel by the kernel that its own slot has for a channel."""
     out = np.zeros(rgba.shape)
     for slot in np.unique(slots):
-        kernel = bank.kernel(slot * bank.coc_step).astype(np.float64)
-        out += blur(np.where((slots == slot)[..., None], rgba, 0.0), kernel)
+        out += blur(np.where((slots == slot)[..., None], rgba, 0.0), bank.slot_kernels(slot)[channel])
     return out
 
 
-def steps_to_hidden(plane, coc, gap):
+def steps_to_hidden(plane, coc, gap, reach):
     """For each pixel and direction, how far away the surface that goes on behind it was last seen; 0 for none."""
     height, width = plane.shape
     steps = np.zeros((4, height, width), int)
@@ -48,14 +47,14 @@ def steps_to_hidden(plane, coc, gap):
                 last = edges[0] + 1
                 if any(plane[path[i]] - plane[path[last]] <= gap for i in range(last)):
                     continue
-                if last <= (abs(coc[y, x]) + abs(coc[path[last]])) / 2 + 1.5:
+                if last <= (abs(coc[y, x]) + abs(coc[path[last]])) * reach[0] + reach[1]:
                     steps[k, y, x] = last
     return steps
 
 
-def hidden(rgba, plane, coc, gap):
+def hidden(rgba, plane, coc, gap, reach=(0.5, 1.5)):
     """What lies behind each pixel: (rgba, plane, coc), plane -1 where nothing does."""
-    steps = steps_to_hidden(plane, coc, gap)
+    steps = steps_to_hidden(plane, coc, gap, reach)
     out, at, blur_there = np.zeros_like(rgba), np.full(plane.shape, -1), np.zeros_like(coc)
     for y, x in zip(*np.nonzero(steps.any(axis=0)), strict=True):
         found = [(s, k) for k, s in enumerate(steps[:, y, x]) if s]
@@ -97,23 +96,70 @@ def composite(groups, gap, fill):
     return out[..., :3] / out[..., 3:] if fill else out[..., :3]
 
 
-def render_surfaces(rgba, coc, planes, gap, bank):
-    """Render an image (H, W, 4) with a CoC and a plane per pixel."""
-    behind, behind_plane, behind_coc = hidden(rgba.astype(np.float64), planes, coc, gap)
-    groups = []
-    for plane in np.unique(planes):
-        light = np.where((planes == plane)[..., None], rgba, 0.0)
-        covered = np.where((behind_plane == plane)[..., None], behind, 0.0)
-        both = blur_by_slot(light, bank.slots(coc), bank) + blur_by_slot(covered, bank.slots(behind_coc), bank)
-        groups.append((plane, both))
-    return composite(groups, gap, fill=True)
+def by_channel(bank, render):
+    """Take R, G and B from the pictures of the bank's channels, or all from the only one."""
+    pictures = [render(channel) for channel in range(bank.channels)]
+    return np.stack([pictures[k % bank.channels][..., k] for k in range(3)], axis=-1)
+
+
+def render_surfaces(rgba, coc, planes, gap, bank, reach=(0.5, 1.5)):
+    """Render an image (H, W, 4) with a CoC and a plane per pixel; each channel of the bank by itself."""
+    behind, behind_plane, behind_coc = hidden(rgba.astype(np.float64), planes, coc, gap, reach)
+    slots, behind_slots = bank.slots(coc), bank.slots(behind_coc)
+
+    def picture(channel):
+        groups = []
+        for plane in np.unique(planes):
+            light = np.where((planes == plane)[..., None], rgba, 0.0)
+            covered = np.where((behind_plane == plane)[..., None], behind, 0.0)
+            both = blur_by_slot(light, slots, bank, channel) + blur_by_slot(covered, behind_slots, bank, channel)
+            groups.append((plane, both))
+        return composite(groups, gap, fill=True)
+
+    return by_channel(bank, picture)
 
 
 def render_layers(layers, bank, lens):
     """Over-composite of whole layers [(rgba, depth)], each blurred by one kernel (D3-Net Eqs. 1-2)."""
-    out = np.zeros((*layers[0][0].shape[:2], 3))
-    for rgba, depth in layers:
-        slot = int(bank.slots(np.array(lens.coc(depth), np.float32)))
-        spread = blur(rgba.astype(np.float64), bank.kernel(slot * bank.coc_step).astype(np.float64))
-        out = out * (1 - spread[..., 3:]) + spread[..., :3]
+
+    def picture(channel):
+        out = np.zeros((*layers[0][0].shape[:2], 3))
+        for rgba, depth in layers:
+            slot = int(bank.slots(np.array(lens.coc(depth), np.float32)))
+            spread = blur(rgba.astype(np.float64), bank.slot_kernels(slot)[channel])
+            out = out * (1 - spread[..., 3:]) + spread[..., :3]
+        return out
+
+    return by_channel(bank, picture)
+
+
+def render_varied_layers(layers, bank, lens):
+    """Over-composite of layers [(rgba, depth map)], each made whole by what a layer of ones would sum to."""
+
+    def picture(channel):
+        out = np.zeros((*layers[0][0].shape[:2], 3))
+        for rgba, depth in layers:
+            slots = bank.slots(lens.coc(depth).astype(np.float32))
+            spread = blur_by_slot(rgba.astype(np.float64), slots, bank, channel)
+            ones = blur_by_slot(np.ones((*slots.shape, 1)), slots, bank, channel)
+            spread /= np.maximum(spread[..., 3:], ones)
+            out = out * (1 - spread[..., 3:]) + spread[..., :3]
+        return out
+
+    return by_channel(bank, picture)
+
+
+def render_sum(aif, depth, lens, bank, planes):
+    """RPSF paper, Eq. 7: the sum over planes, uniform in 1/z with one at the focus, of their masked images blurred."""
+    inverse = 1 / depth.astype(np.float64)
+    step = (inverse.max() - inverse.min()) / (planes - 1)
+    focus = 1 / lens.focus_distance
+    anchor = focus if inverse.min() <= focus <= inverse.max() else inverse.min()
+    at = anchor + np.floor((inverse - anchor) / step + 0.5) * step
+    out = np.zeros(aif.shape)
+    for one in np.unique(at):
+        slot = int(bank.slots(np.array(lens.coc_per_dioptre * (one - focus))))
+        for k in range(3):
+            kernel = bank.slot_kernels(slot)[k % bank.channels]
+            out[..., k] += blur(np.where(at == one, aif[..., k], 0.0)[..., None], kernel)[..., 0]
     return out

@@ -103,7 +103,7 @@ def test_polygons_turn_counter_clockwise_from_a_corner_at_the_top():
         (lambda: polygon_aperture(5, roundness=1.1), "roundness"),
         (lambda: polygon_aperture(5, rotation=float("inf")), "rotation"),
         (lambda: polygon_aperture(5, samples=0), "samples"),
-        (lambda: coded_aperture("levin"), "picture_aperture"),
+        (lambda: coded_aperture("levin"), "levin-criterion: .* picture_aperture"),
     ],
 )
 def test_wrong_apertures_are_refused(make, message):
@@ -111,7 +111,7 @@ def test_wrong_apertures_are_refused(make, message):
         make()
 
 
-@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("name", [name for name in PATTERNS if name.startswith("mura")])
 def test_repeated_muras_are_delta_correlated_with_their_decoder(name):
     """Gottesman and Fenimore's defining property: the decoder is the pattern as -1 and 1, its corner turned to 1."""
     pattern = coded_aperture(name)

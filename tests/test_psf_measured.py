@@ -10,8 +10,8 @@ import zarr
 
 from defocal import InputError
 from defocal.synth import PsfBank, ThinLens
-from defocal.synth.psf import SampledBank
 from defocal.synth.psf_files import bank_arrays, bank_attributes, bank_from
+from defocal.synth.psf_sampled import SampledBank
 
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=5e-5)
 DEPTHS = np.array([1.0, 1.6, 2.0, 3.5])

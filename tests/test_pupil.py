@@ -295,7 +295,9 @@ def test_indices_are_those_of_the_data_sheets():
         GLASSES["NOA61"].index(1064e-9)
 
 
-@pytest.mark.parametrize("make", [lambda: glass_named("butter"), lambda: glass_named("n=x"), lambda: Glass.constant(0.9)])
+@pytest.mark.parametrize(
+    "make", [lambda: glass_named("butter"), lambda: glass_named("n=x"), lambda: Glass.constant(0.9)]
+)
 def test_wrong_glasses_are_refused(make):
     with pytest.raises(InputError):
         make()

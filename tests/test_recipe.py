@@ -81,6 +81,15 @@ def test_all_errors_are_reported_at_once_with_their_paths():
         ({"camera": {"focus_distance": "50 mm"}}, "beyond the focal length"),
         ({"camera": {"f_number": True}}, "camera.f_number"),
         ({"psf": {"kind": "square"}}, "kind must be one of 'disk', 'gaussian'"),
+        ({"psf": {"kind": "mask"}}, "psf.mask: is missing"),
+        ({"psf": {"kind": "mask", "mask": {"kind": "spiral", "lobe": 2}}}, "psf.mask.lobe: unknown key"),
+        ({"psf": {"kind": "mask", "mask": {"kind": "spiral", "zones": 0}}}, "psf.mask.zones: must be"),
+        ({"psf": {"kind": "mask", "mask": {"kind": "cork"}}}, "psf.mask: kind must be one of 'clear', 'spiral'"),
+        ({"psf": {"kind": "mask", "mask": {"kind": "clear"}, "wavelengths": [1e-7, 2e-7]}}, "three, of R, G and B"),
+        ({"psf": {"kind": "aperture", "blades": 5, "pattern": "mura-5"}}, "give one of blades, pattern"),
+        ({"psf": {"kind": "aperture", "roundness": 0.5}}, "give its number of blades"),
+        ({"camera": {"defocus": [-10, 10]}}, "leave those out"),
+        ({"render": {"model": "eq8"}}, "render.model"),
         ({"scenes": {"count": 0}}, "scenes.count"),
         ({"scenes": {"objects": [5, 3]}}, "fewest"),
         ({"output": {"splits": {"train": 0.5}}}, "sum to 1"),
@@ -127,7 +136,10 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_shipped_recipes_are_valid_and_keep_what_the_papers_say():
-    assert shipped() == ["2hded", "d3net-2m", "d3net-4m", "d3net-8m", "quickstart"]
+    assert shipped() == [
+        "2hded", "d3net-2m", "d3net-4m", "d3net-8m", "levin-coded", "phasecam3d-fisher", "quickstart", "rpsf-double",
+        "rpsf-nyu", "rpsf-single",
+    ]  # fmt: skip
     for name in shipped():
         recipe = find_recipe(name)
         assert recipe.name == name
@@ -138,6 +150,13 @@ def test_shipped_recipes_are_valid_and_keep_what_the_papers_say():
     two = find_recipe("2hded")
     assert two.lens.aperture_diameter == pytest.approx(0.0448)
     assert two.psf.sigma_per_coc == 0.25
+    for name, lobes in (("rpsf-single", 1), ("rpsf-double", 2), ("rpsf-nyu", 2)):
+        recipe = find_recipe(name)
+        assert (recipe.psf.mask.zones, recipe.psf.mask.lobes) == (7, lobes)
+    assert (recipe.psf.planes, recipe.lens.focus_distance) == (10, 5)
+    phi = find_recipe("phasecam3d-fisher")
+    assert phi.psf.planes == 21
+    assert [phi.lens.defocus(z, 530e-9) for z in phi.scenes.depth] == pytest.approx([10, -10])
 
 
 def test_changes_from_the_command_line_are_applied(tmp_path):

@@ -50,7 +50,9 @@ class Mask(ABC):
     def __post_init__(self) -> None:
         self.material.index(self.wavelength)
         if not 0 <= self.obstruction < 1:
-            raise InputError(f"mask.obstruction must be at least 0 and below 1 (of the radius), not {self.obstruction}.")
+            raise InputError(
+                f"mask.obstruction must be at least 0 and below 1 (of the radius), not {self.obstruction}."
+            )
 
     @property
     def material(self) -> Glass:
@@ -128,12 +130,14 @@ class ClearMask(Mask):
     @property
     def name(self) -> str:
         """What the mask is, in a few words."""
-        return "clear pupil" if not self.obstruction else f"clear pupil, obstructed to {self.obstruction:g} of its radius"
+        return (
+            "clear pupil" if not self.obstruction else f"clear pupil, obstructed to {self.obstruction:g} of its radius"
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class SpiralMask(Mask):
-    """Spiral phase zones, whose PSF rotates with defocus (RPSF paper Eqs. 3-6; Prasad 2013; Berlich and Stallinga 2018).
+    """Spiral phase zones, whose PSF turns with defocus (RPSF paper Eqs. 3-6; Prasad 2013; Berlich, Stallinga 2018).
 
     The PSF turns by ``-psi / (N L)`` radians as the defocus psi grows: counter-clockwise in the picture.
 

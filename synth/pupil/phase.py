@@ -4,6 +4,7 @@ The pupil is the unit disk: x right, y down as the camera sees it, u the radius,
 """
 
 import math
+from itertools import pairwise
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -59,10 +60,12 @@ def zone_rings(u: Array, zones: int, confinement: Any, gain: float = RING_GAIN) 
     xp = array_namespace(u)
     radii = [zone_radius(zone, zones, confinement) for zone in range(zones + 1)]
     steps = [xp.tanh(gain * (u - radius)) for radius in radii]
-    return [0.5 * (inner - outer) for inner, outer in zip(steps[:-1], steps[1:], strict=True)]
+    return [0.5 * (inner - outer) for inner, outer in pairwise(steps)]
 
 
-def spiral_phase_rings(u: Array, phi: Array, zones: int, lobes: Any, confinement: Any, gain: float = RING_GAIN) -> Array:
+def spiral_phase_rings(
+    u: Array, phi: Array, zones: int, lobes: Any, confinement: Any, gain: float = RING_GAIN
+) -> Array:
     """Differentiable spiral zones as the RPSF paper has them (Eq. 5): the sum of the zones' phases times their rings.
 
     Between two zones the phase passes through all values between theirs, so the PSF is 13-17 % (N = 1) or 37-42 %
@@ -79,7 +82,9 @@ def spiral_phase_rings(u: Array, phi: Array, zones: int, lobes: Any, confinement
     return phase
 
 
-def spiral_phase_blend(u: Array, phi: Array, zones: int, lobes: Any, confinement: Any, gain: float = RING_GAIN) -> Array:
+def spiral_phase_blend(
+    u: Array, phi: Array, zones: int, lobes: Any, confinement: Any, gain: float = RING_GAIN
+) -> Array:
     """Differentiable spiral zones that blend phasors: the argument of ``sum_l ring_l exp(i q_l phi)``.
 
     Nearer to the hard zones than the paper's own form, because phases that differ by whole turns do not differ.

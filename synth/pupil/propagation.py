@@ -1,7 +1,7 @@
 """From the pupil to the PSF, written on the array API (numpy or torch; gradients pass).
 
-Image coordinates are those of the upright picture, x right and y down, in units of ``wavelength * N_w`` (N_w the working
-f-number) unless pixels are named: a point nearer than the focus plane shows the pupil turned by 180 degrees.
+Image coordinates are those of the upright picture, x right and y down, in units of ``wavelength * N_w`` (N_w the
+working f-number) unless pixels are named: a point nearer than the focus plane shows the pupil turned by 180 degrees.
 """
 
 import math
@@ -22,7 +22,7 @@ QUADRATURE_ERROR = 1e-6
 
 def pupil_axis(samples: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Centres of `samples` cells across the pupil, whose edges are -1 and 1: float64."""
-    return (np.arange(samples) + 0.5) * (2.0 / samples) - 1.0
+    return np.asarray((np.arange(samples) + 0.5) * (2.0 / samples) - 1.0)
 
 
 def pupil_grid(samples: int, like: Array | None = None) -> tuple[Array, Array]:
@@ -31,7 +31,8 @@ def pupil_grid(samples: int, like: Array | None = None) -> tuple[Array, Array]:
     if like is None:
         return x, y
     xp = array_namespace(like)
-    return tuple(xp.asarray(a, dtype=like.dtype, device=device(like)) for a in (x, y))  # type: ignore[return-value]
+    x, y = (xp.asarray(a, dtype=like.dtype, device=device(like)) for a in (x, y))
+    return x, y
 
 
 def mask_fields(
@@ -180,7 +181,7 @@ def psf_at_pixels(pupil: Array, pixel: float, size: int, light: Array | None = N
         light = _light(pupil)
     samples, points = pupil.shape[-1], size * len(pixel_nodes(pixel)[0])
     by_matrix = 8.0 * points * samples * (samples + points)
-    by_fft = 60.0 * (2 * samples) ** 2 * math.log2(2 * samples) + 8.0 * size * samples * (2 * samples + size)
+    by_fft = 200.0 * (2 * samples) ** 2 * math.log2(2 * samples) + 8.0 * size * samples * (2 * samples + size)
     route = _pixels_by_quadrature if by_matrix < by_fft else _pixels_by_transfer
     return route(pupil, pixel, size) / light
 

@@ -9,9 +9,11 @@ import cv2
 import naive
 import numpy as np
 import pytest
+import scipy.fft
 
 from defocal.synth import PsfBank, Scene, ThinLens, render
 from defocal.synth.layers import split_surfaces
+from defocal.synth.psf_sampled import SampledBank
 
 pytestmark = pytest.mark.bench
 LENS = ThinLens(focal_length=0.015, f_number=1.9, focus_distance=2.0, pixel_pitch=5.6e-6)
@@ -48,7 +50,7 @@ def seconds(work, repeats=REPEATS):
 
 
 def layers_of(scene, bank, planes):
-    """The premultiplied layers, hidden parts included, and kernels that every method is given: (K, H, W, 4), (K,)."""
+    """The premultiplied layers, hidden parts included, and kernels (C, n, n) that every method is given: K of each."""
     found = split_surfaces(scene.aif, scene.depth, 0, bank, planes)
     numbers = np.unique(found.plane[0])
     layers, kernels = [], []
@@ -57,7 +59,7 @@ def layers_of(scene, bank, planes):
         layers.append(np.where(there[..., None], found.rgba, 0).sum(axis=0))
         slot = found.slot[there]
         assert (slot == slot[0]).all(), "one kernel a plane"
-        kernels.append(bank.kernel(float(slot[0]) * bank.coc_step))
+        kernels.append(bank.slot_kernels(int(slot[0])).astype(np.float32))
     return numbers, layers, kernels, found.gap
 
 
@@ -95,6 +97,7 @@ def test_against_the_peers():
     margin = 11
     scene = room(margin, planes=64)
     numbers, layers, kernels, gap = layers_of(scene, bank, 64)
+    kernels = [k[0] for k in kernels]
     cut = np.s_[margin:-margin, margin:-margin]
 
     def filter2d():
@@ -113,6 +116,54 @@ def test_against_the_peers():
     for name, peer in (("cv2.filter2D a layer", t_cv), ("torch FFT, batched", t_torch)):
         for what, total in (("blur alone", peer), ("and composite", peer + t_over)):
             print(f"  {name + ', ' + what:<40} {total * 1e3:8.1f} ms = {total / t:4.0f} x")
+
+
+def by_fft(layers, kernels):
+    """Blur layers by real FFTs in scipy, one thread: colour and coverage, (6, H, W), by each colour's own kernel."""
+    blurred = []
+    for rgba, kernel in zip(layers, kernels, strict=True):
+        height, width, n = *rgba.shape[:2], kernel.shape[-1]
+        shape = [scipy.fft.next_fast_len(size + n - 1, real=True) for size in (height, width)]
+        light = scipy.fft.rfft2(np.moveaxis(rgba, -1, 0), shape, workers=1)
+        psf = scipy.fft.rfft2(kernel, shape, workers=1)
+        spread = np.concatenate([light[:3] * psf, light[3:] * psf])
+        cut = np.s_[:, n // 2 : n // 2 + height, n // 2 : n // 2 + width]
+        blurred.append(scipy.fft.irfft2(spread, shape, workers=1)[cut])
+    return blurred
+
+
+def over_in_each_colour(blurred):
+    """Composite light and coverage (6, H, W), far to near."""
+    out = np.zeros_like(blurred[0][:3])
+    for layer in blurred:
+        out *= 1 - layer[3:]
+        out += layer[:3]
+    return out
+
+
+def test_colour_kernels_against_a_transform_a_layer():
+    """21 planes of 23x23 kernels, each colour its own: the whole render beside FFTs that are given its layers."""
+    planes, size = 21, 23
+    margin, rng = size // 2, np.random.default_rng(1)
+    scene = room(margin, planes=planes)
+    kernels = (0.2 + rng.random((planes, 3, size, size))) ** 3
+    kernels /= kernels.sum(axis=(2, 3), keepdims=True)
+    coc = np.linspace(LENS.coc(scene.depth.max()), LENS.coc(scene.depth.min()), planes)
+    bank = SampledBank("test", LENS, kernels, coc)
+    numbers, layers, kernels, gap = layers_of(scene, bank, planes)
+    blurred = by_fft(layers, kernels)
+    peer = []
+    for k in range(3):
+        groups = [(n, b[[k, k, k, 3 + k]].transpose(1, 2, 0)) for n, b in zip(numbers, blurred, strict=True)]
+        peer.append(naive.composite(groups, gap, fill=True)[..., 0])
+    cut = np.s_[margin:-margin, margin:-margin]
+    ours = render(scene, LENS, bank, planes=planes)
+    np.testing.assert_allclose(ours, np.dstack(peer)[cut], atol=1e-4)
+    t = seconds(lambda: render(scene, LENS, bank, planes=planes), 9)
+    t_fft = seconds(lambda: over_in_each_colour(by_fft(layers, kernels)), 3)
+    print(f"\n{WIDTH}x{HEIGHT}, {len(numbers)} planes, 23x23 kernels for each colour, one core")
+    print(f"  defocal, whole render                    {t * 1e3:8.1f} ms")
+    print(f"  scipy FFT a layer, and over              {t_fft * 1e3:8.1f} ms = {t_fft / t:4.1f} x")
 
 
 def test_against_the_number_of_planes_the_radius_and_noise():

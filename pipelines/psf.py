@@ -1,0 +1,151 @@
+"""The PSFs of a recipe or of a dataset: in words, as a picture, and as a file of their own."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError
+from ..evaluate.pictures import png_bytes
+from ..evaluate.psf_measures import rotation_angles
+from ..evaluate.psf_sheet import Planes, psf_sheet
+from ..synth.banks import make_bank
+from ..synth.files import write_atomically
+from ..synth.psf_files import load_bank
+from ..synth.psf_sampled import SampledBank
+from ..synth.pupil import SpiralMask, mask_from
+from ..synth.recipe import Recipe
+from ..synth.recipe_psf import MaskPsf
+from ..synth.store import open_store, stored_folder
+from .info import camera_words, psf_words
+from .shipped import find_recipe
+
+Angles = npt.NDArray[np.float64]
+Facts = list[tuple[str, str]]
+
+
+def bank_of(target: str, **changes: Any) -> tuple[Recipe, SampledBank]:
+    """Return the recipe and the PSFs of the dataset in the folder `target`, or of the recipe of that name or path.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or its PSFs cannot be made.
+    """
+    if Path(target).is_dir():
+        if any(changes.values()):
+            raise InputError(f"{target} is a dataset, whose PSFs are made: --set and --seed are for recipes.")
+        store = open_store(target, unfinished=True)
+        return store.recipe, load_bank(stored_folder(store.path))
+    recipe = find_recipe(target, **changes)
+    return recipe, make_bank(recipe).sampled(*recipe.scenes.depth)
+
+
+def rotation(bank: SampledBank) -> tuple[Angles, Angles] | None:
+    """Angles by which the PSFs of a spiral mask are turned against the focus plane, and what theory says.
+
+    Returns
+    -------
+    Measured and theoretical angles, each (channels, planes), radians in array axes (falling is counter-clockwise in the
+    picture); None for any other bank. NaN where a PSF has no direction.
+    """
+    data = bank.facts.get("mask")
+    if data is None or bank.reference is None or len(bank.coc) < 2 or data.get("kind") != "spiral":
+        return None
+    mask = mask_from(data)
+    assert isinstance(mask, SpiralMask)
+    focus = int(np.abs(bank.coc).argmin())
+    lobes = max(1, round(float(mask.lobes)))
+    measured = [rotation_angles(bank.kernels[:, c], lobes=lobes, reference=focus) for c in range(bank.channels)]
+    turn = mask.turn_per_defocus * (bank.defocus - bank.defocus[focus])
+    theory = [turn * bank.reference / wavelength for wavelength in bank.wavelengths or ()]
+    return np.array(measured), np.array(theory)
+
+
+def bank_facts(recipe: Recipe, bank: SampledBank) -> Facts:
+    """Describe a bank as (heading, text) lines."""
+    (near, far), (height, width) = recipe.scenes.depth, bank.size
+    facts = [
+        ("recipe", f"{recipe.name}, hash {recipe.hash()[:12]}"),
+        ("camera", camera_words(bank.lens)),
+        ("PSF", psf_words(recipe.psf)),
+        ("planes", f"{len(bank.coc)} from {far:g} to {near:g} m, CoC {bank.coc[0]:+.2f} to {bank.coc[-1]:+.2f} px"),
+        ("kernels", f"{width}x{height} px, {'R, G and B' if bank.channels == 3 else 'one for all colours'}"),
+    ]
+    if bank.reference is not None:
+        scale = bank.reference * bank.lens.working_f_number / bank.lens.pixel_pitch
+        words = f"psi {bank.defocus[0]:+.2f} to {bank.defocus[-1]:+.2f} rad at {bank.reference * 1e9:g} nm"
+        facts.insert(4, ("defocus", f"{words}, where wavelength times f-number is {scale:.2f} px"))
+    if bank.energy is not None:
+        facts.append(("light", f"{bank.energy.min():.1%} to {bank.energy.max():.1%} of it falls within the kernels"))
+    turned = rotation(bank)
+    if turned is not None:
+        names = "RGB" if bank.channels == 3 else "-"
+        rates = [_rate(bank.defocus, angles, theory) for angles, theory in zip(*turned, strict=True)]
+        facts.append(("rotation", ", ".join(
+            f"{name} {rate:.3f} (theory {theory:.3f})" for name, (rate, theory) in zip(names, rates, strict=True)
+        ) + " degrees a radian of psi"))  # fmt: skip
+    return facts
+
+
+def _rate(psi: Angles, angles: Angles, theory: Angles) -> tuple[float, float]:
+    """Degrees a radian, measured and by theory."""
+    seen = np.isfinite(angles)
+    slopes = [
+        float(np.polyfit(psi[seen], np.degrees(a[seen]), 1)[0]) if seen.sum() > 1 else np.nan for a in (angles, theory)
+    ]
+    return slopes[0], slopes[1]
+
+
+def write_psf(target: str, out: Path | None, save: Path | None, **changes: Any) -> tuple[Facts, list[Path]]:
+    """Draw the PSFs of a recipe or dataset, and write them to a file of their own if asked.
+
+    Parameters
+    ----------
+    target
+        Folder of a dataset, or a recipe by name or path.
+    out
+        The picture (PNG); `<target>-psf.png` if None.
+    save
+        A .npz file for the bank, which `PsfBank.load` reads.
+    changes
+        As in `find_recipe`.
+
+    Returns
+    -------
+    The bank in words, and the files written.
+
+    Raises
+    ------
+    InputError
+        If there is no such dataset or recipe, its PSFs cannot be made, or a file cannot be written.
+    """
+    recipe, bank = bank_of(target, **changes)
+    facts = bank_facts(recipe, bank)
+    whole = Path(target).resolve()
+    out = out or Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}-psf.png")))
+    names = [f"{w * 1e9:.0f} nm" for w in bank.wavelengths] if bank.wavelengths else None
+    sheet = psf_sheet(
+        bank.kernels,
+        title=f"{recipe.name}: {_title(recipe)}",
+        planes=Planes(coc=bank.coc, depth=bank.depth, defocus=None if bank.reference is None else bank.defocus),
+        channel_names=names,
+        rotation=rotation(bank),
+        energy=bank.energy,
+        facts=[f"{heading}: {text}" for heading, text in facts if heading in ("camera", "PSF", "planes", "defocus")],
+    )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, png_bytes(sheet))
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}.") from None
+    if save is not None:
+        bank.save(save)
+    return facts, [out] if save is None else [out, save]
+
+
+def _title(recipe: Recipe) -> str:
+    psf = recipe.psf
+    return f"{psf.mask.kind} mask" if isinstance(psf, MaskPsf) else f"{psf.kind} PSFs"

@@ -1,0 +1,121 @@
+"""The PSF bank of a recipe: made from its `psf` section, or read from the dataset that it was stored in."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError
+from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
+from .mask_files import load_mask, read_heights
+from .psf import PsfBank
+from .psf_files import load_bank
+from .psf_sampled import SampledBank
+from .pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, Mask, SpiralMask, ZernikeMask
+from .recipe import Recipe
+from .recipe_psf import (
+    AmplitudeMaskSection,
+    AperturePsf,
+    ClearMaskSection,
+    CubicMaskSection,
+    DiskPsf,
+    FisherMaskSection,
+    GaussianPsf,
+    HeightMapSection,
+    MaskFileSection,
+    MaskPsf,
+    MaskSection,
+    MeasuredPsf,
+    PowerExponentialPsf,
+    SpiralMaskSection,
+    ZernikeMaskSection,
+)
+from .store import stored_folder
+
+
+def make_bank(recipe: Recipe) -> PsfBank:
+    """Make the PSF bank of a recipe.
+
+    Raises
+    ------
+    InputError
+        If a file that it names cannot be used, or its mask cannot be simulated as it says.
+    """
+    lens, psf = recipe.lens, recipe.psf
+    match psf:
+        case DiskPsf():
+            return PsfBank.disk(lens)
+        case GaussianPsf():
+            return PsfBank.gaussian(lens, sigma_per_coc=psf.sigma_per_coc)
+        case PowerExponentialPsf():
+            return PsfBank.power_exponential(lens, exponent=psf.exponent)
+        case AperturePsf():
+            return PsfBank.aperture(lens, _aperture(psf))
+        case MeasuredPsf():
+            return PsfBank.measured(psf.path, lens, size=psf.size)
+        case MaskPsf():
+            return PsfBank.from_mask(
+                make_mask(psf.mask), lens, psf.wavelengths, depth=recipe.scenes.depth, planes=psf.planes,
+                size=psf.size, energy=psf.energy, samples=psf.samples,
+            )  # fmt: skip
+
+
+def stored_bank(out: Path, recipe: Recipe) -> PsfBank | None:
+    """Return the bank that a dataset stores, if samples must be made with that very one.
+
+    Banks of masks and measured banks are made once and read by whoever makes samples: making them again takes time,
+    may need files, and may round differently on another processor. Shapes are made again where they are used.
+    """
+    if not isinstance(recipe.psf, MaskPsf | MeasuredPsf):
+        return None
+    bank: SampledBank = load_bank(stored_folder(out))
+    if bank.lens != recipe.lens:
+        raise InputError(f"the PSF bank stored in {out} is for another lens than its recipe has: generate it again.")
+    return bank
+
+
+def make_mask(section: MaskSection) -> Mask:
+    """Make the mask of a recipe.
+
+    Raises
+    ------
+    InputError
+        If a file that it names cannot be used, or a parameter is out of range.
+    """
+    if isinstance(section, MaskFileSection):
+        return load_mask(section.path)
+    base: dict[str, Any] = {
+        "wavelength": section.wavelength,
+        "glass": section.glass,
+        "obstruction": section.obstruction,
+    }
+    match section:
+        case ClearMaskSection():
+            return ClearMask(**base)
+        case SpiralMaskSection():
+            return SpiralMask(
+                zones=section.zones, lobes=section.lobes, confinement=section.confinement, form=section.form,
+                gain=section.gain, **base,
+            )  # fmt: skip
+        case ZernikeMaskSection():
+            return ZernikeMask(section.coefficients, section.wrapped, **base)
+        case FisherMaskSection():
+            from .pupil.designs import fisher_mask
+
+            return fisher_mask(wrapped=section.wrapped, **base)
+        case CubicMaskSection():
+            return CubicMask(section.strength, **base)
+        case HeightMapSection():
+            return HeightMap(read_heights(section.path), **base)
+        case AmplitudeMaskSection():
+            pattern = coded_aperture(section.pattern) if section.pattern else picture_aperture(str(section.picture))
+            return AmplitudeMask(pattern, section.square, **base)
+
+
+def _aperture(psf: AperturePsf) -> npt.NDArray[np.float64]:
+    if psf.blades is not None:
+        return polygon_aperture(psf.blades, roundness=psf.roundness, rotation=psf.rotation)
+    if psf.pattern is not None:
+        return coded_aperture(psf.pattern)
+    return picture_aperture(psf.picture) if psf.picture is not None else round_aperture(obstruction=psf.obstruction)

@@ -1,0 +1,183 @@
+"""The `psf` section of a recipe: which point spread functions a dataset is blurred with."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from .units import parse_length
+
+Length = Annotated[float, BeforeValidator(parse_length), Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Strict, frozen, and without keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DiskPsf(Section):
+    """Uniform disks as wide as the CoC."""
+
+    kind: Literal["disk"] = "disk"
+
+
+class GaussianPsf(Section):
+    """Gaussians; 2HDED has sigma_per_coc = 0.25, D3-Net's code 0.3."""
+
+    kind: Literal["gaussian"]
+    sigma_per_coc: float = Field(default=0.25, gt=0, lt=10)
+
+
+class PowerExponentialPsf(Section):
+    """From a Gaussian (2) to a disk (large) by one exponent."""
+
+    kind: Literal["power-exponential"]
+    exponent: float = Field(default=2.0, ge=1, le=64)
+
+
+class AperturePsf(Section):
+    """Geometric shadow of an aperture: an iris of blades, a pattern by name, or a picture; round with none of them."""
+
+    kind: Literal["aperture"]
+    blades: int | None = Field(default=None, ge=3, le=64)
+    roundness: float = Field(default=0.0, ge=0, le=1)
+    rotation: float = 0.0
+    """Radians, counter-clockwise in the picture."""
+    obstruction: float = Field(default=0.0, ge=0, lt=1)
+    pattern: str | None = None
+    picture: str | None = None
+    """Path of a picture, white where light passes; in a recipe file relative to the file."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [name for name in ("blades", "pattern", "picture") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {', '.join(given)}, not several")
+        if self.blades is None and (self.roundness or self.rotation):
+            raise ValueError("roundness and rotation are an iris's: give its number of blades")
+        if given and self.obstruction:
+            raise ValueError(f"an obstruction is that of a round aperture, not of {given[0]}")
+        return self
+
+
+class _MaskSection(Section):
+    wavelength: Length = 550e-9
+    """Design wavelength: where heights were computed, and where defocus is counted."""
+    glass: str = "NOA61"
+    obstruction: float = Field(default=0.0, ge=0, lt=1)
+
+
+class ClearMaskSection(_MaskSection):
+    """A clear pupil: diffraction alone."""
+
+    kind: Literal["clear"]
+
+
+class SpiralMaskSection(_MaskSection):
+    """Spiral phase zones: a PSF that rotates with defocus."""
+
+    kind: Literal["spiral"]
+    zones: int = Field(default=7, ge=1, le=64)
+    lobes: float = Field(default=1.0, gt=0, le=32)
+    confinement: float = Field(default=0.5, gt=0, le=1)
+    form: Literal["hard", "rings", "blend"] = "hard"
+    gain: float = Field(default=100.0, gt=0)
+
+
+class ZernikeMaskSection(_MaskSection):
+    """Zernike polynomials 1, 2, 3, ... in Noll's order, radians."""
+
+    kind: Literal["zernike"]
+    coefficients: tuple[float, ...] = Field(min_length=1, max_length=400)
+    wrapped: bool = False
+
+
+class FisherMaskSection(_MaskSection):
+    """The shipped mask of least localisation error over a defocus of -10 to 10 rad."""
+
+    kind: Literal["fisher"]
+    wrapped: bool = False
+
+
+class CubicMaskSection(_MaskSection):
+    """Cubic phase, radians at the end of an axis."""
+
+    kind: Literal["cubic"]
+    strength: float = 20.0
+
+
+class HeightMapSection(_MaskSection):
+    """A free-form mask from a square .npy file of heights in metres."""
+
+    kind: Literal["height-map"]
+    path: str
+
+
+class AmplitudeMaskSection(_MaskSection):
+    """A coded aperture with its diffraction: a pattern by name or a picture."""
+
+    kind: Literal["amplitude"]
+    pattern: str | None = None
+    picture: str | None = None
+    square: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.pattern is None) == (self.picture is None):
+            raise ValueError("an amplitude mask needs either a pattern or a picture")
+        return self
+
+
+class MaskFileSection(Section):
+    """A mask from a file that `save_mask` wrote."""
+
+    kind: Literal["file"]
+    path: str
+
+
+MaskSection = Annotated[
+    ClearMaskSection
+    | SpiralMaskSection
+    | ZernikeMaskSection
+    | FisherMaskSection
+    | CubicMaskSection
+    | HeightMapSection
+    | AmplitudeMaskSection
+    | MaskFileSection,
+    Field(discriminator="kind"),
+]
+
+
+class MaskPsf(Section):
+    """Wave optics of a mask in the pupil."""
+
+    kind: Literal["mask"]
+    mask: MaskSection
+    wavelengths: tuple[Length, ...] = (640e-9, 550e-9, 460e-9)
+    """Of R, G and B; or one for all."""
+    planes: int = Field(default=21, ge=1, le=1024)
+    """Planes of the bank over `scenes.depth`, uniform in defocus, the focus plane among them."""
+    size: int | None = Field(default=None, ge=1, le=1025)
+    """Height and width of the kernels, pixels; by default what holds `energy`."""
+    energy: float = Field(default=0.9, gt=0, lt=1)
+    samples: int = Field(default=256, ge=16, le=4096)
+    """Cells across the pupil."""
+
+    @model_validator(mode="after")
+    def _three(self) -> Self:
+        if len(self.wavelengths) not in (1, 3):
+            raise ValueError(f"wavelengths must be three, of R, G and B, or one for all; not {len(self.wavelengths)}")
+        return self
+
+
+class MeasuredPsf(Section):
+    """PSFs measured at several depths, from a .npz file; see `psf_measured.measured_bank`."""
+
+    kind: Literal["measured"]
+    path: str
+    size: int | None = Field(default=None, ge=1, le=1025)
+
+
+PsfSection = Annotated[
+    DiskPsf | GaussianPsf | PowerExponentialPsf | AperturePsf | MaskPsf | MeasuredPsf, Field(discriminator="kind")
+]

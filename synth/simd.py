@@ -1,0 +1,105 @@
+"""One vector operation that the compiler does not find by itself: many taps along a row, sums kept in registers.
+
+Written as LLVM vectors rather than left to the compiler's own vectoriser, which stores every partial sum. Fused
+multiply-adds round once by definition, so the result is the same on every processor; one that lacks the instruction
+computes it in software, slowly.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 8
+STRIP = 32
+"""Pixels whose sums are kept at once."""
+_FLOAT, _INDEX = ir.FloatType(), ir.IntType(64)
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_PARTS = STRIP // LANES
+
+
+def _load(builder: Any, pointer: Any, at: Any) -> Any:
+    """Load a vector from an address that is aligned to one float only."""
+    vector = builder.load(builder.bitcast(builder.gep(pointer, [at]), _VECTOR.as_pointer()))
+    vector.align = 4
+    return vector
+
+
+def _store(builder: Any, vector: Any, pointer: Any, at: Any) -> None:
+    builder.store(vector, builder.bitcast(builder.gep(pointer, [at]), _VECTOR.as_pointer())).align = 4
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    """Copy a float to all lanes."""
+    none = ir.Constant(_VECTOR, ir.Undefined)
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(builder.insert_element(none, value, ir.Constant(ir.IntType(32), 0)), none, lanes)
+
+
+def _sum_taps(builder: Any, values: Any, at: Any, taps: Any, begins: Any, count: Any, sums: list[Any]) -> list[Any]:
+    """Loop over the taps of two kernel rows; return what `sums`, first row's before second's, have become."""
+    multiply_add = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fma.v{LANES}f32"
+    )
+    before = builder.block
+    loop, done = builder.append_basic_block("taps"), builder.append_basic_block("taps.done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    t = builder.phi(_INDEX)
+    t.add_incoming(_INDEX(0), before)
+    running = [builder.phi(_VECTOR) for _ in sums]
+    for phi, start in zip(running, sums, strict=True):
+        phi.add_incoming(start, before)
+    parts = [_load(builder, values, builder.add(builder.sub(at, t), _INDEX(LANES * k))) for k in range(_PARTS)]
+    weights = [_spread(builder, builder.load(builder.gep(taps, [builder.add(begin, t)]))) for begin in begins]
+    grown = [
+        builder.call(multiply_add, [weights[i // _PARTS], parts[i % _PARTS], phi]) for i, phi in enumerate(running)
+    ]
+    following = builder.add(t, _INDEX(1))
+    t.add_incoming(following, loop)
+    for phi, vector in zip(running, grown, strict=True):
+        phi.add_incoming(vector, loop)
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
+    builder.position_at_end(done)
+    return grown
+
+
+@intrinsic
+def _add_taps_of_two_rows(
+    context: Any, values: Any, at: Any, taps: Any, first: Any, second: Any, count: Any, out: Any, y: Any, x: Any
+) -> Any:
+    """Add to two rows of `out` what `count` taps of each make of a strip of `values`.
+
+    ``out[y, x + j] += sum_t taps[first + t] values[at + j - t]`` and ``out[y + 1, x + j] += sum_t taps[second + t]
+    values[at + j - t]`` for j = 0 ... STRIP - 1, t = 0 ... count - 1, taps in that order. `values` (n) and `taps` (m)
+    are contiguous float32, `out` (A, B) float32 with contiguous rows; `count` is 1 or more. Nothing checks bounds.
+    """
+    arrays = (values, taps, out)
+    if not all(isinstance(a, types.Array) and a.dtype == types.float32 for a in arrays):
+        return None
+    index = types.int64
+    signature = types.void(values, index, taps, index, index, index, out, index, index)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v, at_, w, first_, second_, count_, o, y_, x_ = arguments
+        v, w, o = (context.make_array(kind)(context, builder, a) for kind, a in zip(arrays, (v, w, o), strict=True))
+        stride = cgutils.unpack_tuple(builder, o.strides, 2)[0]
+        pitch = builder.sdiv(stride, _INDEX(4))
+        begin = builder.add(builder.mul(y_, pitch), x_)
+        places = [
+            builder.add(row, _INDEX(LANES * k)) for row in (begin, builder.add(begin, pitch)) for k in range(_PARTS)
+        ]
+        sums = [_load(builder, o.data, place) for place in places]
+        for vector, place in zip(
+            _sum_taps(builder, v.data, at_, w.data, (first_, second_), count_, sums), places, strict=True
+        ):
+            _store(builder, vector, o.data, place)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+add_taps_of_two_rows: Any = _add_taps_of_two_rows
+"""For kernels: called without the typing context that the definition above receives first."""

@@ -1,0 +1,59 @@
+"""The vector operation of dense blurring: what it sums, what it touches, and that processors do not matter."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from defocal.synth.jit import jit
+from defocal.synth.simd import STRIP, add_taps_of_two_rows
+
+
+@jit
+def two_rows(values, at, taps, first, second, count, out, y, x):
+    add_taps_of_two_rows(values, at, taps, first, second, count, out, y, x)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 24, 101])
+def test_it_sums_taps_of_two_rows_and_touches_nothing_else(count):
+    rng = np.random.default_rng(count)
+    values, taps = rng.random(200, np.float32), rng.random(400, np.float32)
+    out = rng.random((5, 120)).astype(np.float32)[:, 3:-2]
+    expected = out.astype(np.float64)
+    for row, first in ((2, 17), (3, 230)):
+        for j in range(STRIP):
+            expected[row, 9 + j] += sum(float(taps[first + t]) * float(values[110 + j - t]) for t in range(count))
+    before = out.copy()
+    two_rows(values, 110, taps, 17, 230, count, out, 2, 9)
+    np.testing.assert_allclose(out, expected, rtol=2e-6)
+    untouched = np.ones(out.shape, bool)
+    untouched[2:4, 9 : 9 + STRIP] = False
+    np.testing.assert_array_equal(out[untouched], before[untouched])
+
+
+PROGRAM = """
+import hashlib, sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from test_simd import two_rows
+rng = np.random.default_rng(5)
+out = np.zeros((4, 64), np.float32)
+two_rows(rng.random(100, np.float32), 50, rng.random(90, np.float32), 3, 40, 37, out, 1, 8)
+print(hashlib.sha256(out.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("processor", ["nehalem", "haswell"])
+def test_processors_without_the_instruction_agree(processor):
+    """A Nehalem knows neither fused multiply-adds nor vectors of eight."""
+    digests = set()
+    for settings in ({}, {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}):
+        environment = {**os.environ, "DEFOCAL_NUMBA_CACHE": "0", **settings}
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, os.path.dirname(__file__)], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout.strip())
+    assert len(digests) == 1
