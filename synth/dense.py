@@ -20,7 +20,7 @@ from .dense_kernels import (
     scatter_light,
     slot_boxes,
 )
-from .psf import PsfBank
+from .psf import TAPS_AT_ONCE, PsfBank
 from .rendering_kernels import BLOCK, NOTHING, ONE
 from .simd import STRIP
 from .workspace import cleared, keep_clear, scratch
@@ -150,7 +150,8 @@ class DenseCanvas:
         size, start = 2 * reach + 1, int(table.starts[slot])
         image = np.zeros((4, y1 - y0, x1 - x0), np.float32)
         gather(source, runs, slot, y0, x0, image)
-        kernels = table.weight[:, start : start + size * size].reshape(channels, size, size)
+        stride = -(-size // TAPS_AT_ONCE) * TAPS_AT_ONCE
+        kernels = table.weight[:, start : start + size * stride].reshape(channels, size, stride)[..., :size]
         height, width = y1 - y0 + 2 * reach, x1 - x0 + 2 * reach
         shape = next_fast_len(height, real=True), next_fast_len(width, real=True)
         kernel, spectrum = rfft2(kernels, shape, workers=1), rfft2(image, shape, workers=1)

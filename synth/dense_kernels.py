@@ -12,7 +12,7 @@ import numpy as np
 
 from .jit import jit
 from .rendering_kernels import BLOCK, FAINT, ONE, ONES, PLAIN, UNIT, next_touched
-from .simd import STRIP, add_taps_of_two_rows
+from .simd import LANES, STRIP, add_taps_of_one_pixel, add_taps_of_two_rows
 
 NONE = np.float32(0.0)
 SHORT = 6
@@ -30,19 +30,25 @@ def _spread_long(
     The rows, `size` taps each, follow each other in `weight` from `begin` on. An odd last one takes the row after it
     along: that is the kernel's zero row, or falls where nobody looks.
     """
+    stride = _stride(size)
     for row in range(0, rows, 2):
-        first = begin + row * size
+        first = begin + row * stride
         for j in range(0, n + size - 1, STRIP):
-            add_taps_of_two_rows(v, pad + j, weight, first, first + size, size, out, y + row, x + j)
+            add_taps_of_two_rows(v, pad + j, weight, first, first + stride, size, out, y + row, x + j)
 
 
 @jit
-def _spread_one(value: Any, taps: Any, rows: int, size: int, x: int, target: Any) -> None:
-    """Spread one pixel by `taps` (rows * size) into `target` (rows, B)."""
+def _stride(size: int) -> int:
+    """Distance of two kernel rows of `size` taps in a `DenseTable`."""
+    return (size + LANES - 1) // LANES * LANES
+
+
+@jit
+def _spread_one(value: Any, weight: Any, begin: int, rows: int, size: int, y: int, x: int, out: Any) -> None:
+    """Spread one pixel by kernel rows, as `_spread_long` does a run."""
+    stride = _stride(size)
     for row in range(rows):
-        line, w = target[row, x : x + size], taps[row * size : row * size + size]
-        for t in range(size):
-            line[t] += value * w[t]
+        add_taps_of_one_pixel(value, weight, begin + row * stride, stride, out, y + row, x)
 
 
 @jit
@@ -73,12 +79,12 @@ def scatter_light(
         size = 2 * r + 1
         y, x = top + runs[i, 4] - r, left + first - r
         y0, y1 = max(y, edge), min(y + size, end)
-        begin, rows = starts[slot] + (y0 - y) * size, y1 - y0
+        begin, rows = starts[slot] + (y0 - y) * _stride(size), y1 - y0
         for k in range(3):
             taps = weight[k if len(weight) > 1 else 0]
             if n < SHORT:
                 for j in range(n):
-                    _spread_one(source[row, first + j, k], taps[begin:], rows, size, x + j, spread[k, y0:y1])
+                    _spread_one(source[row, first + j, k], taps, begin, rows, size, y0, x + j, spread[k])
                 continue
             for j in range(n):
                 values[pad + j] = source[row, first + j, k]
@@ -102,7 +108,7 @@ def scatter_cover(
         size = 2 * r + 1
         y, x = top + runs[i, 4] - r, left + first - r
         y0, y1 = max(y, edge), min(y + size, end)
-        begin, rows = starts[slot] + (y0 - y) * size, y1 - y0
+        begin, rows = starts[slot] + (y0 - y) * _stride(size), y1 - y0
         before = NONE
         for j in range(n + 1):
             now = source[row, first + j, alpha] if j < n else NONE
@@ -111,7 +117,7 @@ def scatter_cover(
             if step == 0:
                 continue
             for c in range(len(weight)):
-                _spread_one(step, weight[c, begin:], rows, size, x + j, steps[c, y0:y1])
+                _spread_one(step, weight[c], begin, rows, size, y0, x + j, steps[c])
 
 
 @jit

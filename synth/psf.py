@@ -38,6 +38,10 @@ WAVELENGTHS = (640e-9, 550e-9, 460e-9)
 """Metres: where the three channels of an RGB sensor see, R, G and B."""
 
 
+TAPS_AT_ONCE = 8
+"""Rows of dense kernels are filled up to a multiple of so many taps."""
+
+
 @dataclass(frozen=True, slots=True)
 class TapTable:
     """The kernels of consecutive slots as their differences along x, of which a disk has few.
@@ -59,8 +63,8 @@ class TapTable:
 class DenseTable:
     """The kernels of chosen slots, packed row by row.
 
-    Kernel of slot s, channel c: ``weight[c, starts[s] : starts[s] + (n + 1) * n]`` as (n + 1, n), n = 2 radius[s] + 1;
-    the last row is zero, because rows are applied in pairs.
+    Kernel of slot s, channel c: ``weight[c, starts[s] : starts[s] + (n + 1) * m]`` as (n + 1, m), n = 2 radius[s] + 1
+    and m the next multiple of `TAPS_AT_ONCE`. Filled up with zeros: taps are applied by the eight, and rows in pairs.
     """
 
     starts: npt.NDArray[np.int64]
@@ -270,7 +274,7 @@ class PsfBank(ABC):
         for slot in slots:
             kernels = self.slot_kernels(int(slot))
             n = kernels.shape[-1]
-            padded = np.pad(kernels, [(0, 0), (0, 1), (0, 0)])
+            padded = np.pad(kernels, [(0, 0), (0, 1), (0, -n % TAPS_AT_ONCE)])
             starts[slot], radius[slot] = length, n // 2
             rows.append(padded.reshape(self.channels, -1).astype(np.float32))
             length += rows[-1].shape[1]

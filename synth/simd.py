@@ -1,7 +1,7 @@
-"""One vector operation that the compiler does not find by itself: many taps along a row, sums kept in registers.
+"""Two vector operations that the compiler does not find by itself: taps along rows for a run of pixels, and for one.
 
-Written as LLVM vectors rather than left to the compiler's own vectoriser, which stores every partial sum. Fused
-multiply-adds round once by definition, so the result is the same on every processor; one that lacks the instruction
+Written as LLVM vectors rather than left to the compiler's own vectoriser, which stores every partial sum of a run, and
+does the short rows of a kernel one by one. Fused multiply-adds round once by definition, so the result is the same on every processor; one that lacks the instruction
 computes it in software, slowly.
 """
 
@@ -38,11 +38,24 @@ def _spread(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(builder.insert_element(none, value, ir.Constant(ir.IntType(32), 0)), none, lanes)
 
 
+def _multiply_add(builder: Any) -> Any:
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+
+
+def _place(context: Any, builder: Any, array: Any, y: Any, x: Any) -> tuple[Any, Any]:
+    """Index of element (y, x) from an array's first, and how far apart rows are, in floats."""
+    pitch = builder.sdiv(cgutils.unpack_tuple(builder, array.strides, 2)[0], _INDEX(4))
+    return builder.add(builder.mul(y, pitch), x), pitch
+
+
+def _are_float32(*arrays: Any) -> bool:
+    return all(isinstance(a, types.Array) and a.dtype == types.float32 for a in arrays)
+
+
 def _sum_taps(builder: Any, values: Any, at: Any, taps: Any, begins: Any, count: Any, sums: list[Any]) -> list[Any]:
     """Loop over the taps of two kernel rows; return what `sums`, first row's before second's, have become."""
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fma.v{LANES}f32"
-    )
+    multiply_add = _multiply_add(builder)
     before = builder.block
     loop, done = builder.append_basic_block("taps"), builder.append_basic_block("taps.done")
     builder.branch(loop)
@@ -77,7 +90,7 @@ def _add_taps_of_two_rows(
     are contiguous float32, `out` (A, B) float32 with contiguous rows; `count` is 1 or more. Nothing checks bounds.
     """
     arrays = (values, taps, out)
-    if not all(isinstance(a, types.Array) and a.dtype == types.float32 for a in arrays):
+    if not _are_float32(*arrays):
         return None
     index = types.int64
     signature = types.void(values, index, taps, index, index, index, out, index, index)
@@ -85,9 +98,7 @@ def _add_taps_of_two_rows(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v, at_, w, first_, second_, count_, o, y_, x_ = arguments
         v, w, o = (context.make_array(kind)(context, builder, a) for kind, a in zip(arrays, (v, w, o), strict=True))
-        stride = cgutils.unpack_tuple(builder, o.strides, 2)[0]
-        pitch = builder.sdiv(stride, _INDEX(4))
-        begin = builder.add(builder.mul(y_, pitch), x_)
+        begin, pitch = _place(context, builder, o, y_, x_)
         places = [
             builder.add(row, _INDEX(LANES * k)) for row in (begin, builder.add(begin, pitch)) for k in range(_PARTS)
         ]
@@ -101,5 +112,33 @@ def _add_taps_of_two_rows(
     return signature, generate
 
 
+@intrinsic
+def _add_taps_of_one_pixel(
+    context: Any, value: Any, taps: Any, first: Any, count: Any, out: Any, y: Any, x: Any
+) -> Any:
+    """Add to a row of `out` what `count` taps make of one `value`: ``out[y, x + t] += value * taps[first + t]``.
+
+    `taps` (m) and `out` (A, B) as in `add_taps_of_two_rows`; `count` is a multiple of LANES, 1 or more of them.
+    """
+    if not _are_float32(taps, out):
+        return None
+    index = types.int64
+    signature = types.void(types.float32, taps, index, index, out, index, index)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value_, w, first_, count_, o, y_, x_ = arguments
+        w, o = (context.make_array(kind)(context, builder, a) for kind, a in ((taps, w), (out, o)))
+        begin, _ = _place(context, builder, o, y_, x_)
+        factor, multiply_add = _spread(builder, value_), _multiply_add(builder)
+        with cgutils.for_range_slice(builder, _INDEX(0), count_, _INDEX(LANES), inc=True) as (t, _):
+            at = builder.add(begin, t)
+            weights, before = _load(builder, w.data, builder.add(first_, t)), _load(builder, o.data, at)
+            _store(builder, builder.call(multiply_add, [factor, weights, before]), o.data, at)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+# Kernels call them without the typing context that the definitions above receive first.
 add_taps_of_two_rows: Any = _add_taps_of_two_rows
-"""For kernels: called without the typing context that the definition above receives first."""
+add_taps_of_one_pixel: Any = _add_taps_of_one_pixel

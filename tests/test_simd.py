@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from defocal.synth.jit import jit
-from defocal.synth.simd import STRIP, add_taps_of_two_rows
+from defocal.synth.psf import TAPS_AT_ONCE
+from defocal.synth.simd import LANES, STRIP, add_taps_of_one_pixel, add_taps_of_two_rows
 
 
 @jit
@@ -31,6 +32,22 @@ def test_it_sums_taps_of_two_rows_and_touches_nothing_else(count):
     untouched = np.ones(out.shape, bool)
     untouched[2:4, 9 : 9 + STRIP] = False
     np.testing.assert_array_equal(out[untouched], before[untouched])
+
+
+@jit
+def one_pixel(value, taps, first, count, out, y, x):
+    add_taps_of_one_pixel(value, taps, first, count, out, y, x)
+
+
+@pytest.mark.parametrize("count", [8, 24, 104])
+def test_it_adds_the_taps_of_one_pixel(count):
+    assert TAPS_AT_ONCE % LANES == 0
+    rng = np.random.default_rng(count)
+    taps, out = rng.random(200, np.float32), rng.random((3, 130)).astype(np.float32)[:, 1:]
+    expected = out.copy()
+    expected[1, 5 : 5 + count] += np.float32(0.3) * taps[50 : 50 + count]
+    one_pixel(np.float32(0.3), taps, 50, count, out, 1, 5)
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
 
 
 PROGRAM = """
