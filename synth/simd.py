@@ -1,8 +1,8 @@
 """Two vector operations that the compiler does not find by itself: taps along rows for a run of pixels, and for one.
 
 Written as LLVM vectors rather than left to the compiler's own vectoriser, which stores every partial sum of a run, and
-does the short rows of a kernel one by one. Fused multiply-adds round once by definition, so the result is the same on every processor; one that lacks the instruction
-computes it in software, slowly.
+does the short rows of a kernel one by one. Fused multiply-adds round once by definition, so the result is the same on
+every processor; one that lacks the instruction computes it in software, slowly.
 """
 
 from typing import Any
