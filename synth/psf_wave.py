@@ -19,6 +19,8 @@ POINTS_ACROSS = 1024
 """Points across the pupil at which a mask is looked at, whatever the number of cells."""
 PUPILS_AT_ONCE = 2**21
 """Cells of the pupils that are held at once: 32 MB."""
+LARGEST_BANK = 10**8
+"""Values of all kernels together: 800 MB while they are made."""
 LARGEST_AUTO = 255
 """Largest window, pixels, that is chosen from an energy."""
 
@@ -125,6 +127,11 @@ def mask_bank(
     if size is None:
         size = _size_for(energy, psi, coc, window, largest=min(LARGEST_AUTO, int(samples / max(pixels))))
     _check_window(size, coc, lens)
+    if (values := len(psi) * len(wavelengths) * size**2) > LARGEST_BANK:
+        raise InputError(
+            f"a bank of {len(psi)} planes of {size}x{size} px in {len(wavelengths)} colours has {values / 1e6:.0f} million "
+            f"values, and at most {LARGEST_BANK / 1e6:.0f} million are made: lower psf.planes or psf.size."
+        )
     kernels = np.maximum(window(psi, size), 0.0)
     held = kernels.sum(axis=(2, 3))
     return SampledBank(

@@ -162,6 +162,7 @@ def test_kernels_are_the_same_every_time():
         ({"depth": None, "defocus": [math.nan]}, "finite"),
         ({"planes": 0}, "planes"),
         ({"size": 0}, "psf.size must be 1"),
+        ({"size": 1025, "samples": 2048, "planes": 100}, "at most 100 million are made"),
     ],
 )
 def test_what_cannot_be_right_is_refused_in_one_sentence(change, what):
