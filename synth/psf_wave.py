@@ -129,8 +129,9 @@ def mask_bank(
     _check_window(size, coc, lens)
     if (values := len(psi) * len(wavelengths) * size**2) > LARGEST_BANK:
         raise InputError(
-            f"a bank of {len(psi)} planes of {size}x{size} px in {len(wavelengths)} colours has {values / 1e6:.0f} million "
-            f"values, and at most {LARGEST_BANK / 1e6:.0f} million are made: lower psf.planes or psf.size."
+            f"a bank of {len(psi)} planes of {size}x{size} px in {len(wavelengths)} colours has "
+            f"{values / 1e6:.0f} million values, and at most {LARGEST_BANK / 1e6:.0f} million are made: "
+            "lower psf.planes or psf.size."
         )
     kernels = np.maximum(window(psi, size), 0.0)
     held = kernels.sum(axis=(2, 3))
