@@ -122,6 +122,7 @@ def plan(recipe: str, out: Path, **changes: Any) -> None:
 
     loaded = find_recipe(recipe, **changes)
     maker = _maker(loaded)
+    maker.check_bank()
     seen = survey(maker)
     check_blur(loaded, seen)
     _table(describe(loaded, maker, seen, out, seconds_per_sample(maker)))
@@ -145,6 +146,7 @@ def generate(recipe: str, out: Path, workers: int, **changes: Any) -> None:
     loaded = find_recipe(recipe, **changes)
     refuse_existing(out)
     maker = _maker(loaded)
+    maker.check_bank()
     with Progress(maker.count, "checking scenes") as progress:
         check_scenes(maker, progress.advance)
     check_blur(loaded, survey(maker))

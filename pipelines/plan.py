@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from ..synth.commit import split_indices
+from ..synth.psf_sampled import SampledBank
 from ..synth.recipe import FolderScenes, Recipe
 from ..synth.samples import SampleMaker
 from ..synth.store import sample_bytes, shard_samples
@@ -140,10 +141,10 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
         ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),
         ("camera", f"{camera_words(lens)}, sharp from {sharp_near:.3g} to {sharp_far:.3g} m"),
-        ("PSF", f"{psf_words(recipe.psf)}; kernels up to {2 * maker.margin + 1} px wide"),
+        ("PSF", f"{psf_words(recipe.psf)}; {_kernels(maker)}"),
         ("CoC", f"{lens.coc(far):+.2f} px at {far:g} m to {lens.coc(near):+.2f} px at {near:g} m (+ is nearer)"),
         ("in focus", f"{seen.sharp:.1%} of pixels within {SHARP:g} px; {seen.nearer:.1%} blurred nearer, "
-                     f"{1 - seen.sharp - seen.nearer:.1%} farther ({seen.scenes} scenes looked at)"),
+                     f"{abs(1 - seen.sharp - seen.nearer):.1%} farther ({seen.scenes} scenes looked at)"),
         ("unknown", f"{seen.unknown:.1%} of pixels have no depth"),
         ("size", f"{_size(raw)} raw, about {_size(raw * COMPRESSED)} on disk; "
                  f"{_size(free_bytes(out))} free"),
@@ -151,6 +152,15 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
         ("shards", f"{sum(math.ceil(n / per_shard) for n in splits.values())} of up to {per_shard} samples"),
         ("time", f"about {_duration(seconds * maker.count)} on one core ({1 / seconds:.1f} images a second)"),
     ]  # fmt: skip
+
+
+def _kernels(maker: SampleMaker) -> str:
+    words = f"kernels up to {2 * maker.margin + 1} px wide"
+    if isinstance(maker.bank, SampledBank):
+        words += f" in {len(maker.bank.coc)} planes"
+        if maker.bank.energy is not None:
+            words += f" with {maker.bank.energy.min():.0%} or more of the light"
+    return words
 
 
 def _size(count: float) -> str:

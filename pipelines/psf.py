@@ -11,14 +11,13 @@ from .. import InputError
 from ..evaluate.pictures import png_bytes
 from ..evaluate.psf_measures import rotation_angles
 from ..evaluate.psf_sheet import Planes, psf_sheet
-from ..synth.banks import make_bank
+from ..synth.banks import checked_bank, make_bank
 from ..synth.files import write_atomically
-from ..synth.psf_files import load_bank
 from ..synth.psf_sampled import SampledBank
 from ..synth.pupil import SpiralMask, mask_from
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
-from ..synth.store import open_store, stored_folder
+from ..synth.store import open_store, stored_folders
 from .info import camera_words, psf_words
 from .shipped import find_recipe
 
@@ -38,7 +37,7 @@ def bank_of(target: str, **changes: Any) -> tuple[Recipe, SampledBank]:
         if any(changes.values()):
             raise InputError(f"{target} is a dataset, whose PSFs are made: --set and --seed are for recipes.")
         store = open_store(target, unfinished=True)
-        return store.recipe, load_bank(stored_folder(store.path))
+        return store.recipe, checked_bank(stored_folders(store.path)[0])
     recipe = find_recipe(target, **changes)
     return recipe, make_bank(recipe).sampled(*recipe.scenes.depth)
 
@@ -52,7 +51,7 @@ def rotation(bank: SampledBank) -> tuple[Angles, Angles] | None:
     picture); None for any other bank. NaN where a PSF has no direction.
     """
     data = bank.facts.get("mask")
-    if data is None or bank.reference is None or len(bank.coc) < 2 or data.get("kind") != "spiral":
+    if not isinstance(data, dict) or bank.reference is None or len(bank.coc) < 2 or data.get("kind") != "spiral":
         return None
     mask = mask_from(data)
     assert isinstance(mask, SpiralMask)
@@ -66,12 +65,12 @@ def rotation(bank: SampledBank) -> tuple[Angles, Angles] | None:
 
 def bank_facts(recipe: Recipe, bank: SampledBank) -> Facts:
     """Describe a bank as (heading, text) lines."""
-    (near, far), (height, width) = recipe.scenes.depth, bank.size
+    (far, near), (height, width) = bank.depth[[0, -1]], bank.size
     facts = [
         ("recipe", f"{recipe.name}, hash {recipe.hash()[:12]}"),
         ("camera", camera_words(bank.lens)),
         ("PSF", psf_words(recipe.psf)),
-        ("planes", f"{len(bank.coc)} from {far:g} to {near:g} m, CoC {bank.coc[0]:+.2f} to {bank.coc[-1]:+.2f} px"),
+        ("planes", f"{len(bank.coc)} from {far:.4g} to {near:.4g} m, CoC {bank.coc[0]:+.2f} to {bank.coc[-1]:+.2f} px"),
         ("kernels", f"{width}x{height} px, {'R, G and B' if bank.channels == 3 else 'one for all colours'}"),
     ]
     if bank.reference is not None:
@@ -122,10 +121,11 @@ def write_psf(target: str, out: Path | None, save: Path | None, **changes: Any) 
     InputError
         If there is no such dataset or recipe, its PSFs cannot be made, or a file cannot be written.
     """
-    recipe, bank = bank_of(target, **changes)
-    facts = bank_facts(recipe, bank)
     whole = Path(target).resolve()
     out = out or Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}-psf.png")))
+    _check_names(out, save)
+    recipe, bank = bank_of(target, **changes)
+    facts = bank_facts(recipe, bank)
     names = [f"{w * 1e9:.0f} nm" for w in bank.wavelengths] if bank.wavelengths else None
     sheet = psf_sheet(
         bank.kernels,
@@ -136,14 +136,26 @@ def write_psf(target: str, out: Path | None, save: Path | None, **changes: Any) 
         energy=bank.energy,
         facts=[f"{heading}: {text}" for heading, text in facts if heading in ("camera", "PSF", "planes", "defocus")],
     )
+    if save is not None:
+        bank.save(save)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, png_bytes(sheet))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}.") from None
-    if save is not None:
-        bank.save(save)
     return facts, [out] if save is None else [out, save]
+
+
+def _check_names(out: Path, save: Path | None) -> None:
+    """Refuse names that cannot be right before anything is computed; make their folders."""
+    for path, suffix, what in ((out, ".png", "picture"), (save, ".npz", "file of kernels")):
+        if path is None:
+            continue
+        if path.suffix.lower() != suffix:
+            raise InputError(f"the {what} {str(path)!r} does not end in {suffix}: name it so.")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the folder of {path}: {error.strerror}.") from None
 
 
 def _title(recipe: Recipe) -> str:

@@ -106,6 +106,9 @@ def _apply(data: dict[str, Any], change: str) -> None:
         value = text.strip()
     except (ValueError, RecursionError) as error:
         raise InputError(f"--set {change[:60]}: the value cannot be read: {str(error)[:100]}.") from None
+    if keys[-1] in ("path", "picture") and isinstance(value, str):
+        # Typed in a shell, a path is relative to the shell's folder, and not to the recipe's.
+        value = str(Path(value).absolute())
     if len(keys) > 3:
         raise InputError(f"--set {change[:60]}: recipes have no keys so deep.")
     for key in keys[:-1]:

@@ -10,7 +10,7 @@ from .. import InputError
 from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
 from .mask_files import load_mask, read_heights
 from .psf import PsfBank
-from .psf_files import load_bank
+from .psf_files import bank_digest, load_bank
 from .psf_sampled import SampledBank
 from .pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, Mask, SpiralMask, ZernikeMask
 from .recipe import Recipe
@@ -31,7 +31,7 @@ from .recipe_psf import (
     SpiralMaskSection,
     ZernikeMaskSection,
 )
-from .store import stored_folder
+from .store import split_facts, stored_folders
 
 
 def make_bank(recipe: Recipe) -> PsfBank:
@@ -69,9 +69,25 @@ def stored_bank(out: Path, recipe: Recipe) -> PsfBank | None:
     """
     if not isinstance(recipe.psf, MaskPsf | MeasuredPsf):
         return None
-    bank: SampledBank = load_bank(stored_folder(out))
+    bank, *_ = [checked_bank(split) for split in stored_folders(out)]
     if bank.lens != recipe.lens:
         raise InputError(f"the PSF bank stored in {out} is for another lens than its recipe has: generate it again.")
+    return bank
+
+
+def checked_bank(split: Path) -> SampledBank:
+    """Read the bank of a dataset's split, and check that it is the one that was written.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    bank = load_bank(split)
+    if bank_digest(bank) != split_facts(split)["psf"].get("sha256"):
+        raise InputError(
+            f"the PSF bank of {split} differs from its digest: fetch a fresh copy of the dataset, or generate it again."
+        )
     return bank
 
 
@@ -84,7 +100,13 @@ def make_mask(section: MaskSection) -> Mask:
         If a file that it names cannot be used, or a parameter is out of range.
     """
     if isinstance(section, MaskFileSection):
-        return load_mask(section.path)
+        mask = load_mask(section.path)
+        if section.wavelength is not None and abs(section.wavelength / mask.wavelength - 1) > 1e-9:
+            raise InputError(
+                f"the mask in {section.path} was designed for {mask.wavelength * 1e9:g} nm, and psf.mask.wavelength "
+                f"says {section.wavelength * 1e9:g} nm: correct the recipe."
+            )
+        return mask
     base: dict[str, Any] = {
         "wavelength": section.wavelength,
         "glass": section.glass,

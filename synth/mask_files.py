@@ -41,10 +41,12 @@ def load_mask(path: str | Path) -> Mask:
         version = int(data.pop("version"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): check the path.") from None
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
         raise InputError(f"{path} is not a file that holds a mask: write one with save_mask.") from None
-    if version > FILE_VERSION:
-        raise InputError(f"{path} has format version {version}, and {FILE_VERSION} can be read: update defocal.")
+    if not 1 <= version <= FILE_VERSION:
+        raise InputError(
+            f"{path} has format version {version}, and {FILE_VERSION} can be read: fetch the defocal that wrote it."
+        )
     try:
         return mask_from(data)
     except (TypeError, ValueError) as error:

@@ -162,8 +162,9 @@ class PsfBank(ABC):
         """
         from .psf_shaped import ShapeBank
 
-        pattern = np.asarray(transmission, np.float64)
-        square = pattern.ndim == 2 and pattern.shape[0] == pattern.shape[1]
+        given = np.asarray(transmission)
+        pattern = given.astype(np.float64) if given.dtype.kind in "bfiu" else np.empty(0)
+        square = pattern.ndim == 2 and pattern.shape[0] == pattern.shape[1] > 0
         if not (square and np.isfinite(pattern).all() and pattern.min() >= 0 and 0 < pattern.max() <= 1):
             raise InputError(
                 "an aperture's transmission must be a square of numbers from 0 to 1 that lets some light through."

@@ -171,7 +171,7 @@ def load_bank(path: Path) -> SampledBank:
     try:
         attributes = json.loads(str(arrays.pop(_ATTRIBUTES)[()]))
         version = int(attributes["version"])
-    except (ValueError, TypeError, KeyError, IndexError):
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError):
         raise InputError(
             f"{path} is damaged (its {_ATTRIBUTES!r} is not JSON): fetch or save the bank again."
         ) from None

@@ -109,7 +109,7 @@ def _light(arrays: Arrays, path: Path) -> Float64:
     light = psf.astype(np.float64)
     if "background" in arrays:
         light = np.maximum(light - _background(arrays["background"], len(light), path), 0.0)
-    dark = np.argwhere(light.sum(axis=(2, 3)) == 0)
+    dark = np.argwhere(light.max(axis=(2, 3)) == 0)
     if len(dark):
         raise InputError(
             f"{path}: plane {dark[0][0]} of 'psf', channel {dark[0][1]}, has no light above the background."

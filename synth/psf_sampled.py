@@ -15,6 +15,11 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 
+CLOSEST_PLANES = 1e-3
+"""Pixels of CoC: planes nearer to each other are a mistake of units or of measurement."""
+LARGEST_LOOKUP = 1e6
+
+
 class SampledBank(PsfBank):
     """Kernels at given planes; every depth is served by the plane nearest to it in CoC.
 
@@ -50,16 +55,21 @@ class SampledBank(PsfBank):
         facts: dict[str, Any] | None = None,
     ) -> None:
         self.kind, self.lens = kind, lens
+        if np.asarray(kernels).dtype.kind not in "fiu" or np.asarray(coc).dtype.kind not in "fiu":
+            raise InputError("the kernels and CoCs of a PSF bank must be real numbers.")
         self.coc = np.asarray(coc, np.float64)
         self.kernels = np.asarray(kernels, np.float32)
         _check_planes(self.kernels, self.coc)
         self.channels = self.kernels.shape[1]
-        self.wavelengths = tuple(map(float, wavelengths)) if wavelengths else None
+        self.wavelengths = None if wavelengths is None else tuple(float(w) for w in wavelengths)
         self.reference, self.energy = reference, energy
+        _check_light(self.channels, self.wavelengths, reference)
         self._facts = facts or {"kind": kind}
         self._edges = (self.coc[1:] + self.coc[:-1]) / 2
         gaps = np.diff(self.coc)
-        self.coc_step = float(gaps.min()) / 64 if len(gaps) else 0.125
+        # Fine enough to find the nearest plane, and never a table of many millions of steps.
+        extent = float(self.coc[-1] - self.coc[0])
+        self.coc_step = max(float(gaps.min()) / 64, extent / LARGEST_LOOKUP) if len(gaps) else 0.125
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -155,6 +165,11 @@ def _check_planes(kernels: Float32, coc: Float64) -> None:
         )
     if not np.isfinite(coc).all() or (np.diff(coc) <= 0).any():
         raise InputError("the planes of a PSF bank must have finite and ascending CoCs: depths from far to near.")
+    if len(coc) > 1 and float(np.diff(coc).min()) < CLOSEST_PLANES:
+        raise InputError(
+            f"two planes of a PSF bank are only {np.diff(coc).min():.2g} px of CoC apart, and {CLOSEST_PLANES:g} px "
+            "are needed to tell them apart: leave one of them out, or check the units of its depth."
+        )
     if not np.isfinite(kernels).all() or (kernels < 0).any():
         raise InputError("a PSF bank holds values that are negative or not finite.")
     total = kernels.sum(axis=(2, 3), dtype=np.float64)
@@ -162,3 +177,11 @@ def _check_planes(kernels: Float32, coc: Float64) -> None:
         raise InputError(
             f"the kernels of a PSF bank must each sum to 1; the sums are {total.min():.4g} to {total.max():.4g}."
         )
+
+
+def _check_light(channels: int, wavelengths: tuple[float, ...] | None, reference: float | None) -> None:
+    given = [*(wavelengths or ()), *([] if reference is None else [reference])]
+    if wavelengths is not None and len(wavelengths) != channels:
+        raise InputError(f"a PSF bank of {channels} channels needs as many wavelengths, not {len(wavelengths)}.")
+    if not all(0 < value < 1e-3 for value in given):
+        raise InputError("the wavelengths of a PSF bank must be positive lengths in metres (550e-9).")

@@ -15,6 +15,10 @@ from .psf_sampled import SampledBank
 Float64 = npt.NDArray[np.float64]
 
 
+LARGEST_SAMPLED = 10**8
+"""Values of the kernels of a bank that is stored."""
+
+
 class ShapeBank(PsfBank):
     """One shape scaled by the CoC: kernels for every depth. See `PsfBank.disk` and its neighbours."""
 
@@ -30,8 +34,8 @@ class ShapeBank(PsfBank):
         *,
         by_differences: bool = False,
     ) -> None:
-        if not 0 < coc_step <= 4:
-            raise InputError(f"psf.coc_step must be between 0 and 4 pixels, not {coc_step}.")
+        if not 1e-3 <= coc_step <= 4:
+            raise InputError(f"psf.coc_step must be between 0.001 and 4 pixels, not {coc_step}.")
         self.kind, self.lens, self.coc_step, self.by_differences = kind, lens, coc_step, by_differences
         self._shape, self._reach_per_coc = cache(shape), reach_per_coc
         self._parameters, self._turns = parameters or {}, turns
@@ -90,9 +94,12 @@ class ShapeBank(PsfBank):
         )
 
     def sampled(self, near: float, far: float) -> "SampledBank":
-        """All kernels between two depths in metres, one every `coc_step` pixels of CoC."""
+        """All kernels between two depths in metres, one every `coc_step` pixels of CoC, or fewer if they are huge."""
         first, last = (round(float(self.lens.coc(z)) / self.coc_step) for z in (far, near))
-        steps = np.arange(first, last + 1)
+        # Very wide blur would fill the memory: then fewer planes stand for all, the focus plane still among them.
+        widest = 2 * int(self.reach(np.array([first, last]) * self.coc_step).max()) + 1
+        stride = -(-(last - first + 1) * widest**2 // LARGEST_SAMPLED)
+        steps = np.arange(-(-first // stride), last // stride + 1) * stride
         cut = [self.slot_kernels(int(slot)) for slot in self._slot(steps)]
         size = max(k.shape[-1] for k in cut)
         kernels = np.zeros((len(steps), 1, size, size), np.float32)

@@ -20,7 +20,7 @@ from pydantic import (
 
 from .. import InputError
 from .camera import Intrinsics, ThinLens
-from .recipe_psf import DiskPsf, GaussianPsf, Length, MaskFileSection, MaskPsf, PowerExponentialPsf, PsfSection
+from .recipe_psf import DiskPsf, GaussianPsf, Length, MaskPsf, PowerExponentialPsf, PsfSection
 from .recipe_psf import Section as _Section
 from .units import parse_bytes
 
@@ -43,10 +43,10 @@ class _ScenesBase(_Section):
     @field_validator("depth")
     @classmethod
     def _ordered(cls, depth: tuple[float, float]) -> tuple[float, float]:
-        if not 1e-4 <= depth[0] <= depth[1] <= 1e7:
-            raise ValueError(f"depths must lie between 0.1 mm and 10000 km, not {depth[0]:g} to {depth[1]:g} m")
         if not depth[0] < depth[1]:
             raise ValueError(f"the nearest depth ({depth[0]} m) must be below the farthest ({depth[1]} m)")
+        if not 1e-4 <= depth[0] <= depth[1] <= 1e7:
+            raise ValueError(f"depths must lie between 0.1 mm and 10000 km, not {depth[0]:g} to {depth[1]:g} m")
         return depth
 
 
@@ -199,6 +199,10 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
+        if self.camera.defocus is not None and isinstance(self.psf, MaskPsf) and self.psf.mask.wavelength is None:
+            raise ValueError(
+                "camera.defocus counts at the mask's design wavelength: give that of the file as psf.mask.wavelength"
+            )
         coc = max(abs(self.lens.coc(z)) for z in self.scenes.depth)
         reach = coc * _reach_per_coc(self.psf)
         if not reach <= LARGEST_REACH:
@@ -250,10 +254,8 @@ class Recipe(_Section):
     @property
     def lens(self) -> ThinLens:
         """The camera model."""
-        wavelength = 550e-9
-        if isinstance(self.psf, MaskPsf) and not isinstance(self.psf.mask, MaskFileSection):
-            wavelength = self.psf.mask.wavelength
-        return self.camera.lens(self.scenes.depth, wavelength)
+        wavelength = self.psf.mask.wavelength if isinstance(self.psf, MaskPsf) else None
+        return self.camera.lens(self.scenes.depth, wavelength or 550e-9)
 
 
 def _reach_per_coc(psf: PsfSection) -> float:

@@ -9,6 +9,9 @@ from .units import parse_length
 Length = Annotated[float, BeforeValidator(parse_length), Field(gt=0)]
 
 
+Wavelength = Annotated[float, BeforeValidator(parse_length), Field(ge=1e-7, le=1e-4)]
+
+
 class Section(BaseModel):
     """Strict, frozen, and without keys that it does not know."""
 
@@ -61,10 +64,10 @@ class AperturePsf(Section):
 
 
 class _MaskSection(Section):
-    wavelength: Length = 550e-9
+    wavelength: Wavelength = 550e-9
     """Design wavelength: where heights were computed, and where defocus is counted."""
     glass: str = "NOA61"
-    obstruction: float = Field(default=0.0, ge=0, lt=1)
+    obstruction: float = Field(default=0.0, ge=0, le=0.99)
 
 
 class ClearMaskSection(_MaskSection):
@@ -78,8 +81,8 @@ class SpiralMaskSection(_MaskSection):
 
     kind: Literal["spiral"]
     zones: int = Field(default=7, ge=1, le=64)
-    lobes: float = Field(default=1.0, gt=0, le=32)
-    confinement: float = Field(default=0.5, gt=0, le=1)
+    lobes: float = Field(default=1.0, ge=0.01, le=32)
+    confinement: float = Field(default=0.5, ge=0.01, le=1)
     form: Literal["hard", "rings", "blend"] = "hard"
     gain: float = Field(default=100.0, gt=0)
 
@@ -133,6 +136,8 @@ class MaskFileSection(Section):
 
     kind: Literal["file"]
     path: str
+    wavelength: Wavelength | None = None
+    """Design wavelength that the file states; needed, and compared, where `camera.defocus` counts by it."""
 
 
 MaskSection = Annotated[
@@ -153,7 +158,7 @@ class MaskPsf(Section):
 
     kind: Literal["mask"]
     mask: MaskSection
-    wavelengths: tuple[Length, ...] = (640e-9, 550e-9, 460e-9)
+    wavelengths: tuple[Wavelength, ...] = (640e-9, 550e-9, 460e-9)
     """Of R, G and B; or one for all."""
     planes: int = Field(default=21, ge=1, le=1024)
     """Planes of the bank over `scenes.depth`, uniform in defocus, the focus plane among them."""

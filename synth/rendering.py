@@ -81,6 +81,8 @@ def render(
         raise InputError("the PSF bank was made for another lens than the one to render with.")
     if method != "layered":
         raise InputError(f"render.method must be 'layered', not {method!r}.")
+    if not isinstance(planes, int | np.integer):
+        raise InputError(f"render.planes must be a whole number, not {planes!r}.")
     if model not in ("surfaces", "eq7"):
         raise InputError(f"render.model must be 'surfaces' or 'eq7', not {model!r}.")
     if model == "eq7":

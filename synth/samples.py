@@ -75,6 +75,25 @@ class SampleMaker:
         """Pixels around a procedural scene that its blur can bring into the picture."""
         return int(self.bank.reach(self.recipe.lens.coc(np.array(self.recipe.scenes.depth))).max())
 
+    def check_bank(self) -> None:
+        """Check that the PSFs serve the recipe's depths, and fit into its images.
+
+        Raises
+        ------
+        InputError
+            If they do not.
+        """
+        depth = np.array(self.recipe.scenes.depth)
+        if self.reader is None:
+            self.bank.check_covers(depth)
+            return
+        width = 2 * int(self.bank.reach(self.recipe.lens.coc(depth)).max()) + 1
+        if width > min(self.size) and not self.bank.by_differences:
+            raise InputError(
+                f"the PSF's kernels are up to {width} pixels wide, and the images are {self.size[1]}x{self.size[0]} "
+                "pixels: check the units of the camera and of the PSFs, or use larger images."
+            )
+
     def source(self, sample: int) -> str:
         """Name of the scene of a sample: the file it is read from, or its number in the procedural sequence."""
         if self.reader is not None:

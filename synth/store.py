@@ -186,9 +186,9 @@ def store_psf(path: Path, arrays: Mapping[str, tuple[npt.NDArray[Any], tuple[str
         array[...] = data
 
 
-def stored_folder(out: Path) -> Path:
-    """Return the `.zarr` folder of a dataset that its PSF bank is read from: every split has the same."""
-    return sorted(out.glob("*.zarr"))[0]
+def stored_folders(out: Path) -> list[Path]:
+    """Return the `.zarr` folders of a dataset, by name; each holds the same PSF bank."""
+    return sorted(out.glob("*.zarr"))
 
 
 def write_array(group: zarr.Group, name: str, first: int, block: npt.NDArray[Any]) -> None:
@@ -316,6 +316,17 @@ def open_store(path: str | Path, *, unfinished: bool = False) -> Store:
     return store
 
 
+def split_facts(folder: Path) -> dict[str, Any]:
+    """Read the attributes of a split: recipe, versions, PSF, sizes.
+
+    Raises
+    ------
+    InputError
+        If it is no split of a dataset, or of another format version.
+    """
+    return _open_split(folder)[1]
+
+
 def _open_split(folder: Path) -> tuple[zarr.Group, dict[str, Any]]:
     try:
         group = zarr.open_group(folder, mode="r")
@@ -331,6 +342,8 @@ def _open_split(folder: Path) -> tuple[zarr.Group, dict[str, Any]]:
         )
     if not {"recipe", "versions", "image_size", "sources_sha256", "psf"} <= facts.keys():
         raise InputError(f"{folder} is damaged: its attributes are not complete.")
+    if not isinstance(facts["psf"], dict):
+        raise InputError(f"{folder} is damaged: its attributes do not describe its PSFs.")
     return group, facts
 
 

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import zarr
 from click.testing import CliRunner
 from conftest import recipe_data
 from PIL import Image
@@ -19,6 +20,7 @@ from defocal.synth import (
     PsfBank,
     Recipe,
     SpiralMask,
+    ThinLens,
     load_mask,
     open_store,
     polygon_aperture,
@@ -70,7 +72,11 @@ def every_psf(files):
         "cubic": {"kind": "mask", "mask": {"kind": "cubic", "strength": 5.0}, **mask},
         "heights": {"kind": "mask", "mask": {"kind": "height-map", "path": str(files / "heights.npy")}, **mask},
         "amplitude": {"kind": "mask", "mask": {"kind": "amplitude", "pattern": "mura-7"}, **mask},
-        "file": {"kind": "mask", "mask": {"kind": "file", "path": str(files / "mask.json")}, **mask},
+        "file": {
+            "kind": "mask",
+            "mask": {"kind": "file", "path": str(files / "mask.json"), "wavelength": 550e-9},
+            **mask,
+        },
     }
 
 
@@ -123,6 +129,51 @@ def test_samples_are_made_with_the_stored_bank(tmp_path, monkeypatch):
     assert again.bank.lens == maker.bank.lens
     outcome = run(tmp_path / "d", again, todo)
     assert outcome.samples == 4
+
+
+def test_a_damaged_stored_bank_makes_no_samples(tmp_path):
+    maker = SampleMaker(mask_recipe())
+    create(tmp_path / "d", maker)
+    split = zarr.open_group(tmp_path / "d/test.zarr", mode="r+")
+    split["psf/main/coc"][0] = split["psf/main/coc"][0] - 0.01
+    with pytest.raises(InputError, match=r"test\.zarr differs from its digest"):
+        reopen(tmp_path / "d")
+    assert defocal("resume", tmp_path / "d").exit_code == 2
+    assert defocal("psf", tmp_path / "d", "--out", tmp_path / "p.png").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["plan", "generate"])
+def test_psfs_that_do_not_serve_the_scenes_begin_no_dataset(in_folder, files, command):
+    np.savez(in_folder / "far.npz", psf=np.ones((2, 3, 3)), coc=np.array([-0.2, 0.2]))
+    (in_folder / "r.toml").write_text(
+        Recipe.parse(recipe_data(psf={"kind": "measured", "path": str(in_folder / "far.npz")})).to_toml()
+    )
+    out = ("out",) if command == "generate" else ()
+    done = defocal(command, "r.toml", *out)
+    assert done.exit_code == 2
+    assert "are not covered by the PSF bank" in done.output
+    assert not (in_folder / "out").exists()
+
+
+def test_kernels_wider_than_the_images_of_a_folder_begin_no_dataset(in_folder):
+    for name in ("rgb", "depth"):
+        (in_folder / name).mkdir()
+    Image.fromarray(np.full((12, 14, 3), 90, np.uint8)).save("rgb/a.png")
+    np.save("depth/a.npy", np.full((12, 14), 2.0))
+    (in_folder / "r.toml").write_text(mask_recipe().to_toml())
+    scenes = ("--scenes", "folder:.", "--set", "scenes.depth_unit=1 m", "--set", 'accept=["all-blurred","all-sharp"]')
+    done = defocal("generate", "r.toml", "out", *scenes)
+    assert done.exit_code == 2
+    assert "up to 15 pixels wide, and the images are 14x12 pixels" in done.output
+    assert not (in_folder / "out").exists()
+
+
+def test_very_wide_blur_is_stored_coarsely():
+    lens = ThinLens(focal_length=0.05, f_number=1.0, focus_distance=1.0, pixel_pitch=1e-5)
+    bank = PsfBank.disk(lens).sampled(0.85, 1.2)
+    assert bank.kernels.size < 1.1e8
+    assert 0.0 in bank.coc
+    assert np.ptp(np.diff(bank.coc)) < 1e-9
 
 
 def test_workers_change_nothing(tmp_path):
@@ -178,6 +229,8 @@ def test_masks_survive_files(tmp_path):
     [
         ("", "not a file that holds a mask"),
         ("[1]", "not a file that holds a mask"),
+        ('{"version": Infinity, "kind": "clear"}', "not a file that holds a mask"),
+        ('{"version": 1, "kind": "spiral", "lobes": "1"}', "mask.lobes must be a number"),
         ('{"version": 9, "kind": "clear"}', "version 9"),
         ('{"version": 1, "kind": "spiral", "zones": "many"}', "m.json"),
         ('{"version": 1, "kind": "spiral", "ring": 1}', "has no ring"),
@@ -240,8 +293,15 @@ def test_the_command_psf_draws_a_dataset(in_folder, tiny_store):
         (("rpsf-single", "--set", "psf.samples=16"), "undersampled"),
         (("rpsf-single", "--set", "psf.size=5"), "does not fit kernels of 5 px"),
         (("rpsf-single", "--set", 'psf.wavelengths=["1064 nm"]'), "NOA61 is known from 350 to 1000 nm"),
-        (("rpsf-single", "--set", "psf.mask.kind=file", "--set", "psf.mask.path=none.json"), "none.json|zones"),
+        (
+            ("rpsf-single", "--set", "psf.mask.kind=file", "--set", "psf.mask.path=none.json"),
+            "none.json|zones|wavelength",
+        ),
         (("quickstart", "--save", "bank.txt"), "does not end in .npz"),
+        (("quickstart", "--out", "picture.jpg"), "does not end in .png"),
+        (("quickstart", "--out", ""), "does not end in .png"),
+        (("rpsf-single", "--set", "psf.planes=2"), "psf.planes must be 3 or more"),
+        (("rpsf-single", "--set", "psf.mask.wavelength=550"), "psf.mask.wavelength"),
         (("levin-coded", "--set", "psf.pattern=levin"), "there is no coded aperture 'levin'"),
     ],
 )
@@ -262,6 +322,17 @@ def test_the_rotation_of_a_recipe_follows_theory():
     assert measured.shape == theory.shape == (3, 11)
     np.testing.assert_allclose(measured[1], theory[1], atol=0.04)
     assert rotation(PsfBank.disk(bank.lens).sampled(0.5, 3.0)) is None
+
+
+def test_the_defocus_of_a_camera_needs_the_wavelength_of_a_mask_from_a_file(tmp_path):
+    save_mask(SpiralMask(wavelength=450e-9), tmp_path / "m.json")
+    mask = {"kind": "file", "path": str(tmp_path / "m.json")}
+    with pytest.raises(InputError, match=r"give that of the file as psf\.mask\.wavelength"):
+        mask_recipe(psf={**SPIRAL, "mask": mask})
+    with pytest.raises(InputError, match="was designed for 450 nm"):
+        make_bank(mask_recipe(psf={**SPIRAL, "mask": {**mask, "wavelength": "550 nm"}}))
+    bank = make_bank(mask_recipe(psf={**SPIRAL, "mask": {**mask, "wavelength": "450 nm"}}))
+    np.testing.assert_allclose(bank.defocus[[0, -1]], [-4, 4])
 
 
 def test_an_iris_shows_as_its_shape():

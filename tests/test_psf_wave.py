@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from defocal import InputError
 from defocal.evaluate.psf_measures import rotation_angles
 from defocal.synth import PsfBank, ThinLens
+from defocal.synth.psf_sampled import SampledBank
 from defocal.synth.psf_wave import defocus_planes
-from defocal.synth.pupil import ClearMask, SpiralMask
+from defocal.synth.pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, SpiralMask
 
 GREEN = 550e-9
 
@@ -154,6 +155,11 @@ def test_kernels_are_the_same_every_time():
         ({"wavelengths": (1100e-9,)}, "refractive index of NOA61 is known from 350 to 1000 nm, not at 1100 nm"),
         ({"wavelengths": (550e-9, 460e-9)}, "1 or 3 wavelengths"),
         ({"wavelengths": (550.0,)}, "in metres"),
+        ({"planes": 2}, "psf.planes must be 3 or more"),
+        ({"planes": 2.5}, "psf.planes must be a whole number"),
+        ({"size": 41.0}, "psf.size must be a whole number"),
+        ({"depth": (0.0, 1.0)}, "both positive"),
+        ({"depth": None, "defocus": [-1e-9, 0.0, 1e-9], "size": 1, "wavelengths": (9e-7,)}, "px hold only|apart"),
         ({"energy": 1.0, "size": None}, "psf.energy must be between 0 and 1"),
         ({"energy": 0.9999, "size": None}, "no window up to"),
         ({"defocus": [0.0]}, "not both"),
@@ -169,6 +175,39 @@ def test_what_cannot_be_right_is_refused_in_one_sentence(change, what):
     options = {"wavelengths": (GREEN,), "depth": (0.7, 10.0), "planes": 5, "size": 41, "samples": 128}
     with pytest.raises(InputError, match=what):
         PsfBank.from_mask(SpiralMask(), lens_for((-20, 20), 1.0), **(options | change))
+
+
+def test_wavelengths_may_be_an_array():
+    lens = lens_for((-1, 1), 1.0)
+    banks = [
+        PsfBank.from_mask(ClearMask(), lens, kind((640e-9, 550e-9, 460e-9)), defocus=[0.0], size=15, samples=64)
+        for kind in (np.array, list)
+    ]
+    np.testing.assert_array_equal(banks[0].kernels, banks[1].kernels)
+    one = PsfBank.from_mask(ClearMask(), lens, 550e-9, defocus=[0.0], size=15, samples=64)
+    np.testing.assert_array_equal(one.kernels[:, 0], banks[0].kernels[:, 1])
+
+
+def test_dark_and_steep_masks_are_refused():
+    lens = lens_for((-1, 1), 1.0)
+    corner = np.zeros((40, 40))
+    corner[0, 0] = 1
+    with pytest.raises(InputError, match="no light through the pupil"):
+        PsfBank.from_mask(AmplitudeMask(corner), lens, (GREEN,), defocus=[0.0], size=15, samples=64)
+    x = np.linspace(-1, 1, 512)
+    steep = CubicMask(300.0).height(*np.meshgrid(x, x))
+    with pytest.raises(InputError, match=r"need \d+ samples"):
+        PsfBank.from_mask(HeightMap(steep), lens, (GREEN,), defocus=[0.0], size=15, samples=64)
+
+
+def test_planes_that_cannot_be_told_apart_are_refused():
+    kernels = np.zeros((3, 1, 3, 3))
+    kernels[:, :, 1, 1] = 1
+    with pytest.raises(InputError, match=r"only 1e-07 px of CoC apart"):
+        SampledBank("test", lens_for(), kernels, [-3.0, 0.0, 1e-7])
+    bank = SampledBank("test", lens_for(), kernels, [-3000.0, 0.0, 2e-3])
+    assert len(bank.lookup(-3000.0, 1.0)[0]) < 2e6
+    assert bank.slots(np.array([-2000.0, -1000.0, 0.0, 1.0])).tolist() == [0, 1, 1, 2]
 
 
 def test_depths_that_the_bank_lacks_are_named():

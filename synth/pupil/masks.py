@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from array_api_compat import array_namespace
 
 from ... import InputError
@@ -26,6 +27,8 @@ from .phase import (
 )
 
 DESIGN_WAVELENGTH = 550e-9
+MOST_RADIANS = 1e4
+"""More phase than this is a mistake of units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +52,8 @@ class Mask(ABC):
 
     def __post_init__(self) -> None:
         self.material.index(self.wavelength)
-        if not 0 <= self.obstruction < 1:
-            raise InputError(
-                f"mask.obstruction must be at least 0 and below 1 (of the radius), not {self.obstruction}."
-            )
+        if not 0 <= _real("obstruction", self.obstruction) <= 0.99:
+            raise InputError(f"mask.obstruction must be from 0 to 0.99 (of the radius), not {self.obstruction}.")
 
     @property
     def material(self) -> Glass:
@@ -117,6 +118,26 @@ def _where(condition: Array, like: Array) -> Array:
     return xp.astype(condition, like.dtype)
 
 
+def _real(name: str, value: Any) -> float:
+    """Return a parameter, which may be a tensor, as a number."""
+    if isinstance(value, str | bytes) or value is None:
+        raise InputError(f"mask.{name} must be a number, not {value!r}.")
+    try:
+        return float(_plain(value))
+    except (TypeError, ValueError):
+        raise InputError(f"mask.{name} must be a number, not {str(value)[:40]!r}.") from None
+
+
+def _reals(name: str, values: Any) -> npt.NDArray[np.float64]:
+    """Return parameters, which may be tensors, as an array."""
+    try:
+        return np.asarray(
+            [_plain(v) for v in values] if isinstance(values, tuple | list) else _plain(values), np.float64
+        )
+    except (TypeError, ValueError):
+        raise InputError(f"mask.{name} must be numbers in rows of one length, not {str(values)[:40]!r}.") from None
+
+
 def _plain(value: Any) -> Any:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
@@ -163,14 +184,16 @@ class SpiralMask(Mask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (1 <= self.zones <= 64 and int(self.zones) == self.zones):
+        if not (1 <= _real("zones", self.zones) <= 64 and int(self.zones) == self.zones):
             raise InputError(f"mask.zones must be a whole number from 1 to 64, not {self.zones}.")
-        if not 0 < float(_plain(self.lobes)) <= 32:
-            raise InputError(f"mask.lobes must be above 0 and at most 32, not {self.lobes}.")
-        if not 0 < float(_plain(self.confinement)) <= 1:
-            raise InputError(f"mask.confinement must be above 0 and at most 1, not {self.confinement}.")
-        if self.form not in ("hard", "rings", "blend") or not self.gain > 0:
-            raise InputError(f"mask.form must be hard, rings or blend, with a positive gain; not {self.form!r}.")
+        if not 0.01 <= _real("lobes", self.lobes) <= 32:
+            raise InputError(f"mask.lobes must be from 0.01 to 32, not {self.lobes}.")
+        if not 0.01 <= _real("confinement", self.confinement) <= 1:
+            raise InputError(f"mask.confinement must be from 0.01 to 1, not {self.confinement}.")
+        if self.form not in ("hard", "rings", "blend"):
+            raise InputError(f"mask.form must be hard, rings or blend, not {self.form!r}.")
+        if not 0 < _real("gain", self.gain) <= 1e6:
+            raise InputError(f"mask.gain must be above 0 and at most a million, not {self.gain}.")
 
     @property
     def name(self) -> str:
@@ -223,9 +246,11 @@ class ZernikeMask(Mask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        values = np.asarray(_plain(self.coefficients), np.float64)
-        if values.ndim != 1 or not 0 < values.size <= 400 or not np.isfinite(values).all():
-            raise InputError("mask.coefficients must be a list of 1 to 400 finite numbers (radians, in Noll's order).")
+        values = _reals("coefficients", self.coefficients)
+        if values.ndim != 1 or not 0 < values.size <= 400 or not (np.abs(values) <= MOST_RADIANS).all():
+            raise InputError(
+                f"mask.coefficients must be 1 to 400 numbers up to {MOST_RADIANS:g} (radians, in Noll's order)."
+            )
 
     @property
     def name(self) -> str:
@@ -277,8 +302,8 @@ class CubicMask(Mask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not math.isfinite(float(_plain(self.strength))):
-            raise InputError(f"mask.strength must be a finite number of radians, not {self.strength}.")
+        if not abs(_real("strength", self.strength)) <= MOST_RADIANS:
+            raise InputError(f"mask.strength must be up to {MOST_RADIANS:g} radians, not {self.strength}.")
 
     @property
     def name(self) -> str:
@@ -314,11 +339,13 @@ class HeightMap(Mask):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not hasattr(self.heights, "shape"):
-            object.__setattr__(self, "heights", np.asarray(self.heights, np.float64))
-        values = np.asarray(_plain(self.heights), np.float64)
-        if values.ndim != 2 or values.shape[0] != values.shape[1] or not np.isfinite(values).all():
-            raise InputError(f"mask.heights must be a square of finite heights in metres, not of shape {values.shape}.")
-        if np.abs(values).max() > 1e-3:
+            object.__setattr__(self, "heights", _reals("heights", self.heights))
+        values = _reals("heights", self.heights)
+        if values.ndim != 2 or values.shape[0] != values.shape[1] or not values.size:
+            raise InputError(f"mask.heights must be a square of heights in metres, not of shape {values.shape}.")
+        if not np.isfinite(values).all():
+            raise InputError(f"mask.heights hold {np.sum(~np.isfinite(values))} values that are not finite.")
+        if np.abs(values).max() > 1e-4:
             raise InputError(f"mask.heights reach {np.abs(values).max():.3g} m: a phase mask is micrometres high.")
 
     @property
@@ -329,6 +356,13 @@ class HeightMap(Mask):
     def height(self, x: Array, y: Array) -> Array:
         """Height of the mask, in metres."""
         return _cells(self.heights, x, y)
+
+    def steepness(self) -> float:
+        """Largest step of the phase between neighbouring cells, modulo one turn, over their distance."""
+        heights = np.asarray(_plain(self.heights), np.float64)
+        phase = phase_of_height(heights, self.wavelength, self.material.index(self.wavelength))
+        steps = [np.abs(np.angle(np.exp(1j * np.diff(phase, axis=axis)))) for axis in (0, 1)]
+        return max((float(step.max()) for step in steps if step.size), default=0.0) * len(heights) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -349,8 +383,8 @@ class AmplitudeMask(Mask):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not hasattr(self.transmission, "shape"):
-            object.__setattr__(self, "transmission", np.asarray(self.transmission, np.float64))
-        values = np.asarray(_plain(self.transmission), np.float64)
+            object.__setattr__(self, "transmission", _reals("transmission", self.transmission))
+        values = _reals("transmission", self.transmission)
         square = values.ndim == 2 and values.shape[0] == values.shape[1]
         if not (square and np.isfinite(values).all() and values.min() >= 0 and 0 < values.max() <= 1):
             raise InputError("mask.transmission must be a square of numbers from 0 to 1 that lets some light through.")
