@@ -13,6 +13,7 @@ from .. import InputError
 from ..synth.commit import split_indices
 from ..synth.psf_sampled import SampledBank
 from ..synth.recipe import FolderScenes, Recipe
+from ..synth.recipe_psf import MaskPsf
 from ..synth.samples import SampleMaker
 from ..synth.store import sample_bytes, shard_samples
 from .generate import free_bytes
@@ -69,6 +70,8 @@ def survey(maker: SampleMaker) -> Survey:
 def check_blur(recipe: Recipe, seen: Survey) -> None:
     """Refuse a recipe in which nothing would be sharp, or nothing blurred, unless its `accept` says so.
 
+    With a mask in the pupil nothing is sharp anywhere, and depth is in the PSF's shape: there only the latter counts.
+
     Raises
     ------
     InputError
@@ -77,7 +80,8 @@ def check_blur(recipe: Recipe, seen: Survey) -> None:
     lens = recipe.lens
     span = f"CoC {seen.coc.min():+.1f} to {seen.coc.max():+.1f} px over depths {_span(seen.depth)}"
     near, far = lens.depth_of_field(SHARP)
-    if seen.sharp == 0 and "all-blurred" not in recipe.accept:
+    shaped = isinstance(recipe.psf, MaskPsf)
+    if seen.sharp == 0 and not shaped and "all-blurred" not in recipe.accept:
         raise InputError(
             f"nothing would be in focus ({span}): the lens is focused at {lens.focus_distance:g} m and sharp from "
             f"{near:.3g} to {far:.3g} m. Move camera.focus_distance into the scene, or set "

@@ -168,6 +168,17 @@ def test_kernels_wider_than_the_images_of_a_folder_begin_no_dataset(in_folder):
     assert not (in_folder / "out").exists()
 
 
+def test_with_a_mask_nothing_need_be_in_focus():
+    from defocal.pipelines.plan import check_blur, survey
+
+    recipe = mask_recipe(camera={**CAMERA, "defocus": [2, 6]})
+    seen = survey(SampleMaker(recipe))
+    assert seen.sharp == 0
+    check_blur(recipe, seen)
+    with pytest.raises(InputError, match="nothing would be in focus"):
+        check_blur(mask_recipe(camera={**CAMERA, "defocus": [2, 6]}, psf={"kind": "disk"}), seen)
+
+
 def test_very_wide_blur_is_stored_coarsely():
     lens = ThinLens(focal_length=0.05, f_number=1.0, focus_distance=1.0, pixel_pitch=1e-5)
     bank = PsfBank.disk(lens).sampled(0.85, 1.2)
