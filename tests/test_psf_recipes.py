@@ -171,12 +171,13 @@ def test_kernels_wider_than_the_images_of_a_folder_begin_no_dataset(in_folder):
 def test_with_a_mask_nothing_need_be_in_focus():
     from defocal.pipelines.plan import check_blur, survey
 
-    recipe = mask_recipe(camera={**CAMERA, "defocus": [2, 6]})
+    camera = {"focal_length": "50 mm", "f_number": 17.0, "focus_distance": "20 m", "pixel_pitch": "15 um"}
+    recipe = mask_recipe(camera=camera)
     seen = survey(SampleMaker(recipe))
     assert seen.sharp == 0
     check_blur(recipe, seen)
     with pytest.raises(InputError, match="nothing would be in focus"):
-        check_blur(mask_recipe(camera={**CAMERA, "defocus": [2, 6]}, psf={"kind": "disk"}), seen)
+        check_blur(mask_recipe(camera=camera, psf={"kind": "disk"}), seen)
 
 
 def test_very_wide_blur_is_stored_coarsely():
