@@ -214,15 +214,19 @@ def _join_surface(
             seen[i] = UNIT - surface[i] if begins else UNIT
             reached[i] = plane if there else reached[i]
             anew |= begins
-        for k in range(3 + channels):
+        for k in range(3):
             if not _is_of(k, c, channels):
                 continue
             part, front, back = spread[k, y, x : x + n], near[v, k, u : u + n], far[v, k, u : u + n]
-            if anew:
-                for i in range(n):
-                    back[i] = front[i] * moved[i] + back[i] * seen[i]
             for i in range(n):
+                if anew:
+                    back[i] = front[i] * moved[i] + back[i] * seen[i]
                 front[i] = part[i] * gain[i] + front[i] * kept[i]
+        part, back = alpha, far[v, 3 + c, u : u + n]
+        for i in range(n):
+            if anew:
+                back[i] = surface[i] * moved[i] + back[i] * seen[i]
+            surface[i] = part[i] * gain[i] + surface[i] * kept[i]
 
 
 @jit
