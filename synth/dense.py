@@ -20,8 +20,8 @@ from .dense_kernels import (
     scatter_light,
     slot_boxes,
 )
+from .disk_kernels import BLOCK, NOTHING, ONE
 from .psf import TAPS_AT_ONCE, PsfBank
-from .rendering_kernels import BLOCK, NOTHING, ONE
 from .simd import STRIP
 from .workspace import cleared, keep_clear, scratch
 

@@ -3,15 +3,15 @@
 A B = size of the accumulator (the frame and a border of the largest reach), H W = the picture, n = runs, C = channels
 of the bank. Accumulators are planar, 3 + C: light in R, G, B, then the coverage of each channel, so that rows are
 contiguous. Those of the picture hold the planes of a row together: whole planes apart, they would be a multiple of
-a memory page apart, which a cache cannot hold. Runs, blocks and `touched` are those of `rendering_kernels`.
+a memory page apart, which a cache cannot hold. Runs, blocks and `touched` are those of `disk_kernels`.
 """
 
 from typing import Any
 
 import numpy as np
 
+from .disk_kernels import BLOCK, FAINT, ONE, ONES, PLAIN, UNIT, next_touched
 from .jit import jit
-from .rendering_kernels import BLOCK, FAINT, ONE, ONES, PLAIN, UNIT, next_touched
 from .simd import LANES, STRIP, add_taps_of_one_pixel, add_taps_of_two_rows
 
 NONE = np.float32(0.0)
@@ -122,7 +122,7 @@ def scatter_cover(
 
 @jit
 def mark_runs(runs: Any, radius: Any, top: int, left: int, touched: Any) -> None:
-    """Mark in `touched` (A, blocks + 1) the blocks that `runs` reach, as `rendering_kernels.scatter` does."""
+    """Mark in `touched` (A, blocks + 1) the blocks that `runs` reach, as `disk_kernels.scatter` does."""
     marked_y, marked_r, marked_first, marked_end = -1, 0, 0, 0
     for i in range(len(runs)):
         y, r = top + runs[i, 4], radius[runs[i, 3]]
@@ -191,7 +191,7 @@ def _join_surface(
 ) -> None:
     """Add the `n` pixels of a blurred group from (y, x) on to the surfaces under construction; see `flush`.
 
-    As in `rendering_kernels`, for each channel by itself, and without a branch in a pixel. `weights` (4, B) receives
+    As in `disk_kernels`, for each channel by itself, and without a branch in a pixel. `weights` (4, B) receives
     what multiplies the group and the surface so far, and, where the group begins a new surface, the old one and all
     behind it, which become what lies behind.
     """
@@ -256,7 +256,7 @@ def flush(
 ) -> None:  # fmt: skip
     """Composite one blurred group over what lies behind it, and clear the accumulators.
 
-    As `rendering_kernels.flush`, for each channel by itself: `spread` (3 + C, A, B) and `ones` (C, A, B) hold the
+    As `disk_kernels.flush`, for each channel by itself: `spread` (3 + C, A, B) and `ones` (C, A, B) hold the
     group, running sums of their coverage along x still to be taken; `near`, `far` (H, 3 + C, W), `last` (H, C, W) are
     the picture, which lies `edge` pixels within them.
     `weights` (4, B) is room to work.
@@ -294,7 +294,7 @@ def flush(
 
 @jit
 def resolve(near: Any, far: Any, sharp: Any, out: Any) -> None:
-    """Write to `out` (H, W, 3) the surfaces over what lies behind; see `rendering_kernels`.
+    """Write to `out` (H, W, 3) the surfaces over what lies behind; see `disk_kernels`.
 
     A kernel may be dark at its centre: a pixel that nothing reached, not even its own light, stays `sharp` (H, W, 4).
     """

@@ -106,6 +106,14 @@ def test_the_plain_sum_looks_at_margins_and_flattens_layers():
     np.testing.assert_allclose(render(layers, LENS, bank, model="eq7"), within, atol=1e-6)
 
 
+@pytest.mark.parametrize("lens", [LENS, LENS.refocused(np.inf)])
+def test_the_plain_sum_reaches_to_infinity(lens):
+    depth = np.where(np.arange(40) < 20, 1.0, np.inf).astype(np.float32) * np.ones((40, 1), np.float32)
+    aif = np.random.default_rng(3).random((40, 40, 3), np.float32)
+    out = render(Scene(aif, depth), lens, planes=8, model="eq7")
+    assert np.isfinite(out).all()
+
+
 def test_the_plain_sum_gains_and_loses_light_at_edges_only():
     depth = np.full((60, 60), 2.0, np.float32)
     depth[:, :30] = 1.0

@@ -1,4 +1,4 @@
-"""Kernels of `rendering`.
+"""Kernels of `disks` and `layered`.
 
 S = source images, h w = their size, A B = size of the accumulator (the frame and a border of the largest reach),
 H W = the frame, n = runs, k = channels (colour and coverage 4, coverage alone 1). A run is a row of neighbouring
