@@ -39,6 +39,7 @@ def _runs(group: npt.NDArray[np.int32], slot: npt.NDArray[np.int32], groups: int
 def canvas_for(
     frame: tuple[int, ...], bank: PsfBank, coc: Any, highest_slot: int, edge: int, *, shared: bool
 ) -> Canvas:
+    """Return a canvas for kernels of a bank, those of the CoCs (pixels) being the widest; see `DenseCanvas`."""
     reach = int(bank.reach(coc).max())
     if bank.by_differences:
         return DiskCanvas(frame, bank.taps(highest_slot), reach, edge, shared=shared)

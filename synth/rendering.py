@@ -1,8 +1,6 @@
-"""Defocused captures of scenes: layered light transport through a thin lens.
+"""Defocused captures of scenes: `render`, which checks what it is given and chooses between ways to render.
 
-Surfaces are composited from far to near, ``out = out (1 - a_k * h_k) + (a_k L_k) * h_k`` (D3-Net Eqs. 1-2 after
-Hasinoff and Kutulakos 2007), `a_k` being whole surfaces with what they hide included: with the visible masks alone the
-product would create light. Light stays linear throughout, and values over 1 stay.
+Light stays linear throughout, and values over 1 stay.
 """
 
 from typing import Literal
