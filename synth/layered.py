@@ -63,7 +63,7 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     depth = filled_depth(scene.depth)
     ends = np.array([depth.min(), depth.max()])
     bank.check_covers(ends)
-    coc = lens.coc(ends)
+    bank, coc = bank.averaged, lens.coc(ends)
     border = border_for(scene, bank, coc)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
     runs, bounds = _runs(found.plane, found.slot, int(found.plane.max()) + 1)
