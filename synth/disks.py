@@ -36,6 +36,8 @@ class DiskCanvas:
         self.near = scratch("near", (*used, 4), np.float32)
         self.last = scratch("last", used, np.int32)
         self.last.fill(NOTHING)
+        self.behind = scratch('behind', used, np.int32)
+        self.gap=0; self.lens=np.zeros(3,np.float32)
 
     def scatter(self, source: Float32, runs: Runs, top: int = 0, left: int = 0) -> None:
         """Blur runs of the premultiplied source (rows, w, 4), placed at (top, left) in the frame."""
@@ -59,7 +61,7 @@ class DiskCanvas:
         """Composite the blurred group; see `disk_kernels.flush`."""
         flush(
             self.spread, self.ones, self.touched, whole, self.border,
-            plane, gap, self.near, self.far, self.last,
+            plane, gap, self.near, self.far, self.last, self.behind,
         )  # fmt: skip
 
     def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> None:
@@ -68,7 +70,7 @@ class DiskCanvas:
         flat = self.spread.reshape(len(self.spread), -1)
         composite_planes(
             rows, runs, bounds, t.starts, t.dy, t.dx, t.weight, t.radius, self.border, gap,
-            self.spread, flat, self.ones, self.touched, self.near, self.far, self.last,
+            self.spread, flat, self.ones, self.touched, self.near, self.far, self.last, self.behind,
         )  # fmt: skip
 
     def done(self) -> None:
@@ -83,5 +85,5 @@ class DiskCanvas:
     def resolve(self) -> Float32:
         """Return the picture, (H, W, 3) without the edge, as if what was seen stood for what was not."""
         out = np.empty((self.frame[0] - 2 * self.edge, self.frame[1] - 2 * self.edge, 3), np.float32)
-        resolve(self.near, self.far, self.edge, out)
+        resolve(self.near, self.far, self.last, self.behind, self.gap, self.lens, self.edge, out)
         return out

@@ -20,7 +20,7 @@ from .workspace import cleared, scratch
 
 Float32 = npt.NDArray[np.float32]
 
-SWEEPS = 10
+SWEEPS = 8
 """How often hidden pixels are drawn towards the mean of their neighbours; more changes captures by less than noise."""
 SURFACE_STEP = 1.0
 """A jump of the CoC of more than this many pixels between neighbours is an edge between two surfaces."""
@@ -202,8 +202,17 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
     mark_edges(found.plane[0], grid.gap, mark)
     soften(found.rgba, found.plane, found.coc, found.slot, grid.gap, mark)
     paint_hidden(found.rgba, found.plane, found.coc, found.slot, grid.gap, steps)
-    at = scratch("hidden", (size[0] * size[1], 5), np.int32)
-    n = list_hidden(found.rgba, found.plane, grid.gap, at)
-    relax(found.rgba.reshape(-1, 4), at[:n], SWEEPS)
+    _smooth(found)
     settle(found.rgba, found.plane, mark)
     return found
+
+
+def _smooth(found: Surfaces) -> None:
+    """Smooth what is hidden, from its first guess on."""
+    _, height, width = found.plane.shape
+    count = int(np.count_nonzero(found.plane[1] >= 0))
+    at, fixed = scratch("hidden", (count, 5), np.int32), scratch("fixed", (count, 4), np.float32)
+    number = scratch("number", (height, width), np.int32)
+    n = list_hidden(found.rgba, found.plane, found.gap, number, at, fixed)
+    before, now = (scratch(name, (n + 1, 4), np.float32) for name in ("before", "now"))
+    relax(found.rgba[1].reshape(-1, 4), at[:n], fixed, SWEEPS, before, now)

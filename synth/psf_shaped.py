@@ -129,7 +129,7 @@ def _narrowed(shape: Callable[[float], Float64]) -> Callable[[float], Float64]:
     """Return the shape with each of its kernels as wide as it would be without the integration over pixels."""
     widest = 64.0
     per_square = (_second_moment(shape(widest)) - PIXEL_MOMENT) / widest**2
-    sizes = np.arange(0.0, 8.0 + 1 / 32, 1 / 32)
+    sizes = np.arange(0.0, 16.0 + 1 / 16, 1 / 16)
     moments = np.array([_second_moment(shape(float(c))) for c in sizes])
     first = int(np.flatnonzero(moments <= 0)[-1])
     sizes, moments = sizes[first:], moments[first:]

@@ -44,15 +44,15 @@ def mark_edges(plane: Any, gap: int, mark: Any) -> None:
 
 @jit
 def _other_surface(plane: Any, gap: int, y: int, x: int, behind: bool) -> tuple[int, int]:
-    """Find the nearest of the eight neighbours that is in front of a pixel (or behind it): its row and column."""
+    """Find the nearest of the eight neighbours in front of a pixel that is `behind` them, or else behind it: y, x."""
     height, width = plane.shape
-    best, v, u = 3, -1, -1
+    best, largest, v, u = 3, 0, -1, -1
     for i in range(max(y - 1, 0), min(y + 2, height)):
         for j in range(max(x - 1, 0), min(x + 2, width)):
-            step = plane[i, j] - plane[y, x]
+            step = plane[i, j] - plane[y, x] if behind else plane[y, x] - plane[i, j]
             distance = abs(i - y) + abs(j - x)
-            if distance < best and (step > gap if behind else step < -gap):
-                best, v, u = distance, i, j
+            if step > gap and (distance < best or (distance == best and step > largest)):
+                best, largest, v, u = distance, step, i, j
     return v, u
 
 

@@ -1,10 +1,8 @@
 """Slow, obvious twins of the compiled code: whole images, one kernel at a time, float64."""
 
 import numpy as np
+from naive_surfaces import split
 from scipy.signal import convolve2d
-
-TOWARDS = ((0, -1), (0, 1), (-1, 0), (1, 0))
-
 
 def disk_by_supersampling(diameter, samples=400):
     """Count the sub-pixel samples of each pixel that lie in the disk."""
@@ -29,58 +27,15 @@ def blur_by_slot(rgba, slots, bank, channel=0):
     return out
 
 
-def steps_to_hidden(plane, coc, gap, reach):
-    """For each pixel and direction, how far away the surface that goes on behind it was last seen; 0 for none."""
-    height, width = plane.shape
-    steps = np.zeros((4, height, width), int)
-    for k, (dy, dx) in enumerate(TOWARDS):
-        for y in range(height):
-            for x in range(width):
-                path = []
-                v, u = y, x
-                while 0 <= v < height and 0 <= u < width:
-                    path.append((v, u))
-                    v, u = v + dy, u + dx
-                edges = [i for i in range(len(path) - 1) if plane[path[i]] - plane[path[i + 1]] > gap]
-                if not edges:
-                    continue
-                last = edges[0] + 1
-                if any(plane[path[i]] - plane[path[last]] <= gap for i in range(last)):
-                    continue
-                if last <= (abs(coc[y, x]) + abs(coc[path[last]])) * reach[0] + reach[1]:
-                    steps[k, y, x] = last
-    return steps
+def composite(groups, gap, fill, coc=None):
+    """Composite blurred groups [(plane, rgba)], far to near: surfaces add up, and cover what lies behind them.
 
-
-def hidden(rgba, plane, coc, gap, reach=(0.5, 1.5)):
-    """What lies behind each pixel: (rgba, plane, coc), plane -1 where nothing does."""
-    steps = steps_to_hidden(plane, coc, gap, reach)
-    out, at, blur_there = np.zeros_like(rgba), np.full(plane.shape, -1), np.zeros_like(coc)
-    for y, x in zip(*np.nonzero(steps.any(axis=0)), strict=True):
-        found = [(s, k) for k, s in enumerate(steps[:, y, x]) if s]
-        s, k = min(found)
-        nearest = y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]
-        surface = at[y, x] = plane[nearest]
-        blur_there[y, x] = coc[nearest]
-        parts = []
-        for s, k in found:
-            v, u = y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]
-            if abs(plane[v, u] - surface) > gap:
-                continue
-            v2, u2 = v + TOWARDS[k][0], u + TOWARDS[k][1]
-            inside = 0 <= v2 < plane.shape[0] and 0 <= u2 < plane.shape[1]
-            if not inside or abs(plane[v2, u2] - plane[v, u]) > gap:
-                v2, u2 = v, u
-            parts.append((1 / s, (rgba[v, u] + rgba[v2, u2]) / 2))
-        total = sum(p[0] for p in parts)
-        out[y, x] = sum(p[0] * p[1] for p in parts) / total
-    return out, at, blur_there
-
-
-def composite(groups, gap, fill):
-    """Composite blurred groups [(plane, rgba)], far to near: surfaces add up, and cover what lies behind them."""
+    With the `coc` of each plane, whether a lens point sees past the nearest surface and what it sees there are taken
+    to vary together over the aperture, to first order.
+    """
     shape = groups[0][1].shape
     near, far, last = np.zeros(shape), np.zeros(shape), np.full(shape[:2], -(10**9))
+    behind = last.copy()
     for plane, rgba in groups:
         rgba = rgba / np.maximum(rgba[..., 3:], 1.0)
         alpha = rgba[..., 3]
@@ -88,12 +43,34 @@ def composite(groups, gap, fill):
         new = there & (plane - last > gap)
         far = np.where(new[..., None], near + far * (1 - near[..., 3:]), far)
         near = np.where(new[..., None], 0.0, near)
+        behind = np.where(new, last, behind)
         last = np.where(there, plane, last)
         over = there & (near[..., 3] + alpha > 1)
         kept = np.where(over, (1 - alpha) / np.where(over, near[..., 3], 1), 1.0)
         near = np.where(there[..., None], rgba + near * kept[..., None], near)
     out = near + far * (1 - near[..., 3:])
+    if coc is not None:
+        out = np.maximum(out - slopes(near, far, last, behind, gap, coc), 0)
     return out[..., :3] / out[..., 3:] if fill else out[..., :3]
+
+
+def slopes(near, far, last, behind, gap, coc):
+    """``c c' / 16 grad(a) . grad(far)``, c and c' the CoCs of the nearest surface and of what it covers in part."""
+    out, shape = np.zeros(near.shape), last.shape
+    for y, x in np.argwhere((near[..., 3] > 1e-6) & (near[..., 3] < 1 - 1e-4) & (far[..., 3] > 1e-6)):
+
+        def beside(dy, dx, y=y, x=x):
+            v, u = min(max(y + dy, 0), shape[0] - 1), min(max(x + dx, 0), shape[1] - 1)
+            if last[v, u] - last[y, x] > gap or last[v, u] < 0:
+                return far[y, x], near[y, x, 3]
+            if last[y, x] - last[v, u] > gap:
+                return near[v, u] + far[v, u] * (1 - near[v, u, 3]), 0.0
+            return far[v, u], near[v, u, 3]
+
+        for d in ((1, 0), (0, 1)):
+            (more, a), (less, b) = beside(*d), beside(-d[0], -d[1])
+            out[y, x] += coc(last[y, x]) * coc(behind[y, x]) / 16 * (a - b) / 2 * (more - less) / 2
+    return out
 
 
 def by_channel(bank, render):
@@ -102,19 +79,16 @@ def by_channel(bank, render):
     return np.stack([pictures[k % bank.channels][..., k] for k in range(3)], axis=-1)
 
 
-def render_surfaces(rgba, coc, planes, gap, bank, reach=(0.5, 1.5)):
+def render_surfaces(rgba, coc, planes, gap, bank, reach=(0.5, 1.5), plane_coc=None):
     """Render an image (H, W, 4) with a CoC and a plane per pixel; each channel of the bank by itself."""
-    behind, behind_plane, behind_coc = hidden(rgba.astype(np.float64), planes, coc, gap, reach)
-    slots, behind_slots = bank.slots(coc), bank.slots(behind_coc)
+    sheets = split(rgba[..., :3], planes, coc, gap, reach)
 
     def picture(channel):
         groups = []
         for plane in np.unique(planes):
-            light = np.where((planes == plane)[..., None], rgba, 0.0)
-            covered = np.where((behind_plane == plane)[..., None], behind, 0.0)
-            both = blur_by_slot(light, slots, bank, channel) + blur_by_slot(covered, behind_slots, bank, channel)
-            groups.append((plane, both))
-        return composite(groups, gap, fill=True)
+            parts = [(np.where((at == plane)[..., None], c, 0.0), bank.slots(blur)) for c, at, blur in sheets]
+            groups.append((plane, sum(blur_by_slot(light, slots, bank, channel) for light, slots in parts)))
+        return composite(groups, gap, fill=True, coc=plane_coc)
 
     return by_channel(bank, picture)
 
