@@ -88,18 +88,25 @@ def sort_pixels(
     `planes_at` anchor in dioptres, planes per dioptre; `lookup` (steps) and `first_step` are `PsfBank.lookup`.
     """
     height, width = plane.shape
+    h, w = depth.shape
     per_dioptre, focus, per_pixel = optics[0], optics[1], optics[2]
     last_step = len(lookup) - 1
     anchor, per_plane, half, one = planes_at[0], planes_at[1], np.float32(0.5), np.float32(1.0)
     for y in range(height):
-        v = _mirror(y - border, height - 2 * border)
-        for x in range(width):
-            u = _mirror(x - border, width - 2 * border) if x < border or x >= width - border else x - border
-            inverse = one / depth[v, u]
-            c = per_dioptre * (inverse - focus)
-            coc[y, x] = c
-            slot[y, x] = lookup[min(max(int(np.rint(c * per_pixel)) - first_step, 0), last_step)]
-            plane[y, x] = max(int(np.floor((inverse - anchor) * per_plane + half)) - first, 0)
+        v = _mirror(y - border, h)
+        row, blur, number = depth[v], coc[y, border : border + w], plane[y, border : border + w]
+        for x in range(w):
+            inverse = one / row[x]
+            blur[x] = per_dioptre * (inverse - focus)
+            number[x] = max(int(np.floor((inverse - anchor) * per_plane + half)) - first, 0)
+        for x in range(w):
+            slot[y, border + x] = lookup[min(max(int(np.rint(blur[x] * per_pixel)) - first_step, 0), last_step)]
             for k in range(3):
-                rgba[y, x, k] = aif[v, u, k]
-            rgba[y, x, 3] = one
+                rgba[y, border + x, k] = aif[v, x, k]
+            rgba[y, border + x, 3] = one
+        for i in range(border):
+            for x, u in ((border - 1 - i, _mirror(-1 - i, w)), (border + w + i, _mirror(w + i, w))):
+                u += border
+                coc[y, x], plane[y, x], slot[y, x] = coc[y, u], plane[y, u], slot[y, u]
+                for k in range(4):
+                    rgba[y, x, k] = rgba[y, u, k]

@@ -66,11 +66,10 @@ class ShapeBank(PsfBank):
         they are a little too wide: here each has the second moment of the shape itself, for a disk c^2 / 16 along each
         axis, by standing for a smaller CoC.
         """
-        bank = ShapeBank(
-            self.kind, self.lens, self.coc_step, _narrowed(self._shape), self._reach_per_coc, self._parameters,
+        return ShapeBank(
+            self.kind, self.lens, self.coc_step, _narrowed(self._shape.__wrapped__), self._reach_per_coc, self._parameters,
             self._turns, by_differences=self.by_differences,
         )  # fmt: skip
-        return bank
 
     def check_covers(self, depth: npt.NDArray[Any]) -> None:
         """Do nothing: a shape has a kernel for every depth."""
@@ -125,6 +124,7 @@ class ShapeBank(PsfBank):
         return SampledBank(self.kind, self.lens, kernels, steps * self.coc_step, facts=self.facts)
 
 
+@cache
 def _narrowed(shape: Callable[[float], Float64]) -> Callable[[float], Float64]:
     """Return the shape with each of its kernels as wide as it would be without the integration over pixels."""
     widest = 64.0

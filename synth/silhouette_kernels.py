@@ -23,6 +23,15 @@ FAINT = 0.03
 
 
 @jit
+def _mark_step(plane: Any, gap: int, mark: Any, y: int, x: int, v: int, u: int) -> None:
+    """Mark two pixels if there is an edge between them."""
+    step = plane[v, u] - plane[y, x]
+    if abs(step) > gap:
+        mark[y, x] |= BEHIND if step > 0 else FRONT
+        mark[v, u] |= FRONT if step > 0 else BEHIND
+
+
+@jit
 def mark_edges(plane: Any, gap: int, mark: Any) -> None:
     """Mark in `mark` (H, W) the pixels that have a pixel of another surface among their eight neighbours.
 
@@ -31,15 +40,14 @@ def mark_edges(plane: Any, gap: int, mark: Any) -> None:
     """
     height, width = plane.shape
     for y in range(height):
+        for x in range(width - 1):
+            _mark_step(plane, gap, mark, y, x, y, x + 1)
+    for y in range(height - 1):
         for x in range(width):
-            for k in range(4):
-                v, u = y + (k > 0), x + (1, -1, 0, 1)[k]
-                if v >= height or u < 0 or u >= width:
-                    continue
-                step = plane[v, u] - plane[y, x]
-                if abs(step) > gap:
-                    mark[y, x] |= BEHIND if step > 0 else FRONT
-                    mark[v, u] |= FRONT if step > 0 else BEHIND
+            _mark_step(plane, gap, mark, y, x, y + 1, x)
+        for x in range(width - 1):
+            _mark_step(plane, gap, mark, y, x, y + 1, x + 1)
+            _mark_step(plane, gap, mark, y, x + 1, y + 1, x)
 
 
 @jit
@@ -57,28 +65,38 @@ def _other_surface(plane: Any, gap: int, y: int, x: int, behind: bool) -> tuple[
 
 
 @jit
-def _colour(rgb: Any, plane: Any, mark: Any, gap: int, surface: int, y: int, x: int, out: Any) -> float:
-    """Write to `out` (3) the colour of a surface near a pixel; return its variance, or -1 where it is not seen whole.
+def _colours(rgb: Any, plane: Any, mark: Any, gap: int, near: int, far: int, y: int, x: int, out: Any) -> bool:
+    """Write to `out` (2, 5) the colours of the surfaces near a pixel and their variances; false if one is not seen.
 
-    It is the mean, weighted by inverse squared distance, of the pixels that are wholly of that surface.
+    A colour is the mean, weighted by inverse squared distance, of the pixels that are wholly of that surface. The last
+    of the five is the sum of weights.
     """
     height, width = plane.shape
-    total, red, green, blue, squares = 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(5):
+        out[0, k] = out[1, k] = 0
     for v in range(max(y - REACH, 0), min(y + REACH + 1, height)):
         for u in range(max(x - REACH, 0), min(x + REACH + 1, width)):
-            if mark[v, u] != 0 or abs(plane[v, u] - surface) > gap:
+            if mark[v, u] != 0:
+                continue
+            surface = 0 if abs(plane[v, u] - near) <= gap else 1
+            if surface == 1 and abs(plane[v, u] - far) > gap:
                 continue
             weight = 1.0 / ((v - y) ** 2 + (u - x) ** 2)
-            r, g, b = rgb[v, u, 0], rgb[v, u, 1], rgb[v, u, 2]
-            total += weight
-            red += weight * r
-            green += weight * g
-            blue += weight * b
-            squares += weight * (r * r + g * g + b * b)
-    if total == 0:
-        return -1.0
-    out[0], out[1], out[2] = red / total, green / total, blue / total
-    return max(squares / total - out[0] ** 2 - out[1] ** 2 - out[2] ** 2, 0.0) / 3.0
+            for k in range(3):
+                light = weight * rgb[v, u, k]
+                out[surface, k] += light
+                out[surface, 3] += light * rgb[v, u, k]
+            out[surface, 4] += weight
+    for surface in range(2):
+        total = out[surface, 4]
+        if total == 0:
+            return False
+        square = 0.0
+        for k in range(3):
+            out[surface, k] /= total
+            square += out[surface, k] ** 2
+        out[surface, 3] = max(out[surface, 3] / total - square, 0.0) / 3.0
+    return True
 
 
 @jit
@@ -122,7 +140,7 @@ def soften(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, mark: Any) -> N
     with -1 as its `plane`: see `settle`. Either way the two make up the colour that was given.
     """
     height, width = plane.shape[1:]
-    front, back = np.empty(3), np.empty(3)
+    found = np.empty((2, 5))
     for y in range(height):
         for x in range(width):
             if mark[y, x] == 0:
@@ -132,12 +150,10 @@ def soften(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, mark: Any) -> N
             near, far = plane[0, y, x], plane[0, v, u]
             if behind:
                 near, far = far, near
-            vary_front = _colour(rgba[0], plane[0], mark, gap, near, y, x, front)
-            vary_back = _colour(rgba[0], plane[0], mark, gap, far, y, x, back)
-            if vary_front < 0 or vary_back < 0:
+            if not _colours(rgba[0], plane[0], mark, gap, near, far, y, x, found):
                 continue
-            vary_front += TEXTURE
-            vary_back += TEXTURE
+            front, back = found[0], found[1]
+            vary_front, vary_back = front[3] + TEXTURE, back[3] + TEXTURE
             expected = _shape_says(plane[0], gap, near, y, x, behind)
             a = _coverage(rgba[0, y, x], front, back, vary_front, vary_back, expected)
             if (a if behind else 1.0 - a) < FAINT:
