@@ -78,15 +78,15 @@ def _colours(rgb: Any, plane: Any, mark: Any, gap: int, near: int, far: int, y: 
         for u in range(max(x - REACH, 0), min(x + REACH + 1, width)):
             if mark[v, u] != 0:
                 continue
-            surface = 0 if abs(plane[v, u] - near) <= gap else 1
-            if surface == 1 and abs(plane[v, u] - far) > gap:
-                continue
             weight = 1.0 / ((v - y) ** 2 + (u - x) ** 2)
-            for k in range(3):
-                light = weight * rgb[v, u, k]
-                out[surface, k] += light
-                out[surface, 3] += light * rgb[v, u, k]
-            out[surface, 4] += weight
+            for surface in range(2):
+                if abs(plane[v, u] - (far if surface else near)) > gap:
+                    continue
+                for k in range(3):
+                    light = weight * rgb[v, u, k]
+                    out[surface, k] += light
+                    out[surface, 3] += light * rgb[v, u, k]
+                out[surface, 4] += weight
     for surface in range(2):
         total = out[surface, 4]
         if total == 0:
