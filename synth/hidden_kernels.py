@@ -112,30 +112,41 @@ def paint_hidden(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, steps: An
 
 
 @jit
-def list_hidden(rgba: Any, plane: Any, gap: int, number: Any, at: Any, fixed: Any) -> int:
-    """List the hidden pixels to be smoothed, and what each is to be a mean of; return how many they are, n.
+def list_hidden(rgba: Any, plane: Any, number: Any, at: Any) -> int:
+    """List the hidden pixels that are to be smoothed; return how many they are, n.
 
-    `number` (H, W) receives the place of each in the list, else -1; `at` (n, 5) its flat index in the image, then the
-    places of its hidden neighbours of the same surface; `fixed` (n, 4) the sum of neighbours that are seen. Where there
-    is neither, the pixel is its own neighbour, and n stands for nothing. Pixels that show more of the hidden surface
-    than of what is in front keep the colour that `soften` found there.
+    `number` (H, W) receives the place of each in the list, else -1, and `at` (n, 5) first its flat index in the image.
+    Pixels that show more of the hidden surface than of what is in front keep the colour that `soften` found there.
     """
-    height, width = plane.shape[1:]
-    towards_y, towards_x = (0, 0, -1, 1), (-1, 1, 0, 0)
+    _, height, width = plane.shape
     n = 0
     for y in range(height):
         for x in range(width):
             number[y, x] = -1
             if plane[1, y, x] < 0:
                 continue
-            if rgba[0, y, x, 3] <= 0.5:
-                for k in range(3):
-                    rgba[1, y, x, k] = rgba[2, y, x, k]
+            if rgba[0, y, x, 3] > 0.5:
+                number[y, x], at[n, 0] = n, y * width + x
+                n += 1
                 continue
-            number[y, x], at[n, 0] = n, y * width + x
-            n += 1
-    for i in range(n):
+            for k in range(3):
+                rgba[1, y, x, k] = rgba[2, y, x, k]
+    return n
+
+
+@jit
+def find_neighbours(rgba: Any, plane: Any, gap: int, number: Any, at: Any, fixed: Any) -> None:
+    """Find what each of the n hidden pixels of `list_hidden` is to be a mean of.
+
+    `at` (n, 5) receives after each pixel's index the places in the list of its four neighbours, n for one that stays as
+    it is: those, of the same surface and wholly seen, or hidden and known, are added up in `fixed` (n, 4). Where the
+    surface does not go on, the pixel is its own neighbour.
+    """
+    _, height, width = plane.shape
+    towards_y, towards_x = (0, 0, -1, 1), (-1, 1, 0, 0)
+    for i in range(len(at)):
         y, x = at[i, 0] // width, at[i, 0] % width
+        surface = plane[1, y, x]
         for k in range(4):
             fixed[i, k] = 0
         for d in range(4):
@@ -143,27 +154,24 @@ def list_hidden(rgba: Any, plane: Any, gap: int, number: Any, at: Any, fixed: An
             at[i, d + 1] = i
             if v < 0 or v >= height or u < 0 or u >= width:
                 continue
-            sheet = -1
-            if abs(plane[0, v, u] - plane[1, y, x]) <= gap and rgba[0, v, u, 3] == 1:
-                sheet = 0
-            elif plane[1, v, u] >= 0 and abs(plane[1, v, u] - plane[1, y, x]) <= gap:
-                sheet = 1
-            if sheet == 1 and number[v, u] >= 0:
+            seen = abs(plane[0, v, u] - surface) <= gap and rgba[0, v, u, 3] == 1
+            if not seen and (plane[1, v, u] < 0 or abs(plane[1, v, u] - surface) > gap):
+                continue
+            if not seen and number[v, u] >= 0:
                 at[i, d + 1] = number[v, u]
-            elif sheet >= 0:
-                at[i, d + 1] = n
-                for k in range(4):
-                    fixed[i, k] += rgba[sheet, v, u, k]
-    return n
+                continue
+            at[i, d + 1] = len(at)
+            for k in range(4):
+                fixed[i, k] += rgba[0 if seen else 1, v, u, k]
 
 
 @jit
 def relax(hidden: Any, at: Any, fixed: Any, sweeps: int, before: Any, now: Any) -> None:
     """Draw hidden pixels towards the mean of their neighbours: the smoothest continuation of what is seen.
 
-    `hidden` (H*W, 4) is replaced; `at` (n, 5) and `fixed` (n, 4) are those of `list_hidden`; `before` and `now`
-    (n + 1, 4) are scratch. Every sweep takes all means at once, so that mirrored pictures stay mirrored, and goes beyond
-    them by the factors of Chebyshev's acceleration (Golub and Varga 1961).
+    `hidden` (H*W, 4) is replaced; `at` (n, 5) and `fixed` (n, 4) are those of `find_neighbours`; `before` and `now`
+    (n + 1, 4) are scratch. Every sweep takes all means at once, so that mirrored pictures stay mirrored, and goes
+    beyond them by the factors of Chebyshev's acceleration (Golub and Varga 1961).
     """
     n, quarter = len(at), np.float32(0.25)
     for i in range(n):

@@ -14,7 +14,7 @@ from .camera import ThinLens
 from .dense import DenseCanvas
 from .disk_kernels import ONE, ONES, OWN, find_runs, layer_runs, sort_runs
 from .disks import DiskCanvas
-from .layers import filled_depth, plane_grid, split_surfaces
+from .layers import filled_depth, split_surfaces
 from .psf import PsfBank
 from .scene import LayeredScene, Patch, Scene
 from .workspace import scratch
@@ -68,12 +68,9 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     found = split_surfaces(scene.aif, depth, border, bank, planes)
     runs, bounds = _runs(found.plane, found.slot, int(found.plane.max()) + 1)
     canvas = canvas_for(found.plane.shape[1:], bank, coc, int(found.slot[0].max()), scene.margin + border, shared=True)
-    if bank.by_differences:
-        grid = plane_grid(float(ends[0]), float(ends[1]), lens, planes); a,b=lens.coc_per_dioptre*(grid.centre(np.array([0,1]))-1/lens.focus_distance)
-        canvas.gap=found.gap; canvas.lens=np.array([a,b-a,1/64],np.float32)
     canvas.composite_planes(found.rgba, runs, bounds, found.gap)
     canvas.done()
-    return canvas.resolve()
+    return canvas.resolve(found.gap, found.plane_coc)
 
 
 def render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32:

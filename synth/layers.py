@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .hidden_kernels import find_hidden, list_hidden, paint_hidden, relax
+from .hidden_kernels import find_hidden, find_neighbours, list_hidden, paint_hidden, relax
 from .layers_kernels import fill_empty_rows, fill_rows, sort_pixels
 from .psf import PsfBank
 from .silhouette_kernels import mark_edges, settle, soften
@@ -74,6 +74,11 @@ class PlaneGrid:
     def centre(self, number: npt.NDArray[np.int_]) -> npt.NDArray[np.float64]:
         """Inverse depth (1/metre) of the centre of each plane; same shape, float64."""
         return self.anchor + (number + self.first) / (self.per_dioptre or math.inf)
+
+    def coc(self, lens: ThinLens) -> Float32:
+        """CoC of plane 0 and from one plane to the next, signed pixels: (2,) float32."""
+        first, second = lens.coc_per_dioptre * (self.centre(np.arange(2)) - 1.0 / lens.focus_distance)
+        return np.array([first, second - first], np.float32)
 
 
 def plane_grid(near: float, far: float, lens: ThinLens, planes: int) -> PlaneGrid:
@@ -143,6 +148,8 @@ class Surfaces:
         (3, H, W) int32, kernel of each pixel.
     gap
         Two pixels more than this many planes apart belong to different surfaces.
+    plane_coc
+        (2,) float32, signed pixels: CoC at the centre of plane 0, and from there to the next.
     """
 
     rgba: Float32
@@ -150,6 +157,7 @@ class Surfaces:
     coc: Float32
     slot: npt.NDArray[np.int32]
     gap: int
+    plane_coc: Float32
 
 
 def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, planes: int) -> Surfaces:
@@ -186,6 +194,7 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
         coc=scratch("coc", (3, *size), np.float32),
         slot=scratch("slot", (3, *size), np.int32),
         gap=grid.gap,
+        plane_coc=grid.coc(lens),
     )
     optics = np.array([lens.coc_per_dioptre, 1.0 / lens.focus_distance, 1.0 / bank.coc_step], np.float32)
     planes_at = np.array([grid.anchor, grid.per_dioptre], np.float32)
@@ -213,6 +222,7 @@ def _smooth(found: Surfaces) -> None:
     count = int(np.count_nonzero(found.plane[1] >= 0))
     at, fixed = scratch("hidden", (count, 5), np.int32), scratch("fixed", (count, 4), np.float32)
     number = scratch("number", (height, width), np.int32)
-    n = list_hidden(found.rgba, found.plane, found.gap, number, at, fixed)
+    n = list_hidden(found.rgba, found.plane, number, at)
+    find_neighbours(found.rgba, found.plane, found.gap, number, at[:n], fixed)
     before, now = (scratch(name, (n + 1, 4), np.float32) for name in ("before", "now"))
     relax(found.rgba[1].reshape(-1, 4), at[:n], fixed, SWEEPS, before, now)

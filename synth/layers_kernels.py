@@ -87,12 +87,11 @@ def sort_pixels(
     `plane` (H, W) as `PlaneGrid.number`. `optics` is CoC per dioptre, focus in dioptres, steps per pixel of CoC;
     `planes_at` anchor in dioptres, planes per dioptre; `lookup` (steps) and `first_step` are `PsfBank.lookup`.
     """
-    height, width = plane.shape
     h, w = depth.shape
     per_dioptre, focus, per_pixel = optics[0], optics[1], optics[2]
     last_step = len(lookup) - 1
     anchor, per_plane, half, one = planes_at[0], planes_at[1], np.float32(0.5), np.float32(1.0)
-    for y in range(height):
+    for y in range(h + 2 * border):
         v = _mirror(y - border, h)
         row, blur, number = depth[v], coc[y, border : border + w], plane[y, border : border + w]
         for x in range(w):

@@ -66,9 +66,10 @@ class ShapeBank(PsfBank):
         they are a little too wide: here each has the second moment of the shape itself, for a disk c^2 / 16 along each
         axis, by standing for a smaller CoC.
         """
+        shape = _narrowed(self._shape.__wrapped__)
         return ShapeBank(
-            self.kind, self.lens, self.coc_step, _narrowed(self._shape.__wrapped__), self._reach_per_coc, self._parameters,
-            self._turns, by_differences=self.by_differences,
+            self.kind, self.lens, self.coc_step, shape, self._reach_per_coc, self._parameters, self._turns,
+            by_differences=self.by_differences,
         )  # fmt: skip
 
     def check_covers(self, depth: npt.NDArray[Any]) -> None:

@@ -1,8 +1,8 @@
 """Kernels of `layers`: how much of a pixel at a silhouette the nearer surface covers, and the colours of both.
 
 An image is antialiased and a depth map is not: pixels at an edge show both surfaces, and their depth is that of one.
-H W = image. Arrays of `Surfaces` have what is seen at index 0, what is hidden at 1, and at 2 the fringes: what spills of
-nearer surfaces into pixels whose depth is that of a farther one.
+H W = image. Arrays of `Surfaces` have what is seen at index 0, what is hidden at 1, and at 2 the fringes: what spills
+of nearer surfaces into pixels whose depth is that of a farther one.
 """
 
 from typing import Any

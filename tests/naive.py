@@ -4,6 +4,7 @@ import numpy as np
 from naive_surfaces import split
 from scipy.signal import convolve2d
 
+
 def disk_by_supersampling(diameter, samples=400):
     """Count the sub-pixel samples of each pixel that lie in the disk."""
     half = int(np.ceil(max(diameter / 2 - 0.5, 0)))

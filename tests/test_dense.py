@@ -67,8 +67,8 @@ def test_surfaces_equal_the_slow_twin(scene, planes, bank, forced):
     border = int(bank.reach(coc).max())
     rgba, depth = padded(scene, border)
     grid = plane_grid(float(depth.min()), float(depth.max()), LENS, planes)
-    reach = hidden_reach(bank, (float(coc[0]), float(coc[1])))
-    expected = naive.render_surfaces(rgba, LENS.coc(depth), grid.number(depth), grid.gap, bank, reach)
+    reach = hidden_reach(bank.averaged, (float(coc[0]), float(coc[1])))
+    expected = naive.render_surfaces(rgba, LENS.coc(depth), grid.number(depth), grid.gap, bank.averaged, reach)
     got = render(scene, LENS, bank, planes=planes)
     np.testing.assert_allclose(got, expected[border:-border, border:-border], atol=1e-5)
 

@@ -42,7 +42,10 @@ def test_surfaces_equal_the_slow_twin(scene, planes):
     coc = LENS.coc(scene.depth)
     grid = plane_grid(float(scene.depth.min()), float(scene.depth.max()), LENS, planes)
     rgba = np.concatenate([scene.aif, np.ones((*scene.depth.shape, 1), np.float32)], axis=-1)
-    expected = naive.render_surfaces(rgba, coc, grid.number(scene.depth), grid.gap, bank)
+    first, step = grid.coc(LENS)
+    expected = naive.render_surfaces(
+        rgba, coc, grid.number(scene.depth), grid.gap, bank.averaged, plane_coc=lambda plane: first + step * plane
+    )
     # A margin as wide as the blur makes the renderer add nothing around, as the twin does not.
     reach = int(bank.reach(coc).max())
     assert reach < 20
