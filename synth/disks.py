@@ -81,7 +81,7 @@ class DiskCanvas:
         height, width = self.frame[0] - self.edge, self.frame[1] - self.edge
         return np.ascontiguousarray(self.far[self.edge : height, self.edge : width, :3])
 
-    def resolve(self, gap: int, plane_coc: Float32) -> Float32:
+    def resolve(self, gap: int, plane_coc: npt.NDArray[np.float64]) -> Float32:
         """Return the picture, (H, W, 3) without the edge; see `resolve_kernels.resolve`."""
         out = np.empty((self.frame[0] - 2 * self.edge, self.frame[1] - 2 * self.edge, 3), np.float32)
         resolve(self.near, self.far, self.last, self.behind, gap, plane_coc, self.edge, out)

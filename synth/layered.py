@@ -66,7 +66,7 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     bank, coc = bank.averaged, lens.coc(ends)
     border = border_for(scene, bank, coc)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
-    runs, bounds = _runs(found.plane, found.slot, int(found.plane.max()) + 1)
+    runs, bounds = _runs(found.plane, found.slot, len(found.plane_coc))
     canvas = canvas_for(found.plane.shape[1:], bank, coc, int(found.slot[0].max()), scene.margin + border, shared=True)
     canvas.composite_planes(found.rgba, runs, bounds, found.gap)
     canvas.done()

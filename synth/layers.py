@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .hidden_kernels import find_hidden, find_neighbours, list_hidden, paint_hidden, relax
-from .layers_kernels import fill_empty_rows, fill_rows, sort_pixels
+from .layers_kernels import fill_empty_rows, fill_rows, mean_coc, sort_pixels
 from .psf import PsfBank
 from .silhouette_kernels import mark_edges, settle, soften
 from .workspace import cleared, scratch
@@ -74,11 +74,6 @@ class PlaneGrid:
     def centre(self, number: npt.NDArray[np.int_]) -> npt.NDArray[np.float64]:
         """Inverse depth (1/metre) of the centre of each plane; same shape, float64."""
         return self.anchor + (number + self.first) / (self.per_dioptre or math.inf)
-
-    def coc(self, lens: ThinLens) -> Float32:
-        """CoC of plane 0 and from one plane to the next, signed pixels: (2,) float32."""
-        first, second = lens.coc_per_dioptre * (self.centre(np.arange(2)) - 1.0 / lens.focus_distance)
-        return np.array([first, second - first], np.float32)
 
 
 def plane_grid(near: float, far: float, lens: ThinLens, planes: int) -> PlaneGrid:
@@ -149,7 +144,7 @@ class Surfaces:
     gap
         Two pixels more than this many planes apart belong to different surfaces.
     plane_coc
-        (2,) float32, signed pixels: CoC at the centre of plane 0, and from there to the next.
+        (planes,) float64, signed pixels: mean CoC of what is seen of each plane.
     """
 
     rgba: Float32
@@ -157,7 +152,7 @@ class Surfaces:
     coc: Float32
     slot: npt.NDArray[np.int32]
     gap: int
-    plane_coc: Float32
+    plane_coc: npt.NDArray[np.float64]
 
 
 def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, planes: int) -> Surfaces:
@@ -194,7 +189,7 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
         coc=scratch("coc", (3, *size), np.float32),
         slot=scratch("slot", (3, *size), np.int32),
         gap=grid.gap,
-        plane_coc=grid.coc(lens),
+        plane_coc=np.zeros(int(grid.number(np.array([near], np.float32))[0]) + 1),
     )
     optics = np.array([lens.coc_per_dioptre, 1.0 / lens.focus_distance, 1.0 / bank.coc_step], np.float32)
     planes_at = np.array([grid.anchor, grid.per_dioptre], np.float32)
@@ -204,6 +199,7 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
         aif, depth, border, optics, planes_at, grid.first, lookup, first_step,
         found.rgba[0], found.plane[0], found.coc[0], found.slot[0],
     )  # fmt: skip
+    mean_coc(found.plane[0], found.coc[0], np.zeros(len(found.plane_coc), np.int64), found.plane_coc)
     found.plane[2].fill(-1)
     steps = cleared("steps", (4, *size), np.int16)
     find_hidden(found.plane[0], found.coc[0], grid.gap, hidden_reach(bank, coc), steps)

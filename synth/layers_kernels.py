@@ -109,3 +109,15 @@ def sort_pixels(
                 coc[y, x], plane[y, x], slot[y, x] = coc[y, u], plane[y, u], slot[y, u]
                 for k in range(4):
                     rgba[y, x, k] = rgba[y, u, k]
+
+
+@jit
+def mean_coc(plane: Any, coc: Any, count: Any, mean: Any) -> None:
+    """Write to `mean` (planes) the mean of the `coc` (H, W) of each `plane` (H, W); `count` (planes) is scratch."""
+    height, width = plane.shape
+    for y in range(height):
+        for x in range(width):
+            count[plane[y, x]] += 1
+            mean[plane[y, x]] += coc[y, x]
+    for i in range(len(mean)):
+        mean[i] /= max(count[i], 1)

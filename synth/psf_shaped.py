@@ -67,10 +67,12 @@ class ShapeBank(PsfBank):
         axis, by standing for a smaller CoC.
         """
         shape = _narrowed(self._shape.__wrapped__)
-        return ShapeBank(
+        bank = ShapeBank(
             self.kind, self.lens, self.coc_step, shape, self._reach_per_coc, self._parameters, self._turns,
             by_differences=self.by_differences,
         )  # fmt: skip
+        bank.averaged = bank
+        return bank
 
     def check_covers(self, depth: npt.NDArray[Any]) -> None:
         """Do nothing: a shape has a kernel for every depth."""

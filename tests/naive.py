@@ -58,19 +58,24 @@ def composite(groups, gap, fill, coc=None):
 def slopes(near, far, last, behind, gap, coc):
     """``c c' / 16 grad(a) . grad(far)``, c and c' the CoCs of the nearest surface and of what it covers in part."""
     out, shape = np.zeros(near.shape), last.shape
-    for y, x in np.argwhere((near[..., 3] > 1e-6) & (near[..., 3] < 1 - 1e-4) & (far[..., 3] > 1e-6)):
+    for y, x in np.argwhere((near[..., 3] > 1e-6) & (near[..., 3] < 1 - 1e-4) & (far[..., 3] > 0.01)):
+        c, c2 = coc(last[y, x]), coc(behind[y, x])
 
         def beside(dy, dx, y=y, x=x):
             v, u = min(max(y + dy, 0), shape[0] - 1), min(max(x + dx, 0), shape[1] - 1)
-            if last[v, u] - last[y, x] > gap or last[v, u] < 0:
-                return far[y, x], near[y, x, 3]
-            if last[y, x] - last[v, u] > gap:
-                return near[v, u] + far[v, u] * (1 - near[v, u, 3]), 0.0
-            return far[v, u], near[v, u, 3]
+            if last[y, x] - last[v, u] > gap and last[v, u] >= 0:
+                mixed = near[v, u] + far[v, u] * (1 - near[v, u, 3])
+                return mixed[:3] / mixed[3], 0.0
+            if last[v, u] - last[y, x] > gap or last[v, u] < 0 or far[v, u, 3] <= 0.01:
+                v, u = y, x
+            return far[v, u, :3] / far[v, u, 3], near[v, u, 3]
 
         for d in ((1, 0), (0, 1)):
             (more, a), (less, b) = beside(*d), beside(-d[0], -d[1])
-            out[y, x] += coc(last[y, x]) * coc(behind[y, x]) / 16 * (a - b) / 2 * (more - less) / 2
+            steepest = 4 / np.pi / max(abs(c), 1), 4 / np.pi / max(abs(c2), 1) * np.maximum(more, less)
+            slope = np.clip((a - b) / 2, -steepest[0], steepest[0])
+            change = np.clip((more - less) / 2, -steepest[1], steepest[1])
+            out[y, x, :3] += far[y, x, 3] * c * c2 / 16 * slope * change
     return out
 
 
