@@ -129,17 +129,35 @@ def render_varied_layers(layers, bank, lens):
     return by_channel(bank, picture)
 
 
-def render_sum(aif, depth, lens, bank, planes):
-    """RPSF paper, Eq. 7: the sum over planes, uniform in 1/z with one at the focus, of their masked images blurred."""
+def slices(depth, lens, bank, planes):
+    """Cut a depth map at bins uniform in 1/z: [(where, the bank's kernels of the bin's centre)], far to near."""
     inverse = 1 / depth.astype(np.float64)
-    step = (inverse.max() - inverse.min()) / (planes - 1)
-    focus = 1 / lens.focus_distance
-    anchor = focus if inverse.min() <= focus <= inverse.max() else inverse.min()
-    at = anchor + np.floor((inverse - anchor) / step + 0.5) * step
-    out = np.zeros(aif.shape)
-    for one in np.unique(at):
-        slot = int(bank.slots(np.array(lens.coc_per_dioptre * (one - focus))))
-        for k in range(3):
-            kernel = bank.slot_kernels(slot)[k % bank.channels]
-            out[..., k] += blur(np.where(at == one, aif[..., k], 0.0)[..., None], kernel)[..., 0]
+    step = (inverse.max() - inverse.min()) / planes
+    number = np.minimum((inverse - inverse.min()) // step, planes - 1)
+    found = []
+    for k in np.unique(number):
+        coc = lens.coc_per_dioptre * (inverse.min() + (k + 0.5) * step - 1 / lens.focus_distance)
+        found.append((number == k, bank.slot_kernels(int(bank.slots(np.array(coc))))))
+    return found
+
+
+def in_colours(kernels, light):
+    """Blur (H, W, 3), each colour by its own kernel or all by the only one."""
+    return np.dstack([blur(light[..., k : k + 1], kernels[k % len(kernels)]) for k in range(3)])
+
+
+def render_sum(aif, depth, lens, bank, planes):
+    """RPSF paper, Eq. 7: the sum of the blurred slices."""
+    return sum(in_colours(h, aif * mask[..., None]) for mask, h in slices(depth, lens, bank, planes))
+
+
+def render_normalised(aif, depth, lens, bank, planes):
+    """Ikoma et al. 2021: slices laid over each other, each divided by the blurred mask of itself and those behind."""
+    out, seen = np.zeros(aif.shape), np.zeros(aif.shape)
+    for mask, h in slices(depth, lens, bank, planes):
+        mask = np.repeat(mask[..., None], 3, axis=2)
+        seen = seen + mask
+        light, cover, whole = (in_colours(h, a) for a in (aif * mask, mask * 1.0, seen))
+        there = whole > 1e-3
+        out = np.where(there, out * (1 - cover / np.where(there, whole, 1)) + light / np.where(there, whole, 1), out)
     return out
