@@ -150,7 +150,7 @@ def _sliced(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, planes: 
 
 
 def _continued(image: Float32, known: Float32) -> Float32:
-    """Fill an image (H, W, 3) where `known` (H, W) is 0, by push-pull (Gortler et al. 1996): coarse means, interpolated."""
+    """Fill an image (H, W, 3) where `known` (H, W) is 0, by push-pull (Gortler et al. 1996), coarse to fine."""
     if known.all() or min(known.shape) < 2:
         return image
     height, width = known.shape
