@@ -20,7 +20,14 @@ LARGEST_SAMPLED = 10**8
 
 
 class ShapeBank(PsfBank):
-    """One shape scaled by the CoC: kernels for every depth. See `PsfBank.disk` and its neighbours."""
+    """One shape scaled by the CoC: kernels for every depth. See `PsfBank.disk` and its neighbours.
+
+    Attributes
+    ----------
+    light_through
+        For shadows of an aperture: how much light passes each cell of a grid on the aperture's square, whose edges
+        along both axes are given, ascending from -1 to 1; (n + 1,) to (n, n) float64, [y, x]. None for other shapes.
+    """
 
     def __init__(
         self,
@@ -33,6 +40,7 @@ class ShapeBank(PsfBank):
         turns: bool = False,
         *,
         by_differences: bool = False,
+        light_through: Callable[[Float64], Float64] | None = None,
     ) -> None:
         if not 1e-3 <= coc_step <= 4:
             raise InputError(f"psf.coc_step must be between 0.001 and 4 pixels, not {coc_step}.")
@@ -40,6 +48,7 @@ class ShapeBank(PsfBank):
         self._shape, self._reach_per_coc = cache(shape), reach_per_coc
         self._parameters, self._turns = parameters or {}, turns
         self._taps: TapTable | None = None
+        self.light_through = light_through
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
+from .exact import render_exact
 from .layered import render_layers, render_surfaces
 from .models import masked_sum
 from .psf import PsfBank
@@ -24,7 +25,8 @@ def render(
     bank: PsfBank | None = None,
     *,
     planes: int = 64,
-    method: Literal["layered"] = "layered",
+    method: Literal["layered", "exact"] = "layered",
+    samples: int = 256,
     model: Literal["surfaces", "eq7"] = "surfaces",
 ) -> Float32:
     """Render what the lens makes of a scene.
@@ -41,7 +43,11 @@ def render(
     planes
         Depth planes that a `Scene` is sorted into. They only order: blur follows each pixel's own depth.
     method
-        "layered".
+        "layered" blurs each surface and lays it over what lies behind: fast, for any bank, and exact unless both
+        sides of an edge are blurred. "exact" renders what each cell of the aperture sees, and adds it up: for disks
+        and other apertures of geometric optics.
+    samples
+        Cells that "exact" cuts the aperture into, at most.
     model
         "surfaces" composites surfaces with what they hide. "eq7" is the RPSF paper's Eq. 7, for comparison: the image
         cut at the centres of `planes` depth planes, each part blurred by its plane's kernel, and summed. Nothing
@@ -60,12 +66,16 @@ def render(
     bank = bank or PsfBank.disk(lens)
     if bank.lens != lens:
         raise InputError("the PSF bank was made for another lens than the one to render with.")
-    if method != "layered":
-        raise InputError(f"render.method must be 'layered', not {method!r}.")
+    if method not in ("layered", "exact"):
+        raise InputError(f"render.method must be 'layered' or 'exact', not {method!r}.")
     if not isinstance(planes, int | np.integer):
         raise InputError(f"render.planes must be a whole number, not {planes!r}.")
     if model not in ("surfaces", "eq7"):
         raise InputError(f"render.model must be 'surfaces' or 'eq7', not {model!r}.")
+    if method == "exact":
+        if model != "surfaces":
+            raise InputError(f"render.method 'exact' has no model {model!r}: use render.method 'layered' for it.")
+        return render_exact(scene, lens, bank, samples, planes)
     if model == "eq7":
         return masked_sum(scene, lens, bank, planes)
     if isinstance(scene, LayeredScene):
