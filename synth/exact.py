@@ -1,15 +1,18 @@
 """Exact light transport of geometric optics: the scene as it is seen through each cell of the aperture.
 
-The aperture's square is cut into equal square cells. Seen through one cell, every surface is shifted by its parallax and
-blurred no wider than the cell's shadow, and what stands before what is as good as certain: surfaces are laid over each
-other once for each cell, and the pictures summed up, weighted by the light that the cell lets through. One cell for
-the whole lens would be the layered renderer; the error falls with the area of a cell, without noise.
+The aperture's square is cut into equal square cells. Seen through one cell, every surface is shifted by its parallax
+and blurred by the cell's shadow, a small box; surfaces are laid over each other once for each cell, and the pictures
+summed up, weighted by the light that the cell lets through. What the layered renderer takes as independent for the
+whole lens, what a surface hides and what lies behind it there, is so for a single cell only: the error falls with the
+size of a cell, without noise.
 """
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 
 from .. import InputError
 from .camera import ThinLens
@@ -18,7 +21,7 @@ from .layers import filled_depth, split_surfaces
 from .patches import depth_range, within_frame
 from .psf import PsfBank
 from .psf_shaped import ShapeBank
-from .scene import LayeredScene, Scene
+from .scene import LayeredScene, Patch, Scene
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -44,7 +47,7 @@ def render_exact(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, sam
         raise InputError(f"render.samples must be a whole number from 1 to {2**20}, not {samples!r}.")
     cells = aperture_cells(bank, int(samples))
     if isinstance(scene, LayeredScene):
-        return _render_layers(scene, lens, bank, cells)
+        return _render_layers(scene, lens, cells)
     return _render_surfaces(scene, lens, bank, cells, planes)
 
 
@@ -128,37 +131,59 @@ def _cubic_integral(t: Float64) -> Float64:
 
 def _reach(half: float, cells: Float64) -> int:
     """Pixels that a surface's light may lie from where it is, half its CoC given: parallax, cell and interpolation."""
-    return math.ceil(abs(half) * (1.0 + cells[:, 2:4].max() / 2)) + 3
+    return math.ceil(abs(half) * (1.0 + float(cells[:, 2:4].max()) / 2)) + 3
 
 
-def _render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank, cells: Float64) -> Float32:
+def _filters_for(half: float, cells: Float64) -> tuple[Float32, int, int]:
+    """Return the filters that surfaces of at most `half` their CoC need, flattened, and their widths and taps."""
+    filters = cell_filters(half * float(cells[:, 2:4].max()))
+    return filters.ravel(), filters.shape[0], filters.shape[2]
+
+
+def _render_layers(scene: LayeredScene, lens: ThinLens, cells: Float64) -> Float32:
     depth = np.concatenate([depth_range(p) for p in scene.patches])
     if not depth.size:
         return np.zeros((*scene.size, 3), np.float32)
     widest = float(np.abs(lens.coc(np.array([depth.min(), depth.max()]))).max()) / 2
     border = max(_reach(widest, cells) - scene.margin, 0)
-    edge = scene.margin + border
-    where, texels, reliefs, halves, reach = [], [], [], [], []
-    for patch in scene.patches:
-        cut = within_frame(patch, scene.frame, border)
-        if cut is None:
-            continue
-        flat = isinstance(cut.depth, float)
-        # A layer's depth may be anything where the layer is transparent.
-        half = np.asarray(lens.coc(np.fmin(np.fmax(cut.depth, depth.min()), depth.max())), np.float64) / 2
-        at = sum(map(len, texels)), *cut.rgba.shape[:2], cut.top - edge, cut.left - edge
-        where.append((*at, -1 if flat else sum(map(len, reliefs))))
-        texels.append((np.moveaxis(cut.rgba, -1, 1) if flat else cut.rgba).ravel())
-        if not flat:
-            reliefs.append(_relief(half, cut.rgba[..., 3] > 0).ravel())
-        halves.append(half.flat[0])
-        reach.append(_reach(float(np.abs(half).max()), cells))
+    cut = (within_frame(p, scene.frame, border) for p in scene.patches)
+    # A layer's depth may be anything where the layer is transparent.
+    known = [replace(p, depth=np.fmin(np.fmax(p.depth, depth.min()), depth.max())) for p in cut if p]
     out = np.empty((scene.size[0], 3, scene.size[1]), np.float32)
+    packed = _pack(known, lens, scene.margin + border)
+    reach = np.array([_reach(half, cells) for half in packed.widest])
     render_layers(
-        np.concatenate(texels), np.concatenate([np.empty(0, np.float32), *reliefs]), np.array(where), np.array(halves),
-        np.array(reach), cells, cell_filters(widest * float(cells[:, 2:4].max())), out,
-    )  # fmt: skip
+        packed.texels, packed.relief, packed.where, packed.half, reach, cells, _filters_for(widest, cells), out
+    )
     return _without_ringing(np.moveaxis(out, 1, -1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Layers as `exact_kernels.render_layers` takes them, and the greatest half CoC of each."""
+
+    texels: Float32
+    relief: Float32
+    where: npt.NDArray[np.int64]
+    half: Float64
+    widest: Float64
+
+
+def _pack(patches: list[Patch], lens: ThinLens, edge: int) -> _Packed:
+    """Pack patches one after the other; the picture begins `edge` pixels into their frame."""
+    texels, relief = [np.empty(0, np.float32)], [np.empty(0, np.float32)]
+    where, halves, widest = np.empty((len(patches), 6), np.int64), np.zeros(len(patches)), np.zeros(len(patches))
+    for k, patch in enumerate(patches):
+        flat, half = isinstance(patch.depth, float), np.asarray(lens.coc(patch.depth), np.float64) / 2
+        begin, begin_relief = sum(t.size for t in texels), sum(r.size for r in relief)
+        where[k] = (
+            begin, *patch.rgba.shape[:2], patch.top - edge, patch.left - edge, -1 if flat else begin_relief
+        )  # fmt: skip
+        texels.append((np.moveaxis(patch.rgba, -1, 1) if flat else patch.rgba).ravel())
+        if not flat:
+            relief.append(_relief(half, patch.rgba[..., 3] > 0).ravel())
+        halves[k], widest[k] = half.flat[0], np.abs(half).max()
+    return _Packed(np.concatenate(texels), np.concatenate(relief), where, halves, widest)
 
 
 def _without_ringing(picture: Float32) -> Float32:
@@ -173,8 +198,6 @@ def _relief(half: Float64, there: npt.NDArray[np.bool_]) -> Float32:
     """
     relief = np.stack([half, _growth(half, there, 1), _growth(half, there, 0)], axis=-1)
     if not there.all():
-        from scipy.ndimage import distance_transform_edt
-
         y, x = distance_transform_edt(~there, return_distances=False, return_indices=True)
         relief = relief[y, x]
         rows, columns = np.indices(half.shape)
@@ -192,20 +215,21 @@ def _growth(half: Float64, there: npt.NDArray[np.bool_], axis: int) -> Float64:
 
 
 def _render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, cells: Float64, planes: int) -> Float32:
-    from scipy.ndimage import maximum_filter, minimum_filter
-
     depth = filled_depth(scene.depth)
     widest = float(np.abs(lens.coc(np.array([depth.min(), depth.max()]))).max()) / 2
     reach = _reach(widest, cells)
     border = max(reach - scene.margin, 0)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
     half = found.coc / 2
-    hidden = np.where(found.plane[1] >= 0, half[1], half[0])
+    half[1] = np.where(found.plane[1] >= 0, half[1], half[0])
     around = 2 * reach + 1
-    high, low = maximum_filter(half[0], around, mode="nearest"), minimum_filter(hidden, around, mode="nearest")
+    high, low = maximum_filter(half[0], around, mode="nearest"), minimum_filter(half[1], around, mode="nearest")
+    filters = _filters_for(widest, cells)
+    # A ray may meet the surface half a pixel beside the pixel where it is noticed.
+    taps = 2 * filters[2] + 3
+    plane = found.plane[0]
+    whole = maximum_filter(plane, taps, mode="nearest") - minimum_filter(plane, taps, mode="nearest") <= found.gap
     out = np.empty((*scene.size, 3), np.float32)
-    render_surfaces(
-        found.rgba, half, found.plane, found.gap, high, low, cells,
-        cell_filters(widest * float(cells[:, 2:4].max())), scene.margin + border, out,
-    )  # fmt: skip
+    surfaces = found.rgba, found.rgba.reshape(-1), half, found.plane, whole, high, low
+    render_surfaces(surfaces, found.gap, cells, filters, scene.margin + border, out)
     return _without_ringing(out)

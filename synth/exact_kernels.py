@@ -6,8 +6,8 @@ aperture's square, and weight; K = layers, rows of `where` (K, 6): first value i
 (h, 4, w), others as (h, w, 4); `relief` holds (h, w, 3): half the CoC, pixels, and how much it grows along x and y.
 
 Seen from a point u of the lens, the ray of pixel x meets a surface of signed CoC c at x + c u / 2. Colours are looked
-up there through the whole cell, a box c / 2 as wide as the cell: `filters` (widths, fractions, taps), see
-`exact.cell_filters`.
+up there through the whole cell, a box c / 2 as wide as the cell: `filters` is `exact.cell_filters` (widths, fractions,
+taps), flattened, with its widths and taps.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .jit import jit
+from .simd import sum_pixels
 
 UNIT = np.float32(1.0)
 NONE = np.float32(0.0)
@@ -28,12 +29,16 @@ PASSES = 3
 
 
 @jit
-def find_filter(at: float, width: float, filters: Any) -> tuple[int, Any]:
-    """Find the first pixel that a box of `width` around `at` takes light from, and the share of each from there on."""
+def find_filter(at: float, width: float, filters: Any) -> tuple[int, int, int]:
+    """Find the first pixel that a box of `width` around `at` takes light from, and how many do.
+
+    Between them, returns where their shares begin in the first of `filters`.
+    """
+    _, widths, most = filters
     whole = int(np.floor(at))
-    w, f = min(int(np.rint(width * WIDTHS)), len(filters) - 1), int(np.rint((at - whole) * FRACTIONS))
-    reach, taps = 2.0 + 0.5 * w / WIDTHS, 4 + (w + WIDTHS - 1) // WIDTHS
-    return whole + int(np.ceil(f / FRACTIONS - reach)), filters[w, f, :taps]
+    w, f = min(int(width * WIDTHS + 0.5), widths - 1), int((at - whole) * FRACTIONS + 0.5)
+    first = whole + int(np.ceil(f * (1.0 / FRACTIONS) - 2.0 - w * (0.5 / WIDTHS)))
+    return first, (w * (FRACTIONS + 1) + f) * most, 4 + (w + WIDTHS - 1) // WIDTHS
 
 
 @jit
@@ -45,49 +50,65 @@ def _read_flat(
     Along y first, into `blurred` (4, W and the taps); then along x.
     """
     offset, height, width, left = layer[0], layer[1], layer[2], layer[4]
-    first_row, rows = find_filter(y - layer[3] + half * cell[1], abs(half) * cell[3], filters)
-    begin, columns = find_filter(x0 - left + half * cell[0], abs(half) * cell[2], filters)
-    low, high = max(-first_row, 0), min(len(rows), height - first_row)
+    first_row, row_taps, rows = find_filter(y - layer[3] + half * cell[1], abs(half) * cell[3], filters)
+    begin, column_taps, columns = find_filter(x0 - left + half * cell[0], abs(half) * cell[2], filters)
+    low, high = max(-first_row, 0), min(rows, height - first_row)
     if low >= high:
         return False
-    n, end = x1 - x0, begin + x1 - x0 + len(columns) - 1
+    shares, n, end = filters[0], x1 - x0, begin + x1 - x0 + columns - 1
     inside, until = max(begin, 0), min(end, width)
     for k in range(4):
         sums = blurred[k, : end - begin]
         sums[:] = NONE
         part = sums[inside - begin : max(until - begin, inside - begin)]
         for j in range(low, high):
-            share, at = rows[j], offset + ((first_row + j) * 4 + k) * width + inside
+            share, at = shares[row_taps + j], offset + ((first_row + j) * 4 + k) * width + inside
             values = texels[at : at + len(part)]
             for x in range(len(part)):
                 part[x] += share * values[x]
         out = line[k, x0:x1]
         out[:] = NONE
-        for i in range(len(columns)):
-            share, shifted = columns[i], sums[i : i + n]
+        for i in range(columns):
+            share, shifted = shares[column_taps + i], sums[i : i + n]
             for x in range(n):
                 out[x] += share * shifted[x]
     return True
 
 
 @jit
-def meet(relief: Any, layer: Any, y: float, x: float, uy: float, ux: float) -> float:
+def meet(relief: Any, layer: Any, y: float, x: float, uy: float, ux: float, half: float) -> float:
     """Half the CoC of the point where the ray of (y, x), counted from the layer's corner, meets the layer's surface.
 
-    Newton's method: exact for planes, whose inverse depth is linear in pixels.
+    Newton's method, from `half` on: exact for planes, whose inverse depth is linear in pixels.
     """
     height, width, offset = layer[1], layer[2], layer[5]
-    v, u, half, before = y, x, 0.0, -1
+    before = -1
     for _ in range(PASSES):
-        row, column = min(max(int(np.rint(v)), 0), height - 1), min(max(int(np.rint(u)), 0), width - 1)
+        row = min(max(int(np.floor(y + half * uy + 0.5)), 0), height - 1)
+        column = min(max(int(np.floor(x + half * ux + 0.5)), 0), width - 1)
         at = offset + (row * width + column) * 3
         if at == before:
             break
         before, along_x, along_y = at, relief[at + 1], relief[at + 2]
         half = relief[at] + along_x * (x - column) + along_y * (y - row)
         half /= max(1.0 - along_x * ux - along_y * uy, FACING)
-        v, u = y + half * uy, x + half * ux
     return half
+
+
+@jit
+def _gather(
+    pixels: Any, offset: int, height: int, width: int, y: float, x: float, half: float, cell: Any, filters: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Colour and coverage of an image (height, width, 4) where a ray of (y, x) meets it; nothing is outside it."""
+    row, row_taps, rows = find_filter(y + half * cell[1], abs(half) * cell[3], filters)
+    column, column_taps, columns = find_filter(x + half * cell[0], abs(half) * cell[2], filters)
+    top, left = max(-row, 0), max(-column, 0)
+    at = offset // 4 + (row + top) * width + column + left
+    seen: tuple[Any, Any, Any, Any] = sum_pixels(
+        pixels, at, width, filters[0], row_taps + top, max(min(rows, height - row) - top, 0),
+        column_taps + left, max(min(columns, width - column) - left, 0),
+    )  # fmt: skip
+    return seen
 
 
 @jit
@@ -96,19 +117,13 @@ def _read_varied(
 ) -> None:
     """Write to `line` (4, W), from x0 to x1, what row `y` sees of a layer whose depth varies."""
     offset, height, width, top, left = layer[0], layer[1], layer[2], layer[3], layer[4]
+    half = 0.0
     for x in range(x0, x1):
-        half = meet(relief, layer, y - top, x - left, cell[1], cell[0])
-        row, rows = find_filter(y - top + half * cell[1], abs(half) * cell[3], filters)
-        column, columns = find_filter(x - left + half * cell[0], abs(half) * cell[2], filters)
-        red, green, blue, alpha = NONE, NONE, NONE, NONE
-        for j in range(max(-row, 0), min(len(rows), height - row)):
-            for i in range(max(-column, 0), min(len(columns), width - column)):
-                share, at = rows[j] * columns[i], offset + ((row + j) * width + column + i) * 4
-                red += share * texels[at]
-                green += share * texels[at + 1]
-                blue += share * texels[at + 2]
-                alpha += share * texels[at + 3]
-        line[0, x], line[1, x], line[2, x], line[3, x] = red, green, blue, alpha
+        # Neighbours meet neighbouring points.
+        half = meet(relief, layer, y - top, x - left, cell[1], cell[0], half)
+        line[0, x], line[1, x], line[2, x], line[3, x] = _gather(
+            texels, offset, height, width, y - top, x - left, half, cell, filters
+        )
 
 
 @jit
@@ -134,7 +149,7 @@ def render_layers(
     """
     height, _, width = out.shape
     clear, light = np.empty(width, np.float32), np.empty((3, width), np.float32)
-    line, blurred = np.empty((4, width), np.float32), np.empty((4, width + filters.shape[2]), np.float32)
+    line, blurred = np.empty((4, width), np.float32), np.empty((4, width + filters[2]), np.float32)
     for y in range(height):
         out[y] = NONE
         for n in range(len(cells)):
@@ -152,14 +167,15 @@ def render_layers(
                 _lay_behind(line, x0, x1, clear, light)
             weight = np.float32(cell[4])
             for k in range(3):
-                sums, seen = out[y, k], light[k]
+                total, seen = out[y, k], light[k]
                 for x in range(width):
-                    sums[x] += weight * seen[x]
+                    total[x] += weight * seen[x]
 
 
 @jit
-def _continues(half: Any, plane: Any, gap: int, number: int, reached: float, v: int, u: int) -> bool:
-    """Whether the surface of plane `number` is that which the ray, now `reached` half a CoC, had before it at (v, u)."""
+def _continues(surfaces: Any, gap: int, number: int, reached: float, v: int, u: int) -> bool:
+    """Whether a surface of plane `number` is one that the ray, `reached` its half CoC, had before it at (v, u)."""
+    half, plane = surfaces[2], surfaces[3]
     for s in range(2):
         if plane[s, v, u] >= 0 and abs(plane[s, v, u] - number) <= gap and half[s, v, u] < reached:
             return True
@@ -168,28 +184,29 @@ def _continues(half: Any, plane: Any, gap: int, number: int, reached: float, v: 
 
 @jit
 def _look_up(
-    rgba: Any, plane: Any, gap: int, s: int, v: int, u: int, row: int, rows: Any, column: int, columns: Any, seen: Any
-) -> None:
-    """Write to `seen` (4) the filtered colour of the surface that a ray met in pixel (s, v, u).
-
-    Only pixels of that surface count; the one that was met stands for the others.
-    """
+    surfaces: Any, gap: int, s: int, v: int, u: int, y: float, x: float, half: float, cell: Any, filters: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Do `_gather` for the surface that a ray met in pixel (s, v, u); that pixel stands for those of other surfaces."""
+    rgba, plane, shares = surfaces[0], surfaces[3], filters[0]
     _, height, width, _ = rgba.shape
+    row, row_taps, rows = find_filter(y + half * cell[1], abs(half) * cell[3], filters)
+    column, column_taps, columns = find_filter(x + half * cell[0], abs(half) * cell[2], filters)
     red, green, blue, alpha, own = NONE, NONE, NONE, NONE, UNIT
     number = plane[s, v, u]
-    for j in range(max(-row, 0), min(len(rows), height - row)):
-        for i in range(max(-column, 0), min(len(columns), width - column)):
-            y, x, share = row + j, column + i, rows[j] * columns[i]
-            sheet = 0 if abs(plane[0, y, x] - number) <= gap else 1
-            if sheet == 1 and (plane[1, y, x] < 0 or abs(plane[1, y, x] - number) > gap):
+    for j in range(max(-row, 0), min(rows, height - row)):
+        for i in range(max(-column, 0), min(columns, width - column)):
+            sheet = 0 if abs(plane[0, row + j, column + i] - number) <= gap else 1
+            other = plane[sheet, row + j, column + i]
+            if other < 0 or abs(other - number) > gap:
                 continue
-            red += share * rgba[sheet, y, x, 0]
-            green += share * rgba[sheet, y, x, 1]
-            blue += share * rgba[sheet, y, x, 2]
-            alpha += share * rgba[sheet, y, x, 3]
+            share, pixel = shares[row_taps + j] * shares[column_taps + i], rgba[sheet, row + j, column + i]
+            red += share * pixel[0]
+            green += share * pixel[1]
+            blue += share * pixel[2]
+            alpha += share * pixel[3]
             own -= share
-    seen[0], seen[1] = red + own * rgba[s, v, u, 0], green + own * rgba[s, v, u, 1]
-    seen[2], seen[3] = blue + own * rgba[s, v, u, 2], alpha + own * rgba[s, v, u, 3]
+    met = rgba[s, v, u]
+    return red + own * met[0], green + own * met[1], blue + own * met[2], alpha + own * met[3]
 
 
 @jit
@@ -202,18 +219,17 @@ def _borders(at: float, pixel: int, u: float) -> tuple[float, float, int]:
 
 
 @jit
-def _trace(
-    rgba: Any, half: Any, plane: Any, gap: int, high: float, low: float, y: int, x: int, cell: Any, filters: Any,
-    seen: Any, light: Any,
-) -> None:  # fmt: skip
+def _trace(surfaces: Any, gap: int, y: int, x: int, cell: Any, filters: Any, light: Any) -> None:
     """Add to `light` (4) what one cell of the lens sees of surfaces through pixel (y, x).
 
-    The ray goes from near to far, half the CoC falling from `high` to `low`, from pixel to pixel. Within a pixel a
-    surface is flat, and met if the ray passes its depth there. If it lies before the ray already, the ray has passed
-    behind its edge, unless it is the continuation of the surface that the ray had before it until then.
+    The ray goes from near to far, half the CoC falling, from pixel to pixel. Within a pixel a surface is flat, and met
+    if the ray passes its depth there. If it lies before the ray already, the ray has passed behind its edge, unless it
+    continues the surface that the ray had before it until then.
     """
-    _, height, width, _ = rgba.shape
-    weight, clear, reached = np.float32(cell[4]), UNIT, high
+    _, pixels, half, plane, whole, highest, lowest = surfaces
+    _, height, width = plane.shape
+    reached, low, weight, clear = highest[y, x], lowest[y, x], np.float32(cell[4]), UNIT
+    high = reached
     v, u = int(np.floor(y + high * cell[1] + 0.5)), int(np.floor(x + high * cell[0] + 0.5))
     next_y, each_y, way_y = _borders(y + high * cell[1], v, cell[1])
     next_x, each_x, way_x = _borders(x + high * cell[0], u, cell[0])
@@ -225,11 +241,12 @@ def _trace(
             number, there = plane[s, at_v, at_u], half[s, at_v, at_u]
             if number < 0 or there < until:
                 continue
-            if there > reached and not _continues(half, plane, gap, number, reached, before_v, before_u):
+            if there > reached and not _continues(surfaces, gap, number, reached, before_v, before_u):
                 continue
-            row, rows = find_filter(y + there * cell[1], abs(there) * cell[3], filters)
-            column, columns = find_filter(x + there * cell[0], abs(there) * cell[2], filters)
-            _look_up(rgba, plane, gap, s, at_v, at_u, row, rows, column, columns, seen)
+            if s == 0 and whole[at_v, at_u]:
+                seen = _gather(pixels, 0, height, width, y, x, there, cell, filters)
+            else:
+                seen = _look_up(surfaces, gap, s, at_v, at_u, y, x, there, cell, filters)
             for k in range(4):
                 light[k] += weight * clear * seen[k]
             clear *= UNIT - seen[3]
@@ -243,20 +260,19 @@ def _trace(
 
 
 @jit
-def render_surfaces(
-    rgba: Any, half: Any, plane: Any, gap: int, high: Any, low: Any, cells: Any, filters: Any, edge: int, out: Any
-) -> None:
-    """Write to `out` (H - 2 edge, W - 2 edge, 3) what all cells of the lens see of surfaces and what they hide.
+def render_surfaces(surfaces: Any, gap: int, cells: Any, filters: Any, edge: int, out: Any) -> None:
+    """Write to `out` (H, W, 3) what all cells of the lens see of surfaces and what they hide; A B = H W and the edge.
 
-    `rgba` (2, H, W, 4) and `plane` (2, H, W) are those of `layers.Surfaces`, `half` (2, H, W) half their CoC;
-    `high`, `low` (H, W) are its greatest and least value around each pixel. What was seen stands for what was not.
+    `surfaces` are `rgba` (2, A, B, 4) of `layers.Surfaces`, the same flattened, half the CoC (2, A, B), `plane`
+    (2, A, B), where all pixels that a look-up takes are of one surface that is seen (A, B), and the greatest and the
+    least half CoC around each pixel, (A, B) both. What was seen stands for what was not.
     """
-    light, seen = np.empty(4, np.float32), np.empty(4, np.float32)
-    for y in range(edge, edge + len(out)):
+    light, rgba = np.empty(4, np.float32), surfaces[0]
+    for y in range(edge, edge + out.shape[0]):
         for x in range(edge, edge + out.shape[1]):
             light[:] = NONE
             for n in range(len(cells)):
-                _trace(rgba, half, plane, gap, high[y, x], low[y, x], y, x, cells[n], filters, seen, light)
+                _trace(surfaces, gap, y, x, cells[n], filters, light)
             for k in range(3):
                 sharp = rgba[0, y, x, k]
                 out[y - edge, x - edge, k] = light[k] / light[3] if light[3] > OPAQUE else sharp

@@ -16,7 +16,7 @@ Float32 = npt.NDArray[np.float32]
 def masked_sum(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, planes: int) -> Float32:
     """Render by the RPSF paper's Eq. 7: ``sum_k h_k * (aif M_k)``, M_k being where the depth plane k is nearest."""
     if isinstance(scene, LayeredScene):
-        flat = LayeredScene.from_patches(scene.frame, scene.patches).flatten()
+        flat = LayeredScene.from_patches(scene.frame, scene.patches, oversampling=scene.oversampling).flatten()
         scene = Scene(flat.aif, flat.depth, margin=scene.margin)
     depth = filled_depth(scene.depth)
     ends = np.array([depth.min(), depth.max()])

@@ -212,6 +212,10 @@ class PsfBank(ABC):
 
         return load_bank(Path(path))
 
+    def finer(self, times: int) -> "PsfBank | None":
+        """Return the bank for pixels `times` as small, or None if its kernels are known on its pixels alone."""
+        return None
+
     def kernel(self, coc: float) -> Float32:
         """Kernel of a signed CoC in pixels: (n, n) float32 for a bank of one channel, else (3, n, n); n odd."""
         kernels = self.slot_kernels(int(self.slots(np.array(coc))))

@@ -1,6 +1,8 @@
 """Banks of one shape that scales with the circle of confusion: kernels for every depth."""
 
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -49,11 +51,20 @@ class ShapeBank(PsfBank):
         self._parameters, self._turns = parameters or {}, turns
         self._taps: TapTable | None = None
         self.light_through = light_through
+        self._finer: dict[int, ShapeBank] = {}
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the bank was made from, as JSON data."""
         return {"kind": self.kind, "coc_step": self.coc_step, **self._parameters}
+
+    def finer(self, times: int) -> "ShapeBank":
+        """Return the bank for pixels `times` as small; made once and kept."""
+        if times not in self._finer:
+            bank = copy(self)
+            bank.lens, bank._finer = replace(self.lens, pixel_pitch=self.lens.pixel_pitch / times), {}
+            self._finer[times] = bank
+        return self._finer[times]
 
     def lookup(self, low: float, high: float) -> tuple[Slots, int]:
         """Slots of the CoCs from `low` to `high` pixels; see `PsfBank.lookup`."""

@@ -14,7 +14,7 @@ from .exact import render_exact
 from .layered import render_layers, render_surfaces
 from .models import masked_sum
 from .psf import PsfBank
-from .scene import LayeredScene, Scene
+from .scene import LayeredScene, Scene, block_mean
 
 Float32 = npt.NDArray[np.float32]
 
@@ -35,7 +35,9 @@ def render(
     ----------
     scene
         A `Scene` is split at depth edges into surfaces, which are continued behind their occluders; a `LayeredScene`
-        has all that already. Beyond the scene's margin the world is its mirror image, so borders do not darken.
+        has all that already. Oversampled layers are rendered texel by texel and averaged to pixels; with kernels that
+        are known on pixels alone (masks, measured ones), averaged before. Beyond the scene's margin the world is its
+        mirror image, so borders do not darken.
     lens
         Gives the circle of confusion of each depth.
     bank
@@ -61,7 +63,8 @@ def render(
     ------
     InputError
         If the bank was made for another lens, does not cover the scene's depths or has kernels wider than the scene
-        (disks may be), or if `planes`, `method` or `model` are out of range.
+        (disks may be), if a method does not serve a bank or a model, or if
+        `planes`, `method`, `samples` or `model` are out of range.
     """
     bank = bank or PsfBank.disk(lens)
     if bank.lens != lens:
@@ -72,12 +75,19 @@ def render(
         raise InputError(f"render.planes must be a whole number, not {planes!r}.")
     if model not in ("surfaces", "eq7"):
         raise InputError(f"render.model must be 'surfaces' or 'eq7', not {model!r}.")
-    if method == "exact":
-        if model != "surfaces":
-            raise InputError(f"render.method 'exact' has no model {model!r}: use render.method 'layered' for it.")
-        return render_exact(scene, lens, bank, samples, planes)
+    if method == "exact" and model != "surfaces":
+        raise InputError(f"render.method 'exact' has no model {model!r}: use render.method 'layered' for it.")
     if model == "eq7":
         return masked_sum(scene, lens, bank, planes)
+    if isinstance(scene, LayeredScene) and scene.oversampling > 1:
+        finer = bank.finer(scene.oversampling)
+        if finer is None:
+            return render(scene.averaged(), lens, bank, planes=planes, method=method, samples=samples)
+        fine = scene.texels_as_pixels()
+        picture = render(fine, finer.lens, finer, planes=planes, method=method, samples=samples)
+        return block_mean(picture, scene.oversampling)
+    if method == "exact":
+        return render_exact(scene, lens, bank, samples, planes)
     if isinstance(scene, LayeredScene):
         return render_layers(scene, lens, bank)
     return render_surfaces(scene, lens, bank, planes)
