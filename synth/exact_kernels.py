@@ -113,12 +113,15 @@ def _gather(
 
 @jit
 def _read_varied(
-    texels: Any, relief: Any, layer: Any, cell: Any, filters: Any, y: int, x0: int, x1: int, line: Any
+    texels: Any, relief: Any, layer: Any, cell: Any, filters: Any, y: int, x0: int, x1: int, clear: Any, line: Any
 ) -> None:
-    """Write to `line` (4, W), from x0 to x1, what row `y` sees of a layer whose depth varies."""
+    """Write to `line` (4, W), from x0 to x1, what row `y` sees of a layer whose depth varies, where it is `clear`."""
     offset, height, width, top, left = layer[0], layer[1], layer[2], layer[3], layer[4]
     half = 0.0
     for x in range(x0, x1):
+        if clear[x] < OPAQUE:
+            line[:, x] = NONE
+            continue
         # Neighbours meet neighbouring points.
         half = meet(relief, layer, y - top, x - left, cell[1], cell[0], half)
         line[0, x], line[1, x], line[2, x], line[3, x] = _gather(
@@ -161,7 +164,7 @@ def render_layers(
                 if y + far < layer[3] or y - far >= layer[3] + layer[1] or x0 >= x1:
                     continue
                 if layer[5] >= 0:
-                    _read_varied(texels, relief, layer, cell, filters, y, x0, x1, line)
+                    _read_varied(texels, relief, layer, cell, filters, y, x0, x1, clear, line)
                 elif not _read_flat(texels, layer, half[k], cell, filters, y, x0, x1, blurred, line):
                     continue
                 _lay_behind(line, x0, x1, clear, light)

@@ -17,6 +17,7 @@ from .disks import DiskCanvas
 from .layers import filled_depth, split_surfaces
 from .patches import depth_range, within_frame
 from .psf import PsfBank
+from .psf_shaped import ShapeBank
 from .scene import LayeredScene, Patch, Scene
 from .workspace import scratch
 
@@ -89,6 +90,12 @@ def render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32
     slots = [bank.slots(np.atleast_2d(np.asarray(lens.coc(z), np.float32))) for z in depths]
     highest_slot = max((int(s.max()) for s in slots), default=0)
     canvas = canvas_for(frame, bank, coc, highest_slot, scene.margin + border, shared=False)
+    if isinstance(bank, ShapeBank) and isinstance(canvas, DiskCanvas):
+        # A layer of one depth takes the kernel of its own CoC, not that of the nearest slot.
+        flat = [k for k, patch in enumerate(patches) if isinstance(patch.depth, float)]
+        canvas.table, first = bank.taps_with(highest_slot, [lens.coc(depths[k]) for k in flat])
+        for i, k in enumerate(flat):
+            slots[k] = np.full((1, 1), first + i, np.int32)
     reach = int(bank.reach(coc).max())
     for plane, (patch, slot) in enumerate(zip(patches, slots, strict=True)):
         whole = _scatter_patch(canvas, patch, slot, reach)

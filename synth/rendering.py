@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .exact import render_exact
 from .layered import render_layers, render_surfaces
 from .models import masked_sum
 from .psf import PsfBank
@@ -87,6 +86,8 @@ def render(
         picture = render(fine, finer.lens, finer, planes=planes, method=method, samples=samples)
         return block_mean(picture, scene.oversampling)
     if method == "exact":
+        from .exact import render_exact
+
         return render_exact(scene, lens, bank, samples, planes)
     if isinstance(scene, LayeredScene):
         return render_layers(scene, lens, bank)
