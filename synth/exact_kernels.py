@@ -19,13 +19,15 @@ from .simd import sum_pixels
 
 UNIT = np.float32(1.0)
 NONE = np.float32(0.0)
-OPAQUE = np.float32(1e-4)
-"""What lies behind less transmittance than this is not looked for."""
+OPAQUE = np.float32(1e-5)
+"""What lies behind less transmittance than this is not looked for. Interpolated coverage may exceed 1 a little."""
 WIDTHS, FRACTIONS = 32, 128
 """Steps per pixel of the widths and the positions of `filters`."""
 FACING = 0.25
 """Surfaces seen at a grazing angle are met as if they turned away no further than this; 1 is facing the lens."""
 PASSES = 3
+CORNER = 1e-9
+"""Borders that a ray crosses within so little of half a CoC are crossed at once."""
 
 
 @jit
@@ -119,7 +121,7 @@ def _read_varied(
     offset, height, width, top, left = layer[0], layer[1], layer[2], layer[3], layer[4]
     half = 0.0
     for x in range(x0, x1):
-        if clear[x] < OPAQUE:
+        if abs(clear[x]) < OPAQUE:
             line[:, x] = NONE
             continue
         # Neighbours meet neighbouring points.
@@ -253,12 +255,14 @@ def _trace(surfaces: Any, gap: int, y: int, x: int, cell: Any, filters: Any, lig
             for k in range(4):
                 light[k] += weight * clear * seen[k]
             clear *= UNIT - seen[3]
-            if clear < OPAQUE:
+            if abs(clear) < OPAQUE:
                 return
         before_v, before_u, reached = at_v, at_u, until
-        if next_y < next_x:
+        # Rays of cells on a diagonal go through corners.
+        first = min(next_y, next_x) + CORNER
+        if next_y < first:
             next_y, v = next_y + each_y, v + way_y
-        else:
+        if next_x < first:
             next_x, u = next_x + each_x, u + way_x
 
 
