@@ -220,8 +220,7 @@ def _render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, cells: Float64
     reach = _reach(widest, cells)
     border = max(reach - scene.margin, 0)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
-    half = found.coc / 2
-    half[1] = np.where(found.plane[1] >= 0, half[1], half[0])
+    half = np.where(found.plane >= 0, found.coc, found.coc[0]) / 2
     around = 2 * reach + 1
     high, low = maximum_filter(half[0], around, mode="nearest"), minimum_filter(half[1], around, mode="nearest")
     filters = _filters_for(widest, cells)

@@ -1,5 +1,7 @@
 """The exact renderer against its slow twins, against closed forms, and against the layered one where that is exact."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from conftest import recipe_data
@@ -77,11 +79,14 @@ def naive_surfaces(rgba, half, plane, gap, cells):
         for cell in cells:
             high, low = half.max() + 0.1, half.min() - 0.1
             crossed = [
-                (n + 0.5 - at) / u for at, u in ((y, cell[1]), (x, cell[0])) if u for n in range(-10, height + width + 10)
+                (n + 0.5 - at) / u
+                for at, u in ((y, cell[1]), (x, cell[0]))
+                if u
+                for n in range(-10, height + width + 10)
             ]
             stops = [high, *sorted((h for h in crossed if low < h < high), reverse=True), low]
             clear, before = 1.0, None
-            for start, end in zip(stops[:-1], stops[1:], strict=True):
+            for start, end in pairwise(stops):
                 if start - end < 1e-9:  # through a corner
                     continue
                 at = (start + end) / 2
@@ -159,7 +164,7 @@ def test_surfaces_equal_the_slow_twin():
 
 
 def test_an_image_and_depth_map_of_a_plane_are_the_layer_that_they_show():
-    """Rays that are traced from pixel to pixel meet what Newton's method finds; whole neighbourhoods take a short way."""
+    """Rays that are traced from pixel to pixel meet what Newton's method finds; whole neighbourhoods go a short way."""
     rng = np.random.default_rng(6)
     inverse = 0.4 + 0.006 * np.arange(60)[None, :] + 0.002 * np.arange(50)[:, None]
     depth = (1 / inverse).astype(np.float32)
