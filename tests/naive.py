@@ -58,7 +58,8 @@ def hidden(rgba, plane, coc, gap, reach=(0.5, 1.5)):
     out, at, blur_there = np.zeros_like(rgba), np.full(plane.shape, -1), np.zeros_like(coc)
     for y, x in zip(*np.nonzero(steps.any(axis=0)), strict=True):
         found = [(s, k) for k, s in enumerate(steps[:, y, x]) if s]
-        s, k = min(found)
+        ends = [(s, coc[y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]], k) for s, k in found]
+        s, _, k = min(ends)
         nearest = y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]
         surface = at[y, x] = plane[nearest]
         blur_there[y, x] = coc[nearest]

@@ -19,7 +19,8 @@ NAMES = [row.name for row in conformance.rows()]
 @pytest.fixture(scope="module")
 def scores():
     """Scores of the quick rows on small half-planes: by case, by row."""
-    rows = [row for row in conformance.rows() if "4096" not in row.name]
+    slow = ("exact 4096", "exact 256, image")
+    rows = [row for row in conformance.rows() if not row.name.startswith(slow)]
     cases = [conformance.analytic_case(heading, pair) for heading, pair in conformance.half_planes((64, 80)).items()]
     found = conformance.measure(rows, cases)
     return {case: dict(zip([row.name for row in rows], found[case], strict=True)) for case in found}
