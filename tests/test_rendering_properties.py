@@ -13,7 +13,7 @@ LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch
 DEPTHS = (0.8, 1.1, 1.4, 2.0, 3.0, 6.0)
 NEAR, FAR = min(DEPTHS), max(DEPTHS)
 WAYS = [{"model": model} for model in conformance.MODELS]
-WAYS += [{"method": method, "samples": 16} for method in conformance.METHODS if method != "layered"]
+WAYS += [{"method": method, "samples": 64} for method in conformance.METHODS if method != "layered"]
 LAYERED_WAYS = [{}, *(way for way in WAYS if "method" in way)]
 SEEDS = st.integers(0, 10**6)
 
@@ -23,6 +23,14 @@ few = settings(max_examples=12, deadline=None, derandomize=True)
 def every(ways):
     """Run a test with every way to render."""
     return pytest.mark.parametrize("way", ways, ids=lambda way: "-".join(map(str, way.values())) or "layered")
+
+
+def assert_same(got, expected, way):
+    """Check that two captures are equal or, by another method than layers, differ by less than its quadrature errs."""
+    if "method" in way:
+        assert np.sqrt(np.mean((got - expected) ** 2)) < 3e-3
+    else:
+        np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
 def cards(rng, size=(30, 37), depths=DEPTHS):
@@ -78,7 +86,7 @@ def test_a_turned_or_mirrored_scene_gives_the_turned_or_mirrored_capture(way, tu
     depth = shape(rng)
     aif = rng.random((*depth.shape, 3))
     turned = render(Scene(turn(aif), turn(depth)), LENS, **way)
-    np.testing.assert_allclose(turned, turn(render(Scene(aif, depth), LENS, **way)), atol=1e-5)
+    assert_same(turned, turn(render(Scene(aif, depth), LENS, **way)), way)
 
 
 @every(LAYERED_WAYS)
@@ -89,7 +97,7 @@ def test_turned_or_mirrored_layers_give_the_turned_or_mirrored_capture(way, turn
     rgba, depth = layers(np.random.default_rng(seed))
     upright = render(LayeredScene(rgba, depth), LENS, **way)
     turned = render(LayeredScene([turn(a) for a in rgba], [turn(z) for z in depth]), LENS, **way)
-    np.testing.assert_allclose(turned, turn(upright), atol=1e-5)
+    assert_same(turned, turn(upright), way)
 
 
 @every([way for way in WAYS if way != {"model": "eq7"}])
@@ -162,8 +170,8 @@ def test_more_planes_change_nothing_where_all_depths_lie_on_planes(model, seed, 
 def test_a_layer_hidden_from_every_point_of_the_aperture_contributes_nothing(way, seed, near, behind):
     rng = np.random.default_rng(seed)
     wall, hidden = card(rng, FAR, 0, 0, (60, 70)), card(rng, behind, 26, 30, (8, 10))
-    # A pixel more than both blurs together.
-    more = int((abs(LENS.coc(near)) + abs(LENS.coc(behind))) / 2) + 2
+    # Three pixels more than both blurs together: as far as images may be interpolated.
+    more = int((abs(LENS.coc(near)) + abs(LENS.coc(behind))) / 2) + 4
     screen = card(rng, near, 26 - more, 30 - more, (8 + 2 * more, 10 + 2 * more))
     with_it = render(LayeredScene.from_patches((60, 70), [wall, hidden, screen]), LENS, **way)
     without = render(LayeredScene.from_patches((60, 70), [wall, screen]), LENS, **way)
@@ -176,7 +184,8 @@ def test_a_layer_hidden_from_every_point_of_the_aperture_contributes_nothing(way
 def test_an_opaque_card_alone_keeps_its_energy(way, seed, depth):
     one = card(np.random.default_rng(seed), depth, 20, 22, (9, 14))
     out = render(LayeredScene.from_patches((50, 60), [one]), LENS, **way)
-    np.testing.assert_allclose(out.sum(axis=(0, 1)), one.rgba[..., :3].sum(axis=(0, 1)), rtol=1e-5)
+    rtol = 5e-3 if "method" in way else 1e-5
+    np.testing.assert_allclose(out.sum(axis=(0, 1)), one.rgba[..., :3].sum(axis=(0, 1)), rtol=rtol)
 
 
 @every([way for way in WAYS if way.get("model", "surfaces") in ("surfaces", "eq7")])
