@@ -63,14 +63,14 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     depth = filled_depth(scene.depth)
     ends = np.array([depth.min(), depth.max()])
     bank.check_covers(ends)
-    coc = lens.coc(ends)
+    bank, coc = bank.averaged, lens.coc(ends)
     border = border_for(scene, bank, coc)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
-    runs, bounds = _runs(found.plane, found.slot, int(found.plane.max()) + 1)
+    runs, bounds = _runs(found.plane, found.slot, len(found.plane_coc))
     canvas = canvas_for(found.plane.shape[1:], bank, coc, int(found.slot[0].max()), scene.margin + border, shared=True)
     canvas.composite_planes(found.rgba, runs, bounds, found.gap)
     canvas.done()
-    return canvas.resolve()
+    return canvas.resolve(found.gap, found.plane_coc)
 
 
 def render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32:

@@ -221,6 +221,11 @@ class PsfBank(ABC):
         steps = np.rint(coc.astype(np.float32) * np.float32(1.0 / self.coc_step)).astype(np.int64) - first
         return np.asarray(table[np.clip(steps, 0, len(table) - 1)])
 
+    @property
+    def averaged(self) -> "PsfBank":
+        """The bank for pictures whose pixels are averages over their area already; the same one, if it has no other."""
+        return self
+
     @abstractmethod
     def lookup(self, low: float, high: float) -> tuple[Slots, int]:
         """Slots of the CoCs from `low` to `high` pixels, one every `coc_step`, and the number of the first step.

@@ -1,7 +1,7 @@
 """Banks of one shape that scales with the circle of confusion: kernels for every depth."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from .psf_sampled import SampledBank
 Float64 = npt.NDArray[np.float64]
 
 
+PIXEL_MOMENT = 1.0 / 6.0
+"""Mean squared distance from the centre of a square pixel, square pixels."""
 LARGEST_SAMPLED = 10**8
 """Values of the kernels of a bank that is stored."""
 
@@ -55,6 +57,22 @@ class ShapeBank(PsfBank):
     def _slot(self, steps: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
         # Both signs share a slot, unless the kernel turns with the sign: then odd slots are points behind the focus.
         return np.abs(steps) * 2 - (steps < 0) if self._turns else np.abs(steps)
+
+    @cached_property
+    def averaged(self) -> "ShapeBank":
+        """The bank for pictures whose pixels are averages over their area already.
+
+        Kernels are integrated over pixels, which is right for points of light. To blur what was integrated once before
+        they are a little too wide: here each has the second moment of the shape itself, for a disk c^2 / 16 along each
+        axis, by standing for a smaller CoC.
+        """
+        shape = _narrowed(self._shape.__wrapped__)
+        bank = ShapeBank(
+            self.kind, self.lens, self.coc_step, shape, self._reach_per_coc, self._parameters, self._turns,
+            by_differences=self.by_differences,
+        )  # fmt: skip
+        bank.averaged = bank
+        return bank
 
     def check_covers(self, depth: npt.NDArray[Any]) -> None:
         """Do nothing: a shape has a kernel for every depth."""
@@ -107,3 +125,29 @@ class ShapeBank(PsfBank):
             margin = (size - kernel.shape[-1]) // 2
             out[:, margin : size - margin, margin : size - margin] = kernel
         return SampledBank(self.kind, self.lens, kernels, steps * self.coc_step, facts=self.facts)
+
+
+@cache
+def _narrowed(shape: Callable[[float], Float64]) -> Callable[[float], Float64]:
+    """Return the shape with each of its kernels as wide as it would be without the integration over pixels."""
+    widest = 64.0
+    per_square = (_second_moment(shape(widest)) - PIXEL_MOMENT) / widest**2
+    sizes = np.arange(0.0, 16.0 + 1 / 16, 1 / 16)
+    moments = np.array([_second_moment(shape(float(c))) for c in sizes])
+    first = int(np.flatnonzero(moments <= 0)[-1])
+    sizes, moments = sizes[first:], moments[first:]
+
+    def narrower(c: float) -> Float64:
+        wanted = per_square * c * c
+        if wanted < moments[-1]:
+            return shape(float(np.interp(wanted, moments, sizes)))
+        return shape(float(np.sqrt(c * c - PIXEL_MOMENT / per_square)))
+
+    return narrower
+
+
+def _second_moment(kernel: Float64) -> float:
+    """Mean squared distance of a kernel's light from its centroid, square pixels."""
+    at = np.arange(len(kernel), dtype=np.float64)
+    across, down = kernel.sum(axis=0), kernel.sum(axis=1)
+    return float(sum((p * at**2).sum() - (p * at).sum() ** 2 for p in (across, down)))

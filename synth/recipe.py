@@ -152,8 +152,8 @@ class RenderSection(_Section):
     """How light is put together."""
 
     method: Literal["layered"] = "layered"
-    model: Literal["surfaces", "eq7"] = "surfaces"
-    """"eq7" is the RPSF paper's masked sum without occlusion, for comparison."""
+    model: Literal["surfaces", "hasinoff", "normalised-over", "eq7"] = "surfaces"
+    """All but the first are papers' models, for comparison; see `rendering.render`."""
     planes: int = Field(default=64, ge=2, le=4096)
     light: Literal["linear", "srgb"] = "linear"
     """"srgb" blurs encoded values, as some papers did; the default is what light does."""

@@ -3,7 +3,7 @@
 Light stays linear throughout, and values over 1 stay.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,13 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .layered import render_layers, render_surfaces
-from .models import masked_sum
+from .models import extended_layers, masked_sum, normalised_over
 from .psf import PsfBank
 from .scene import LayeredScene, Scene
 
 Float32 = npt.NDArray[np.float32]
+Model = Literal["surfaces", "hasinoff", "normalised-over", "eq7"]
+_OF_PAPERS = {"hasinoff": extended_layers, "normalised-over": normalised_over, "eq7": masked_sum}
 
 
 def render(
@@ -25,7 +27,7 @@ def render(
     *,
     planes: int = 64,
     method: Literal["layered"] = "layered",
-    model: Literal["surfaces", "eq7"] = "surfaces",
+    model: Model = "surfaces",
 ) -> Float32:
     """Render what the lens makes of a scene.
 
@@ -43,9 +45,11 @@ def render(
     method
         "layered".
     model
-        "surfaces" composites surfaces with what they hide. "eq7" is the RPSF paper's Eq. 7, for comparison: the image
-        cut at the centres of `planes` depth planes, each part blurred by its plane's kernel, and summed. Nothing
-        hides anything there, so light is lost and gained at depth edges; a `LayeredScene` is flattened first.
+        "surfaces" composites surfaces with what they hide. The others are papers' models, for comparison and to make
+        their data again: the image cut into `planes` slices, each with one blur; a `LayeredScene` is flattened first.
+        "hasinoff" lays whole layers over each other (D3-Net Eqs. 1-2), "normalised-over" visible ones (Ikoma et al.
+        2021), and "eq7" adds them up (RPSF paper, Eq. 7), so that light is lost and gained at depth edges. See
+        `synth.models`.
 
     Returns
     -------
@@ -64,10 +68,10 @@ def render(
         raise InputError(f"render.method must be 'layered', not {method!r}.")
     if not isinstance(planes, int | np.integer):
         raise InputError(f"render.planes must be a whole number, not {planes!r}.")
-    if model not in ("surfaces", "eq7"):
-        raise InputError(f"render.model must be 'surfaces' or 'eq7', not {model!r}.")
-    if model == "eq7":
-        return masked_sum(scene, lens, bank, planes)
+    if model not in get_args(Model):
+        raise InputError(f"render.model must be one of {', '.join(get_args(Model))}, not {model!r}.")
+    if model != "surfaces":
+        return _OF_PAPERS[model](scene, lens, bank, planes)
     if isinstance(scene, LayeredScene):
         return render_layers(scene, lens, bank)
     return render_surfaces(scene, lens, bank, planes)

@@ -39,16 +39,18 @@ def inner(image, border=12):
 )
 def test_surfaces_equal_the_slow_twin(scene, planes):
     bank = PsfBank.disk(LENS)
-    coc = LENS.coc(scene.depth)
-    grid = plane_grid(float(scene.depth.min()), float(scene.depth.max()), LENS, planes)
-    rgba = np.concatenate([scene.aif, np.ones((*scene.depth.shape, 1), np.float32)], axis=-1)
-    expected = naive.render_surfaces(rgba, coc, grid.number(scene.depth), grid.gap, bank)
-    # A margin as wide as the blur makes the renderer add nothing around, as the twin does not.
-    reach = int(bank.reach(coc).max())
-    assert reach < 20
-    got = render(Scene(scene.aif, scene.depth, margin=0), LENS, bank, planes=planes)
-    border = 2 * reach + 1 if 2 * (2 * reach + 1) < 40 else reach + 2
-    np.testing.assert_allclose(inner(got, border), inner(expected, border), atol=1e-5)
+    border = int(bank.reach(LENS.coc(scene.depth)).max())
+    depth = np.pad(scene.depth, border, mode="symmetric")
+    rgba = np.ones((*depth.shape, 4), np.float32)
+    rgba[..., :3] = np.pad(scene.aif, [(border, border)] * 2 + [(0, 0)], mode="symmetric")
+    coc = LENS.coc(depth)
+    grid = plane_grid(float(depth.min()), float(depth.max()), LENS, planes)
+    number = grid.number(depth)
+    expected = naive.render_surfaces(
+        rgba, coc, number, grid.gap, bank.averaged, plane_coc=lambda plane: coc[number == plane].mean()
+    )
+    got = render(scene, LENS, bank, planes=planes)
+    np.testing.assert_allclose(got, expected[border:-border, border:-border], atol=1e-5)
 
 
 def test_true_layers_equal_the_slow_twin():
@@ -121,7 +123,7 @@ def test_a_point_of_light_becomes_its_kernel():
     aif = np.zeros((41, 41, 3), np.float32)
     aif[20, 20] = 5.0
     scene = Scene(aif, np.full((41, 41), 1.0, np.float32))
-    kernel = PsfBank.disk(LENS).kernel(round(LENS.coc(1.0) / 0.125) * 0.125)
+    kernel = PsfBank.disk(LENS).averaged.kernel(round(LENS.coc(1.0) / 0.125) * 0.125)
     half = kernel.shape[0] // 2
     out = render(scene, LENS)[..., 0]
     np.testing.assert_allclose(out[20 - half : 21 + half, 20 - half : 21 + half], 5 * kernel, atol=1e-5)
@@ -148,7 +150,7 @@ def test_a_blurred_near_edge_follows_the_closed_form():
     # The share of the disk on the near side of the edge, averaged over each pixel.
     fine = np.clip(((np.arange(80 * 64) + 0.5) / 64 - 40) / radius, -1, 1)
     near = ((np.arccos(fine) - fine * np.sqrt(1 - fine**2)) / np.pi).reshape(80, 64).mean(axis=1)
-    np.testing.assert_allclose(out[12:-12], (0.9 * near + 0.2 * (1 - near))[12:-12], atol=4e-3)
+    np.testing.assert_allclose(out[12:-12], (0.9 * near + 0.2 * (1 - near))[12:-12], atol=8e-3)
 
 
 def test_more_planes_change_nothing_where_depths_are_few():
