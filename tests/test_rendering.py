@@ -174,12 +174,6 @@ def test_a_blurred_near_edge_follows_the_closed_form():
     np.testing.assert_allclose(out[12:-12], (0.9 * near + 0.2 * (1 - near))[12:-12], atol=8e-3)
 
 
-def test_mirrored_scenes_give_mirrored_captures():
-    scene = blocks(40, 50, 8, (0.8, 2.0, 6.0))
-    mirrored = Scene(scene.aif[:, ::-1].copy(), scene.depth[:, ::-1].copy())
-    np.testing.assert_allclose(render(mirrored, LENS), render(scene, LENS)[:, ::-1], atol=2e-6)
-
-
 def test_more_planes_change_nothing_where_depths_are_few():
     scene = blocks(40, 50, 9, (0.8, 2.0, 6.0))
     first = render(scene, LENS, planes=8)
