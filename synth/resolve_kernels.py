@@ -15,7 +15,7 @@ STEEPEST = np.float32(8 / np.pi)
 """Difference between the two neighbours of a pixel across a blurred edge, times its CoC."""
 SHARE = np.float32(1 / 64)
 """A sixteenth, and a half for each of two differences over two pixels."""
-LITTLE = np.float32(0.01)
+LITTLE = np.float32(0.1)
 """Where less than this was seen of what is behind, its slope means nothing."""
 NEARLY_ONE = np.float32(1 - 1e-4)
 """More coverage than this hides what is behind."""
@@ -23,22 +23,28 @@ NEARLY_ONE = np.float32(1 - 1e-4)
 
 @jit
 def _beside(near: Any, far: Any, last: Any, gap: int, y: int, x: int, v: int, u: int, out: Any) -> None:
-    """Write to `out` (4) the colour behind the nearest surface of (y, x) at (v, u), and how far that covers it."""
-    step = last[v, u] - last[y, x]
-    if last[v, u] == NOTHING or step > gap or (far[v, u, 3] <= FAINT and step >= -gap):
-        v, u, step = y, x, 0
-    front, back = near[v, u], far[v, u]
-    if step < -gap:
+    """Write to `out` (4) the colour behind the nearest surface of (y, x) at (v, u), and how far that covers it.
+
+    Where (v, u) does not tell, it is taken to be as (y, x).
+    """
+    own = far[y, x, 3]
+    if last[v, u] != NOTHING and last[y, x] - last[v, u] > gap:
+        front, back = near[v, u], far[v, u]
         seen = UNIT - front[3]
-        scale = UNIT / max(front[3] + back[3] * seen, FAINT)
+        total = front[3] + back[3] * seen
+        if total > LITTLE:
+            for k in range(3):
+                out[k] = (front[k] + back[k] * seen) / total
+            out[3] = 0
+            return
+    elif last[v, u] != NOTHING and last[v, u] - last[y, x] <= gap and far[v, u, 3] > LITTLE:
         for k in range(3):
-            out[k] = (front[k] + back[k] * seen) * scale
-        out[3] = 0
+            out[k] = far[v, u, k] / far[v, u, 3]
+        out[3] = near[v, u, 3]
         return
-    scale = UNIT / back[3]
     for k in range(3):
-        out[k] = back[k] * scale
-    out[3] = front[3]
+        out[k] = far[y, x, k] / own
+    out[3] = near[y, x, 3]
 
 
 @jit

@@ -164,7 +164,8 @@ def soften(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, mark: Any) -> N
                 given = rgba[0, y, x, k]
                 part = a * front[k] + share * (given - a * front[k] - (1.0 - a) * back[k])
                 part = min(max(part, 0.0), given)
-                rest = (given - part) / max(1.0 - a, FAINT)
+                # Too little shows of the farther surface to tell its colour.
+                rest = (given - part) / (1.0 - a) if 1.0 - a > FAINT else back[k]
                 rgba[0, y, x, k] = rest if behind else part
                 rgba[2, y, x, k] = part if behind else rest
             if behind:
