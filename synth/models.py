@@ -135,7 +135,7 @@ def _sliced(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, planes: 
     if planes < 2:
         raise InputError(f"render.planes must be 2 or more, not {planes}.")
     if isinstance(scene, LayeredScene):
-        flat = LayeredScene.from_patches(scene.frame, scene.patches).flatten()
+        flat = LayeredScene.from_patches(scene.frame, scene.patches, oversampling=scene.oversampling).flatten()
         scene = Scene(flat.aif, flat.depth, margin=scene.margin)
     depth = filled_depth(scene.depth)
     bank.check_covers(np.array([depth.min(), depth.max()]))

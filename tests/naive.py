@@ -4,6 +4,8 @@ import numpy as np
 from naive_surfaces import split
 from scipy.signal import convolve2d
 
+from defocal.synth.psf_shapes import disk_kernel
+
 
 def disk_by_supersampling(diameter, samples=400):
     """Count the sub-pixel samples of each pixel that lie in the disk."""
@@ -100,13 +102,18 @@ def render_surfaces(rgba, coc, planes, gap, bank, reach=(0.5, 1.5), plane_coc=No
 
 
 def render_layers(layers, bank, lens):
-    """Over-composite of whole layers [(rgba, depth)], each blurred by one kernel (D3-Net Eqs. 1-2)."""
+    """Over-composite of whole layers [(rgba, depth)], each blurred by one kernel (D3-Net Eqs. 1-2).
+
+    Disks have the layer's very CoC, other kernels the nearest that the bank has.
+    """
 
     def picture(channel):
         out = np.zeros((*layers[0][0].shape[:2], 3))
         for rgba, depth in layers:
             slot = int(bank.slots(np.array(lens.coc(depth), np.float32)))
-            spread = blur(rgba.astype(np.float64), bank.slot_kernels(slot)[channel])
+            disk = bank.by_differences
+            kernel = disk_kernel(abs(lens.coc(depth))) if disk else bank.slot_kernels(slot)[channel]
+            spread = blur(rgba.astype(np.float64), kernel)
             out = out * (1 - spread[..., 3:]) + spread[..., :3]
         return out
 

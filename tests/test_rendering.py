@@ -1,5 +1,7 @@
 """The renderer against its slow twin, and against what light does."""
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import pytest
@@ -76,6 +78,25 @@ def test_patches_render_as_the_dense_layers_that_they_stand_for():
     whole = render(LayeredScene(np.stack([back, dense]), [4.0, 1.2]), LENS)
     cut = render(LayeredScene.from_patches((40, 50), [Patch(back, 4.0), Patch(card, 1.2, top=12, left=20)]), LENS)
     np.testing.assert_allclose(cut, whole, atol=1e-6)
+
+
+def test_oversampled_layers_are_rendered_by_texels_or_averaged_before():
+    rng = np.random.default_rng(13)
+    rgba = rng.random((2, 80, 100, 4), np.float32)
+    rgba[0, ..., 3] = 1
+    rgba[1] *= rgba[1, ..., 3:]
+    scene = LayeredScene(rgba, [4.0, 1.2], margin=4, oversampling=2)
+    assert scene.size == (32, 42)
+    fine = replace(LENS, pixel_pitch=LENS.pixel_pitch / 2)
+    by_texels = render(LayeredScene(rgba, [4.0, 1.2], margin=8), fine)
+    got = render(scene, LENS)
+    np.testing.assert_allclose(got, by_texels.reshape(32, 2, 42, 2, 3).mean(axis=(1, 3)), atol=1e-6)
+    measured = PsfBank.disk(LENS, coc_step=0.5).sampled(1.0, 6.0)
+    pixels = LayeredScene(rgba.reshape(2, 40, 2, 50, 2, 4).mean(axis=(2, 4)), [4.0, 1.2], margin=4)
+    np.testing.assert_allclose(render(scene, LENS, measured), render(pixels, LENS, measured), atol=1e-6)
+    one = PsfBank.disk(LENS)
+    assert one.finer(2) is one.finer(2)
+    np.testing.assert_allclose(render(scene, LENS, one, model="eq7").mean(), got.mean(), rtol=0.1)
 
 
 @settings(max_examples=25, deadline=None)
