@@ -83,15 +83,16 @@ def paint_hidden(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, steps: An
     towards_y, towards_x = (0, 0, -1, 1), (-1, 1, 0, 0)
     for y in range(height):
         for x in range(width):
-            nearest = -1
+            least, v, u = 0, 0, 0
             for k in range(4):
-                if steps[k, y, x] > 0 and (nearest < 0 or steps[k, y, x] < steps[nearest, y, x]):
-                    nearest = k
-            if nearest < 0:
+                s = steps[k, y, x]
+                v2, u2 = y + s * towards_y[k], x + s * towards_x[k]
+                # The farther of two that are as near, so that a scene turned or mirrored stays the same scene.
+                if s > 0 and (least == 0 or s < least or (s == least and coc[0, v2, u2] < coc[0, v, u])):
+                    least, v, u = s, v2, u2
+            if least == 0:
                 plane[1, y, x] = -1
                 continue
-            v = y + steps[nearest, y, x] * towards_y[nearest]
-            u = x + steps[nearest, y, x] * towards_x[nearest]
             surface = plane[0, v, u]
             plane[1, y, x], coc[1, y, x], slot[1, y, x] = surface, coc[0, v, u], slot[0, v, u]
             total, red, green, blue = 0.0, 0.0, 0.0, 0.0

@@ -116,10 +116,9 @@ def hidden(rgb, plane, coc, gap, reach):
     out, at, blur_there = np.zeros(rgb.shape), np.full(plane.shape, -1), np.zeros_like(coc)
     for y, x in zip(*np.nonzero(steps.any(axis=0)), strict=True):
         found = [(s, k) for k, s in enumerate(steps[:, y, x]) if s]
-        s, k = min(found)
-        nearest = y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]
-        at[y, x], blur_there[y, x] = plane[nearest], coc[nearest]
         ends = [(s, (y + s * TOWARDS[k][0], x + s * TOWARDS[k][1])) for s, k in found]
+        _, nearest = min(ends, key=lambda end: (end[0], coc[end[1]]))
+        at[y, x], blur_there[y, x] = plane[nearest], coc[nearest]
         same = [(1 / s, rgb[end]) for s, end in ends if abs(plane[end] - plane[nearest]) <= gap]
         out[y, x] = sum(w * c for w, c in same) / sum(w for w, _ in same)
     return out, at, blur_there
