@@ -115,8 +115,7 @@ def hidden(rgb, plane, coc, gap, reach):
     steps = steps_to_hidden(plane, coc, gap, reach)
     out, at, blur_there = np.zeros(rgb.shape), np.full(plane.shape, -1), np.zeros_like(coc)
     for y, x in zip(*np.nonzero(steps.any(axis=0)), strict=True):
-        found = [(s, k) for k, s in enumerate(steps[:, y, x]) if s]
-        ends = [(s, (y + s * TOWARDS[k][0], x + s * TOWARDS[k][1])) for s, k in found]
+        ends = [(s, (y + s * TOWARDS[k][0], x + s * TOWARDS[k][1])) for k, s in enumerate(steps[:, y, x]) if s]
         _, nearest = min(ends, key=lambda end: (end[0], coc[end[1]]))
         at[y, x], blur_there[y, x] = plane[nearest], coc[nearest]
         same = [(1 / s, rgb[end]) for s, end in ends if abs(plane[end] - plane[nearest]) <= gap]
