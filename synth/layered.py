@@ -12,10 +12,11 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .dense import DenseCanvas
-from .disk_kernels import ONE, ONES, OWN, find_runs, layer_runs, sort_runs
+from .disk_kernels import ONE, ONES, OWN
 from .disks import DiskCanvas
 from .layers import filled_depth, split_surfaces
 from .psf import PsfBank
+from .run_kernels import count_runs, find_runs, layer_runs
 from .scene import LayeredScene, Patch, Scene
 from .workspace import scratch
 
@@ -27,13 +28,12 @@ Canvas = DiskCanvas | DenseCanvas
 
 def _runs(group: npt.NDArray[np.int32], slot: npt.NDArray[np.int32], groups: int) -> tuple[Runs, Any]:
     """Runs of equal group and slot of (S, h, w) images, sorted by group, and where each group begins."""
-    runs, of_group = scratch("runs", (group.size, 5), np.int32), scratch("groups", (group.size,), np.int32)
     counts = np.zeros(groups, np.int64)
-    n = find_runs(group, slot, of_group, runs, counts)
+    count_runs(group, slot, counts)
     bounds = np.concatenate([[0], np.cumsum(counts)])
-    ordered = np.empty((n, 5), np.int32)
-    sort_runs(runs[:n], of_group[:n], bounds[:-1].copy(), ordered)
-    return ordered, bounds
+    runs = np.empty((int(bounds[-1]), 5), np.int32)
+    find_runs(group, slot, bounds[:-1].copy(), runs)
+    return runs, bounds
 
 
 def canvas_for(
@@ -68,9 +68,7 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     found = split_surfaces(scene.aif, depth, border, bank, planes)
     runs, bounds = _runs(found.plane, found.slot, int(found.plane.max()) + 1)
     canvas = canvas_for(found.plane.shape[1:], bank, coc, int(found.slot[0].max()), scene.margin + border, shared=True)
-    canvas.composite_planes(found.rgba, runs, bounds, found.gap)
-    canvas.done()
-    return canvas.resolve()
+    return canvas.composite_planes(found.rgba, runs, bounds, found.gap)
 
 
 def render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32:

@@ -77,16 +77,20 @@ class ShapeBank(PsfBank):
         return self._taps
 
     def _make_taps(self, highest_slot: int) -> TapTable:
-        parts, radius = [], []
+        parts, counts, radius = [], [], []
         for slot in range(highest_slot + 1):
             kernel = self.slot_kernels(slot)[0]
             half = kernel.shape[0] // 2
-            steps = np.diff(kernel, axis=1, prepend=0.0, append=0.0)
-            y, x = np.nonzero(steps)
+            steps = np.diff(kernel[:, : half + 1], axis=1, prepend=0.0)
+            # From the first step of a row to its last: a step of nothing between them counts.
+            there = np.cumsum(steps != 0, axis=1) * np.cumsum((steps != 0)[:, ::-1], axis=1)[:, ::-1] > 0
+            y, x = np.nonzero(there)
             parts.append((y - half, x - half, steps[y, x].astype(np.float32)))
+            counts.append(np.count_nonzero(there, axis=1))
             radius.append(half)
         return TapTable(
-            starts=np.cumsum([0] + [len(p[2]) for p in parts]).astype(np.int64),
+            rows=np.cumsum([0] + [len(c) for c in counts]).astype(np.int64),
+            starts=np.cumsum(np.concatenate([[0], *counts])).astype(np.int64),
             dy=np.concatenate([p[0] for p in parts]),
             dx=np.concatenate([p[1] for p in parts]),
             weight=np.concatenate([p[2] for p in parts]),
