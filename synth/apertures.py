@@ -119,6 +119,29 @@ def _beyond_side(x: Float64, y: Float64, blades: int, roundness: float, rotation
     return np.asarray(along - math.cos(half) - roundness * (math.sin(half) ** 2 - across**2) / np.maximum(bow, 1e-9))
 
 
+def clipped_aperture(transmission: Float64, centre: tuple[float, float], radius: float) -> Float64:
+    """Return what a round window leaves of an aperture, by the area of each cell that it lets through.
+
+    Parameters
+    ----------
+    transmission
+        (n, n) float64, the square around the pupil.
+    centre
+        (y, x) of the window, in pupil radii from the pupil's centre, y downwards.
+    radius
+        Of the window, in pupil radii.
+
+    Returns
+    -------
+    (n, n) float64. In a cell that both the window and the aperture cut, their shares are multiplied.
+    """
+    edges = _edges(len(transmission))
+    x, y = edges - centre[1], edges - centre[0]
+    area = np.diff(np.diff(quadrant_area(x[None, :], y[:, None], radius), axis=0), axis=1)
+    share = np.clip(area / (2.0 / len(transmission)) ** 2, 0.0, 1.0)
+    return np.asarray(np.where(share < 1e-9, 0.0, np.where(share > 1 - 1e-9, 1.0, share)) * transmission)
+
+
 def coded_aperture(name: str) -> Float64:
     """Coded aperture by name: one of `PATTERNS`, one cell a sample.
 

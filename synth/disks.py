@@ -22,6 +22,8 @@ Runs = npt.NDArray[np.int32]
 class DiskCanvas:
     """The frame under construction and the accumulators of the group that is being blurred; as `DenseCanvas`."""
 
+    varies = False
+
     def __init__(self, frame: tuple[int, ...], table: TapTable, reach: int, edge: int, *, shared: bool) -> None:
         self.table, self.frame, self.edge = table, frame, edge
         self.border = reach + 1

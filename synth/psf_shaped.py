@@ -9,14 +9,10 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .psf import PsfBank, Slots, TapTable
+from .psf import LARGEST_SAMPLED, PsfBank, Slots, TapTable
 from .psf_sampled import SampledBank
 
 Float64 = npt.NDArray[np.float64]
-
-
-LARGEST_SAMPLED = 10**8
-"""Values of the kernels of a bank that is stored."""
 
 
 class ShapeBank(PsfBank):
@@ -93,12 +89,12 @@ class ShapeBank(PsfBank):
             radius=np.array(radius, np.int64),
         )
 
-    def sampled(self, near: float, far: float) -> "SampledBank":
+    def sampled(self, near: float, far: float, *, values: int = LARGEST_SAMPLED) -> "SampledBank":
         """All kernels between two depths in metres, one every `coc_step` pixels of CoC, or fewer if they are huge."""
         first, last = (round(float(self.lens.coc(z)) / self.coc_step) for z in (far, near))
         # Very wide blur would fill the memory: then fewer planes stand for all, the focus plane still among them.
         widest = 2 * int(self.reach(np.array([first, last]) * self.coc_step).max()) + 1
-        stride = -(-(last - first + 1) * widest**2 // LARGEST_SAMPLED)
+        stride = -(-(last - first + 1) * widest**2 // values)
         steps = np.arange(-(-first // stride), last // stride + 1) * stride
         cut = [self.slot_kernels(int(slot)) for slot in self._slot(steps)]
         size = max(k.shape[-1] for k in cut)
