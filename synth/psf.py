@@ -208,15 +208,15 @@ class PsfBank(ABC):
         )  # fmt: skip
 
     @staticmethod
-    def measured(path: str | Path, lens: ThinLens, *, size: int | None = None) -> "SampledBank":
+    def measured(path: str | Path, lens: ThinLens, *, size: int | None = None) -> "StoredBank":
         """Measured PSFs from a file; see `psf_measured.measured_bank`."""
         from .psf_measured import measured_bank
 
         return measured_bank(Path(path), lens, size=size)
 
     @staticmethod
-    def load(path: str | Path) -> "SampledBank":
-        """Read a bank from a dataset's split, or from a file written by `SampledBank.save`; see `psf_files`."""
+    def load(path: str | Path) -> "StoredBank":
+        """Read a bank from a dataset's split, or from a file written by its `save`; see `psf_files.load_bank`."""
         from .psf_files import load_bank
 
         return load_bank(Path(path))

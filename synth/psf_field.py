@@ -5,13 +5,14 @@ distance of 1, and nothing depends on the number of pixels or on the shape of th
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from .psf import LARGEST_SAMPLED, Float32, Float64, PsfBank, Slots
+from .psf import Float32, Float64, PsfBank, Slots
 from .psf_sampled import SampledBank
 from .psf_shaped import ShapeBank
 
@@ -19,6 +20,8 @@ Node = TypeVar("Node", bound=ShapeBank | SampledBank)
 
 FARTHEST = 1.5
 """Half-diagonals: nodes farther out are a mistake of units."""
+LARGEST_FIELD = 2 * 10**7
+"""Values of the kernels of a bank that is stored, all nodes together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,11 @@ class FieldBank(PsfBank, Generic[Node]):
             out[:, around : size - around, around : size - around] += weight * kernels
         return (out if self.channels > 1 else out[0]).astype(np.float32)
 
+    def nearest(self, y: float, x: float) -> Node:
+        """Return the bank of the node nearest to a position, in half-diagonals."""
+        row, column = np.abs(self.field_y - y).argmin(), np.abs(self.field_x - x).argmin()
+        return self.banks[int(row) * len(self.field_x) + int(column)]
+
     def lookup(self, low: float, high: float) -> tuple[Slots, int]:
         """Slots of CoCs at the first node; those of the other nodes follow. See `PsfBank.lookup`."""
         slots, first = self.banks[0].lookup(low, high)
@@ -147,11 +155,26 @@ class FieldBank(PsfBank, Generic[Node]):
         """Check that the bank has kernels for depths in metres; see `PsfBank.check_covers`."""
         self.banks[0].check_covers(depth)
 
-    def sampled(self, near: float, far: float, *, values: int = LARGEST_SAMPLED) -> "FieldBank[SampledBank]":
+    def sampled(self, near: float, far: float, *, values: int = LARGEST_FIELD) -> "FieldBank[SampledBank]":
         """All kernels between two depths in metres at every node, as banks of the same planes."""
         each = values // len(self.banks)
         banks = tuple(bank.sampled(near, far, values=each) for bank in self.banks)
         return FieldBank(self.kind, banks, self.field_y, self.field_x, self._facts)
+
+    def save(self: "FieldBank[SampledBank]", path: str | Path) -> None:
+        """Write a bank of planes to a file that `PsfBank.load` reads; see `psf_files.save_bank`."""
+        from .psf_files import save_bank
+
+        save_bank(self, Path(path))
+
+
+def centred(kernels: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """Add zeros around kernels (..., h, w) up to a size, the axis staying at (height // 2, width // 2)."""
+    around = [(0, 0)] * (kernels.ndim - 2)
+    for n, now in zip(size, kernels.shape[-2:], strict=True):
+        before = n // 2 - now // 2
+        around.append((before, n - now - before))
+    return np.pad(kernels, around)
 
 
 StoredBank = SampledBank | FieldBank[SampledBank]
