@@ -96,6 +96,8 @@ class DenseCanvas:
         """Blur a source of ones (rows, w, 1): what the coverage of an endless surface would be."""
         if self.ones.shape[1] == 1:
             self.ones = np.zeros((self.bank.channels, *self.spread.shape[1:]), np.float32)
+        if not len(runs):
+            return
         table = self.bank.dense(used_slots(runs))
         top, left = top + self.border, left + self.border
         mark_runs(runs, table.radius, top, left, self.touched)

@@ -123,13 +123,13 @@ class FieldBank(PsfBank, Generic[Node]):
         rows, columns = (
             hats(nodes, np.array([at])) for nodes, at in zip((self.field_y, self.field_x), field, strict=True)
         )
-        slot, size = int(self.slots(np.array(coc))), 2 * int(self.reach(coc)) + 1
-        out = np.zeros((self.channels, size, size))
+        slot, parts = int(self.slots(np.array(coc))), []
         for a, b in np.ndindex(2, 2):
-            kernels = self.slot_kernels(slot + int(rows.node[a, 0]) * len(self.field_x) + int(columns.node[b, 0]))
-            around = (size - kernels.shape[-1]) // 2
+            node = int(rows.node[a, 0]) * len(self.field_x) + int(columns.node[b, 0])
             weight = float(rows.weight[a, 0]) * float(columns.weight[b, 0])
-            out[:, around : size - around, around : size - around] += weight * kernels
+            parts.append(weight * self.slot_kernels(slot + node))
+        size = max(part.shape[-1] for part in parts)
+        out = np.sum([centred(part, (size, size)) for part in parts], axis=0)
         return (out if self.channels > 1 else out[0]).astype(np.float32)
 
     def nearest(self, y: float, x: float) -> Node:
