@@ -130,7 +130,7 @@ class FieldBank(PsfBank, Generic[Node]):
             parts.append(weight * self.slot_kernels(slot + node))
         size = max(part.shape[-1] for part in parts)
         out = np.sum([centred(part, (size, size)) for part in parts], axis=0)
-        return (out if self.channels > 1 else out[0]).astype(np.float32)
+        return np.asarray((out if self.channels > 1 else out[0]).astype(np.float32))
 
     def nearest(self, y: float, x: float) -> Node:
         """Return the bank of the node nearest to a position, in half-diagonals."""
