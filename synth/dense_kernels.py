@@ -239,7 +239,7 @@ def _lay_layer(spread: Any, ones: Any, y: int, x: int, n: int, edge: int, whole:
         one = ones[c, y, x : x + n] if whole == ONES else alpha
         for i in range(n):
             total = max(alpha[i], UNIT) if whole == ONE else max(alpha[i], one[i])
-            gain[i] = UNIT / total if total > FAINT and whole != PLAIN else UNIT
+            gain[i] = UNIT / total if total > UNSEEN and whole != PLAIN else UNIT
             seen[i] = UNIT - alpha[i] * gain[i]
         for k in range(len(spread)):
             if not _is_of(k, c, len(ones)):

@@ -22,6 +22,8 @@ from defocal.synth import (
     round_aperture,
 )
 from defocal.synth.apertures import clipped_aperture
+from defocal.synth.dense_kernels import flush
+from defocal.synth.disk_kernels import ONES
 from defocal.synth.layers import hidden_reach, plane_grid
 from defocal.synth.psf_clipped import window_displacement
 from defocal.synth.psf_field import FieldBank
@@ -145,6 +147,17 @@ def test_an_opaque_layer_lets_nothing_through_where_kernels_vary():
     out = render(LayeredScene(np.stack([wall, card]), [FAR, NEAR]), LENS, small_cat_eye())
     assert out[:8, :18].min() > 1 - 1e-5
     assert out[34:, 44:].max() < 1e-5
+
+
+def test_rounding_that_piles_up_hides_nothing():
+    """Weights vary from pixel to pixel, and so does coverage: running sums do not end at zero, but at a few 1e-6."""
+    spread, ones = np.zeros((4, 1, 16), np.float32), np.zeros((1, 1, 16), np.float32)
+    spread[3, 0, 0], ones[0, 0, 0] = 3e-6, 5e-6
+    far = np.ones((1, 4, 16), np.float32)
+    near, last, weights = np.empty((0, 4, 0), np.float32), np.empty((0, 1, 0), np.int32), np.empty((4, 16), np.float32)
+    flush(spread, ones, np.ones((1, 2), np.uint8), ONES, 0, 0, 0, near, far, last, weights)
+    np.testing.assert_allclose(far, 1, atol=1e-5)
+    assert not spread.any()
 
 
 @pytest.mark.parametrize("axis", [0, 1])
