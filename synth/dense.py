@@ -135,7 +135,7 @@ class DenseCanvas:
         """Return what whole layers were laid to, (H, W, 3)."""
         return np.ascontiguousarray(np.moveaxis(self.far[:, :3], 1, -1))
 
-    def resolve(self) -> Float32:
+    def resolve(self, gap: int, plane_coc: npt.NDArray[np.float64]) -> Float32:
         """Return the picture, (H, W, 3), as if what was seen stood for what was not."""
         out = np.empty((len(self.far), self.far.shape[2], 3), np.float32)
         resolve(self.near, self.far, self._sharp, out)

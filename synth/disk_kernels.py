@@ -161,7 +161,7 @@ def _lay_alone(spread: Any, far: Any) -> None:
 
 
 @jit
-def _lay_surface(spread: Any, plane: int, gap: int, near: Any, far: Any, last: Any) -> None:
+def _lay_surface(spread: Any, plane: int, gap: int, near: Any, far: Any, last: Any, behind: Any) -> None:
     """Add `spread` (n, 4), whole at a coverage of one, to `near`, `far` (n, 4) and `last` (n); see `flush`."""
     for x in range(len(spread)):
         alpha = spread[x, 3]
@@ -179,6 +179,7 @@ def _lay_surface(spread: Any, plane: int, gap: int, near: Any, far: Any, last: A
             for k in range(4):
                 far[x, k] = near[x, k] + far[x, k] * seen
                 near[x, k] = 0
+            behind[x] = last[x]
         last[x] = plane
         # Parts of one surface stand side by side: they add up, until together they cover the pixel.
         kept = UNIT
@@ -204,7 +205,7 @@ def next_touched(touched: Any, b: int) -> tuple[int, int]:
 @jit
 def flush(
     spread: Any, ones: Any, touched: Any, whole: int, border: int,
-    plane: int, gap: int, near: Any, far: Any, last: Any,
+    plane: int, gap: int, near: Any, far: Any, last: Any, behind: Any,
 ) -> None:  # fmt: skip
     """Composite one blurred group over what lies behind it, and clear the accumulators.
 
@@ -236,7 +237,7 @@ def flush(
                     _make_whole(row, one[left:right], whole)
                     _lay_alone(row, far[fy, part])
                 else:
-                    _lay_surface(row, plane, gap, near[fy, part], far[fy, part], last[fy, part])
+                    _lay_surface(row, plane, gap, near[fy, part], far[fy, part], last[fy, part], behind[fy, part])
             spread[y, x0:x1] = 0
             if whole == ONES:
                 one[x0:x1] = 0
@@ -245,7 +246,7 @@ def flush(
 @jit
 def composite_planes(
     source: Any, runs: Any, bounds: Any, starts: Any, dy: Any, dx: Any, weight: Any, radius: Any,
-    border: int, gap: int, spread: Any, flat: Any, ones: Any, touched: Any, near: Any, far: Any, last: Any,
+    border: int, gap: int, spread: Any, flat: Any, ones: Any, touched: Any, near: Any, far: Any, last: Any, behind: Any,
 ) -> None:  # fmt: skip
     """Scatter and flush every plane, from far to near; `bounds` (planes + 1) says where the runs of each begin.
 
@@ -257,23 +258,4 @@ def composite_planes(
             scatter(
                 source, runs[first:end], starts, dy, dx, weight, radius, border, border, 4, flat, touched
             )  # fmt: skip
-            flush(spread, ones, touched, ONE, border, plane, gap, near, far, last)
-
-
-@jit
-def resolve(near: Any, far: Any, margin: int, out: Any) -> None:
-    """Write to `out` (H', W', 3) the surfaces over what lies behind, without the margin.
-
-    Every pixel has been seen, be it only by itself. Divides by the coverage: where less than everything was seen,
-    the seen stands for the rest.
-    """
-    height, width, _ = out.shape
-    for y in range(height):
-        front, back = near[y + margin, margin : margin + width], far[y + margin, margin : margin + width]
-        line = out[y]
-        for x in range(width):
-            seen = UNIT - front[x, 3]
-            total = front[x, 3] + back[x, 3] * seen
-            scale = UNIT / max(total, FAINT)
-            for k in range(3):
-                line[x, k] = (front[x, k] + back[x, k] * seen) * scale
+            flush(spread, ones, touched, ONE, border, plane, gap, near, far, last, behind)

@@ -9,10 +9,10 @@ from .disk_kernels import (
     ONE,
     composite_planes,
     flush,
-    resolve,
     scatter,
 )
 from .psf import TapTable
+from .resolve_kernels import resolve
 from .workspace import cleared, keep_clear, scratch
 
 Float32 = npt.NDArray[np.float32]
@@ -38,6 +38,7 @@ class DiskCanvas:
         self.near = scratch("near", (*used, 4), np.float32)
         self.last = scratch("last", used, np.int32)
         self.last.fill(NOTHING)
+        self.behind = scratch("behind", used, np.int32)
 
     def scatter(self, source: Float32, runs: Runs, top: int = 0, left: int = 0) -> None:
         """Blur runs of the premultiplied source (rows, w, 4), placed at (top, left) in the frame."""
@@ -61,7 +62,7 @@ class DiskCanvas:
         """Composite the blurred group; see `disk_kernels.flush`."""
         flush(
             self.spread, self.ones, self.touched, whole, self.border,
-            plane, gap, self.near, self.far, self.last,
+            plane, gap, self.near, self.far, self.last, self.behind,
         )  # fmt: skip
 
     def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> None:
@@ -70,7 +71,7 @@ class DiskCanvas:
         flat = self.spread.reshape(len(self.spread), -1)
         composite_planes(
             rows, runs, bounds, t.starts, t.dy, t.dx, t.weight, t.radius, self.border, gap,
-            self.spread, flat, self.ones, self.touched, self.near, self.far, self.last,
+            self.spread, flat, self.ones, self.touched, self.near, self.far, self.last, self.behind,
         )  # fmt: skip
 
     def done(self) -> None:
@@ -82,8 +83,8 @@ class DiskCanvas:
         height, width = self.frame[0] - self.edge, self.frame[1] - self.edge
         return np.ascontiguousarray(self.far[self.edge : height, self.edge : width, :3])
 
-    def resolve(self) -> Float32:
-        """Return the picture, (H, W, 3) without the edge, as if what was seen stood for what was not."""
+    def resolve(self, gap: int, plane_coc: npt.NDArray[np.float64]) -> Float32:
+        """Return the picture, (H, W, 3) without the edge; see `resolve_kernels.resolve`."""
         out = np.empty((self.frame[0] - 2 * self.edge, self.frame[1] - 2 * self.edge, 3), np.float32)
-        resolve(self.near, self.far, self.edge, out)
+        resolve(self.near, self.far, self.last, self.behind, gap, plane_coc, self.edge, out)
         return out

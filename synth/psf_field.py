@@ -5,6 +5,7 @@ distance of 1, and nothing depends on the number of pixels or on the shape of th
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -131,6 +132,18 @@ class FieldBank(PsfBank, Generic[Node]):
         size = max(part.shape[-1] for part in parts)
         out = np.sum([centred(part, (size, size)) for part in parts], axis=0)
         return np.asarray((out if self.channels > 1 else out[0]).astype(np.float32))
+
+    @cached_property
+    def averaged(self) -> "FieldBank[Any]":
+        """The bank for pictures whose pixels are averages over their area already; see `ShapeBank.averaged`."""
+        middle = self.nearest(0.0, 0.0)
+        if isinstance(middle, SampledBank):
+            return self
+        # Every shape on its own would differ from this by little, and take long.
+        banks = tuple(bank.averaged_as(middle) for bank in self.banks if isinstance(bank, ShapeBank))
+        bank = FieldBank(self.kind, banks, self.field_y, self.field_x, self._facts)
+        bank.averaged = bank
+        return bank
 
     def nearest(self, y: float, x: float) -> Node:
         """Return the bank of the node nearest to a position, in half-diagonals."""

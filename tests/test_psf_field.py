@@ -104,6 +104,7 @@ def test_surfaces_equal_the_slow_twin(bank, forced, monkeypatch):
     rgba = widened(np.dstack([scene.aif, np.ones(scene.depth.shape, np.float32)]), border)
     depth = widened(scene.depth, border)
     grid = plane_grid(NEAR, FAR, LENS, 16)
+    bank = bank.averaged
     reach = hidden_reach(bank, (float(coc[0]), float(coc[1])))
     monkeypatch.setattr(naive, "blur_by_slot", partial(naive.blur_by_field, edge=border))
     expected = naive.render_surfaces(rgba, LENS.coc(depth), grid.number(depth), grid.gap, bank, reach)
@@ -366,7 +367,9 @@ def test_a_cat_eye_is_stored_whole_and_renders_as_its_planes():
     bank = small_cat_eye(coc_step=0.25)
     stored = bank.sampled(NEAR, FAR)
     depth = np.float32(LENS.depth_at_coc(-2.0))
-    scene = Scene(blocks(40, 50, 6).aif, np.full((40, 50), depth, np.float32))
+    rgba = np.ones((1, 40, 50, 4), np.float32)
+    rgba[0, ..., :3] = blocks(40, 50, 6).aif
+    scene = LayeredScene(rgba, [depth])
     np.testing.assert_allclose(render(scene, LENS, stored), render(scene, LENS, bank), atol=1e-6)
 
 
