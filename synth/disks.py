@@ -19,6 +19,8 @@ ROWS = 16
 class DiskCanvas:
     """The frame under construction and the accumulators of the group that is being blurred; as `DenseCanvas`."""
 
+    varies = False
+
     def __init__(self, frame: tuple[int, ...], table: TapTable, reach: int, edge: int, *, shared: bool) -> None:
         self.frame, self.edge = frame, edge
         self.border = reach + 2
