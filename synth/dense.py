@@ -103,7 +103,7 @@ class DenseCanvas:
     def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> Float32:
         """Blur and composite an image that is sorted into planes; return the picture, (H, W, 3).
 
-        As if what was seen stood for what was not. `source` (2, H, W, 4) holds what is seen and what is hidden;
+        What was seen stands for what was not. `source` (2, H, W, 4) holds what is seen and what is hidden;
         `bounds` (planes + 1) says where the runs of each plane begin, from far to near.
         """
         edge = self.edge - self.border

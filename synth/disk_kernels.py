@@ -27,8 +27,10 @@ FAINT = np.float32(1e-6)
 ONE, OWN, ONES, PLAIN = 0, 1, 2, 3
 NOTHING = np.float32(-(2.0**30))
 """What `last` holds where no surface has been seen."""
-SHORT = 4
+SHORT = 16
 """Runs of fewer pixels are spread pixel by pixel."""
+NEARBY = 2
+"""What lies no more blocks apart is composited together: to begin anew costs as much as so many blocks."""
 
 
 @jit
@@ -226,12 +228,13 @@ def flush(
         if touched[y, blocks] == 0:
             continue
         touched[y, blocks] = 0
-        b = 0
-        while True:
-            first, b = next_touched(touched[y], b)
-            if first == b:
-                break
-            x0, x1 = first * BLOCK, b * BLOCK
+        first, end = next_touched(touched[y], 0)
+        while first < end:
+            following, last_end = next_touched(touched[y], end)
+            if following < last_end and following - end <= NEARBY:
+                end = last_end
+                continue
+            x0, x1 = first * BLOCK, end * BLOCK
             sum_row(flat, y * spread.shape[1] + 4 * x0, x1 - x0, parts, x0)
             if gap > 0:
                 _join_surface(parts, x0, x1, np.float32(plane), np.float32(gap), near[y], far[y], last[y])
@@ -240,23 +243,30 @@ def flush(
                 _sum_ones(one[x0:x1])
                 _lay_layer(parts, x0, x1, one, whole, far[y])
                 one[x0:x1] = NONE
+            first, end = following, last_end
 
 
 @jit
-def resolve(near: Any, far: Any, left: int, out: Any) -> None:
+def resolve(near: Any, far: Any, left: int, parts: Any, out: Any) -> None:
     """Write to `out` (n, W, 3) the surfaces `near` over what lies behind, `far` (R, 4, B), from column `left` on.
 
     Every pixel has been seen, be it only by itself. Divides by the coverage: where less than everything was seen,
-    the seen stands for the rest.
+    the seen stands for the rest. `parts` (8, B) is room to work.
     """
     height, width, _ = out.shape
+    seen, scale = parts[3, :width], parts[4, :width]
     for y in range(height):
-        front, back, line = near[y], far[y], out[y]
+        front, back = near[y, 3, left : left + width], far[y, 3, left : left + width]
         for x in range(width):
-            seen = UNIT - front[3, left + x]
-            scale = UNIT / max(front[3, left + x] + back[3, left + x] * seen, FAINT)
+            seen[x] = UNIT - front[x]
+            scale[x] = UNIT / max(front[x] + back[x] * seen[x], FAINT)
+        for k in range(3):
+            light, front, back = parts[k, :width], near[y, k, left : left + width], far[y, k, left : left + width]
+            for x in range(width):
+                light[x] = (front[x] + back[x] * seen[x]) * scale[x]
+        for x in range(width):
             for k in range(3):
-                line[x, k] = (front[k, left + x] + back[k, left + x] * seen) * scale
+                out[y, x, k] = parts[k, x]
 
 
 @jit
@@ -288,4 +298,4 @@ def composite_planes(
                     values, spread[:n], touched,
                 )  # fmt: skip
                 flush(spread[:n], ones, touched, ONE, plane, gap, near, far, last, parts)
-        resolve(near, far, edge + border, out[y0 : y0 + n])
+        resolve(near, far, edge + border, parts, out[y0 : y0 + n])

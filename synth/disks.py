@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from .disk_kernels import BLOCK, NOTHING, ONE, composite_planes, flush, scatter, scatter_ones
+from .disk_kernels import BLOCK, ONE, composite_planes, flush, scatter, scatter_ones
 from .psf import TapTable
 from .simd_disks import PIXELS
 from .workspace import cleared, keep_clear
@@ -16,24 +16,29 @@ ROWS = 16
 
 
 class DiskCanvas:
-    """The frame under construction and the accumulators of the group that is being blurred; as `DenseCanvas`."""
+    """The picture under construction and the accumulators of the group that is being blurred; as `DenseCanvas`.
+
+    Whole layers are laid to the whole picture, one after the other; an image that is sorted into planes is finished
+    strip by strip (`composite_planes`), so that only a strip is under construction.
+    """
 
     def __init__(self, frame: tuple[int, ...], table: TapTable, reach: int, edge: int, *, shared: bool) -> None:
         self.table, self.frame, self.edge = table, frame, edge
         self.border = reach + 2
         self.size = frame[0] - 2 * edge, frame[1] - 2 * edge
         width = -(-(frame[1] + 2 * self.border + PIXELS) // BLOCK) * BLOCK
-        rows = min(ROWS, self.size[0]) if shared else self.size[0]
-        self.spread = (
-            np.zeros((rows, 4 * width), np.float32) if shared else cleared("spread", (rows, 4 * width), np.float32)
-        )
+        if shared:
+            rows = used = min(ROWS, self.size[0])
+            self.spread, self.far = np.zeros((rows, 4 * width), np.float32), np.empty((rows, 4, width), np.float32)
+        else:
+            # Layers share no surface with another, and need only `far`.
+            rows, used = self.size[0], 0
+            self.spread = cleared("spread", (rows, 4 * width), np.float32)
+            self.far = cleared("far", (rows, 4, width), np.float32)
+        self.near, self.last = np.empty((used, 4, width), np.float32), np.empty((used, width), np.float32)
         self.ones = np.zeros((1, width), np.float32)
         self.touched = np.zeros((rows, width // BLOCK + 1), np.uint8)
-        self.far = np.zeros((rows, 4, width), np.float32) if shared else cleared("far", (rows, 4, width), np.float32)
-        self.near = np.zeros((rows if shared else 0, 4, width), np.float32)
-        self.last = np.full((rows if shared else 0, width), NOTHING, np.float32)
-        self._values = np.zeros(16 * (width + 2 * reach), np.float32)
-        self._parts = np.empty((8, width), np.float32)
+        self._values, self._parts = np.zeros(16 * width, np.float32), np.empty((8, width), np.float32)
         self._rises = 4 * (table.dy * width + table.dx)
         self._falls = 4 * (table.dy * width + 1 - table.dx)
 
@@ -64,7 +69,7 @@ class DiskCanvas:
     def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> Float32:
         """Blur and composite an image that is sorted into planes; return the picture, (H, W, 3) without the edge.
 
-        As if what was seen stood for what was not; see `disk_kernels.composite_planes`.
+        What was seen stands for what was not; see `disk_kernels.composite_planes`.
         """
         t = self.table
         out = np.empty((*self.size, 3), np.float32)
