@@ -115,7 +115,7 @@ class DenseCanvas:
     ) -> Float32:
         """Blur and composite an image that is sorted into planes; return the picture, (H, W, 3).
 
-        As if what was seen stood for what was not. `source` (3, H, W, 4) has what is seen first;
+        What was seen stands for what was not. `source` (3, H, W, 4) has what is seen first;
         `bounds` (planes + 1) says where the runs of each plane begin, from far to near.
         """
         del plane_coc  # only disks take slopes

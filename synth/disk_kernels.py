@@ -24,8 +24,10 @@ from .simd_disks import (
 BLOCK = 16
 NONE = np.float32(0.0)
 ONE, OWN, ONES, PLAIN = 0, 1, 2, 3
-SHORT = 4
+SHORT = 16
 """Runs of fewer pixels are spread pixel by pixel."""
+NEARBY = 2
+"""What lies no more blocks apart is composited together: to begin anew costs as much as so many blocks."""
 
 
 @jit
@@ -228,12 +230,13 @@ def flush(
         if touched[y, blocks] == 0:
             continue
         touched[y, blocks] = 0
-        b = 0
-        while True:
-            first, b = next_touched(touched[y], b)
-            if first == b:
-                break
-            x0, x1 = first * BLOCK, b * BLOCK
+        first, end = next_touched(touched[y], 0)
+        while first < end:
+            following, last_end = next_touched(touched[y], end)
+            if following < last_end and following - end <= NEARBY:
+                end = last_end
+                continue
+            x0, x1 = first * BLOCK, end * BLOCK
             sum_row(flat, y * spread.shape[1] + 4 * x0, x1 - x0, parts, x0)
             if gap > 0:
                 _join_surface(parts, x0, x1, np.float32(plane), np.float32(gap), near[y], far[y], last[y], behind[y])
@@ -242,6 +245,7 @@ def flush(
                 _sum_ones(one[x0:x1])
                 _lay_layer(parts, x0, x1, one, whole, far[y])
                 one[x0:x1] = NONE
+            first, end = following, last_end
 
 
 @jit

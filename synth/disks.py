@@ -5,7 +5,6 @@ import numpy.typing as npt
 
 from .disk_kernels import BLOCK, ONE, composite_planes, flush, scatter, scatter_ones
 from .psf import TapTable
-from .resolve_kernels import NOTHING
 from .simd_disks import PIXELS
 from .workspace import cleared, keep_clear
 
@@ -17,7 +16,11 @@ ROWS = 16
 
 
 class DiskCanvas:
-    """The frame under construction and the accumulators of the group that is being blurred; as `DenseCanvas`."""
+    """The picture under construction and the accumulators of the group that is being blurred; as `DenseCanvas`.
+
+    Whole layers are laid to the whole picture, one after the other; an image that is sorted into planes is finished
+    strip by strip (`composite_planes`), so that only a strip is under construction.
+    """
 
     varies = False
 
@@ -26,19 +29,20 @@ class DiskCanvas:
         self.border = reach + 2
         self.size = frame[0] - 2 * edge, frame[1] - 2 * edge
         width = -(-(frame[1] + 2 * self.border + PIXELS) // BLOCK) * BLOCK
-        # Slopes are taken from one row to the next: a strip has one more on each side.
-        rows = min(ROWS, self.size[0]) + 2 if shared else self.size[0]
-        self.spread = (
-            np.zeros((rows, 4 * width), np.float32) if shared else cleared("spread", (rows, 4 * width), np.float32)
-        )
+        if shared:
+            # Slopes are taken from one row to the next: a strip has one more on each side.
+            rows = used = min(ROWS, self.size[0]) + 2
+            self.spread, self.far = np.zeros((rows, 4 * width), np.float32), np.empty((rows, 4, width), np.float32)
+        else:
+            # Layers share no surface with another, and need only `far`.
+            rows, used = self.size[0], 0
+            self.spread = cleared("spread", (rows, 4 * width), np.float32)
+            self.far = cleared("far", (rows, 4, width), np.float32)
+        self.near = np.empty((used, 4, width), np.float32)
+        self.last, self.behind = np.empty((used, width), np.float32), np.empty((used, width), np.float32)
         self.ones = np.zeros((1, width), np.float32)
         self.touched = np.zeros((rows, width // BLOCK + 1), np.uint8)
-        self.far = np.zeros((rows, 4, width), np.float32) if shared else cleared("far", (rows, 4, width), np.float32)
-        self.near = np.zeros((rows if shared else 0, 4, width), np.float32)
-        self.last = np.full((rows if shared else 0, width), NOTHING, np.float32)
-        self.behind = np.empty_like(self.last)
-        self._values = np.zeros(16 * (width + 2 * reach), np.float32)
-        self._parts = np.empty((8, width), np.float32)
+        self._values, self._parts = np.zeros(16 * width, np.float32), np.empty((8, width), np.float32)
         self.use(table)
 
     def use(self, table: TapTable) -> None:
@@ -78,7 +82,7 @@ class DiskCanvas:
     ) -> Float32:
         """Blur and composite an image that is sorted into planes; return the picture, (H, W, 3) without the edge.
 
-        As if what was seen stood for what was not; see `disk_kernels.composite_planes`.
+        What was seen stands for what was not; see `disk_kernels.composite_planes`.
         """
         t = self.table
         out = np.empty((*self.size, 3), np.float32)

@@ -15,7 +15,7 @@ from .dense import DenseCanvas
 from .disk_kernels import ONE, ONES, OWN
 from .disks import DiskCanvas
 from .field_canvas import FieldCanvas
-from .layers import filled_depth, split_surfaces
+from .layers import filled_depth, slots_for_coc, split_surfaces
 from .patches import depth_range, within_frame
 from .psf import PsfBank
 from .psf_field import FieldBank
@@ -30,7 +30,7 @@ Runs = npt.NDArray[np.int32]
 Canvas = DiskCanvas | DenseCanvas
 
 
-def _runs(group: npt.NDArray[np.int32], slot: npt.NDArray[np.int32], groups: int) -> tuple[Runs, Any]:
+def _runs(group: npt.NDArray[np.int16], slot: npt.NDArray[np.int32], groups: int) -> tuple[Runs, Any]:
     """Runs of equal group and slot of (S, h, w) images, sorted by group, and where each group begins."""
     counts = np.zeros(groups, np.int64)
     count_runs(group, slot, counts)
@@ -72,8 +72,9 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     bank, coc = bank.averaged, lens.coc(ends)
     border = border_for(scene, bank, coc)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
-    runs, bounds = _runs(found.plane, found.slot, len(found.plane_coc))
-    canvas = canvas_for(found.plane.shape[1:], bank, coc, int(found.slot[0].max()), scene.margin + border, shared=True)
+    slot = slots_for_coc(found, bank, coc)
+    runs, bounds = _runs(found.plane, slot, len(found.plane_coc))
+    canvas = canvas_for(found.plane.shape[1:], bank, coc, int(slot[0].max()), scene.margin + border, shared=True)
     return canvas.composite_planes(found.rgba, runs, bounds, found.gap, found.plane_coc)
 
 

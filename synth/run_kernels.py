@@ -9,45 +9,43 @@ from .jit import jit
 
 
 @jit
-def _end_of_run(group: Any, slot: Any, first: int) -> int:
-    """Return where the run that begins at `first` ends, in a row of groups and slots (w)."""
-    x = first + 1
-    while x < len(group) and group[x] == group[first] and slot[x] == slot[first]:
-        x += 1
-    return x
-
-
-@jit
 def count_runs(group: Any, slot: Any, counts: Any) -> None:
     """Add to `counts` (groups) how many runs each group has; `group` (S, h, w), -1 for nothing, `slot` (S, h, w)."""
     images, height, width = group.shape
     for s in range(images):
         for y in range(height):
-            x = 0
-            while x < width:
-                if group[s, y, x] < 0:
-                    x += 1
-                    continue
-                counts[group[s, y, x]] += 1
-                x = _end_of_run(group[s, y], slot[s, y], x)
+            g, kernel = -1, -1
+            for x in range(width):
+                if group[s, y, x] != g or (g >= 0 and slot[s, y, x] != kernel):
+                    g, kernel = group[s, y, x], slot[s, y, x]
+                    if g >= 0:
+                        counts[g] += 1
+
+
+@jit
+def _write_run(runs: Any, cursor: Any, group: int, row: int, first: int, end: int, slot: int, y: int) -> None:
+    """Write the next of the `runs` (n, 5) of a group, unless the group is -1, and move `cursor` (groups)."""
+    if group >= 0:
+        run = runs[cursor[group]]
+        run[0], run[1], run[2], run[3], run[4] = row, first, end, slot, y
+        cursor[group] += 1
 
 
 @jit
 def find_runs(group: Any, slot: Any, cursor: Any, runs: Any) -> None:
-    """Write the `runs` (n, 5) of images (S, h, w), each group from above to below from its `cursor` (groups) on."""
+    """Write the `runs` (n, 5) of images as for `count_runs`, those of each group from above to below.
+
+    `cursor` (groups) says where those of each group begin.
+    """
     images, height, width = group.shape
     for y in range(height):
         for s in range(images):
-            x = 0
-            while x < width:
-                g, first = group[s, y, x], x
-                if g < 0:
-                    x += 1
-                    continue
-                x = _end_of_run(group[s, y], slot[s, y], first)
-                run = runs[cursor[g]]
-                run[0], run[1], run[2], run[3], run[4] = s * height + y, first, x, slot[s, y, first], y
-                cursor[g] += 1
+            g, kernel, first = -1, -1, 0
+            for x in range(width):
+                if group[s, y, x] != g or (g >= 0 and slot[s, y, x] != kernel):
+                    _write_run(runs, cursor, g, s * height + y, first, x, kernel, y)
+                    g, kernel, first = group[s, y, x], slot[s, y, x], x
+            _write_run(runs, cursor, g, s * height + y, first, width, kernel, y)
 
 
 @jit
