@@ -16,8 +16,9 @@ REACH = 3
 """Pixels around an edge whose colours tell those of the two surfaces."""
 SPREAD = 0.1
 """Standard deviation of a pixel's true coverage from what the shape of the silhouette says."""
-TEXTURE = 1e-3
-"""Variance of radiance within a surface that is always allowed for."""
+TEXTURE = 0.003
+"""Variance of radiance within a surface that is always allowed for, over the mean square of both surfaces' radiance."""
+DARK = 1e-30
 FAINT = 0.03
 """Less coverage than this is none."""
 
@@ -153,7 +154,10 @@ def soften(rgba: Any, plane: Any, coc: Any, gap: int, mark: Any) -> None:
             if not _colours(rgba[0], plane[0], mark, gap, near, far, y, x, found):
                 continue
             front, back = found[0], found[1]
-            vary_front, vary_back = front[3] + TEXTURE, back[3] + TEXTURE
+            allowed = DARK
+            for k in range(3):
+                allowed += TEXTURE * (front[k] ** 2 + back[k] ** 2) / 6.0
+            vary_front, vary_back = front[3] + allowed, back[3] + allowed
             expected = _shape_says(plane[0], gap, near, y, x, behind)
             a = _coverage(rgba[0, y, x], front, back, vary_front, vary_back, expected)
             if (a if behind else 1.0 - a) < FAINT:

@@ -73,7 +73,8 @@ def soften(rgb, plane, gap):
         if None in guesses:
             continue
         (f, vary_f), (b, vary_b) = guesses
-        vary_f, vary_b = vary_f + 1e-3, vary_b + 1e-3
+        allowed = 0.003 * (f @ f + b @ b) / 6 + 1e-30
+        vary_f, vary_b = vary_f + allowed, vary_b + allowed
         expected = a = expected_coverage(plane, gap, near, y, x, behind[y, x])
         for _ in range(2):
             variance = a**2 * vary_f + (1 - a) ** 2 * vary_b

@@ -55,6 +55,13 @@ def test_surfaces_equal_the_slow_twin(scene, planes):
     np.testing.assert_allclose(got, expected[border:-border, border:-border], atol=1e-5)
 
 
+@pytest.mark.parametrize("light", [0.01, 30.0])
+def test_more_light_gives_the_same_picture_brighter(light):
+    scene = blocks(44, 52, 1, (0.8, 1.4, 2.0, 5.0))
+    brighter = Scene(scene.aif * np.float32(light), scene.depth)
+    np.testing.assert_allclose(render(brighter, LENS), render(scene, LENS) * light, rtol=1e-4, atol=1e-5 * light)
+
+
 def test_true_layers_equal_the_slow_twin():
     rng = np.random.default_rng(3)
     layers = []
