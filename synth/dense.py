@@ -20,7 +20,7 @@ from .dense_kernels import (
     scatter_light,
     slot_boxes,
 )
-from .disk_kernels import BLOCK, NOTHING, ONE
+from .disk_kernels import BLOCK, FAINT, NOTHING, ONE
 from .psf import TAPS_AT_ONCE, PsfBank
 from .simd import STRIP
 from .workspace import cleared, keep_clear, scratch
@@ -55,9 +55,12 @@ class DenseCanvas:
     ----------
     varies
         Whether kernels vary over the picture, so that not even equal ones sum up to one everywhere.
+    least
+        Coverage up to this is what rounding leaves of a running sum.
     """
 
     varies = False
+    least = FAINT
 
     def __init__(self, frame: tuple[int, ...], bank: PsfBank, reach: int, edge: int, *, shared: bool) -> None:
         self.bank, self.frame = bank, frame
@@ -107,7 +110,7 @@ class DenseCanvas:
         """Composite the blurred group; see `dense_kernels.flush`."""
         flush(
             self.spread, self.ones, self.touched, whole, self.edge, plane, gap, self.near, self.far, self.last,
-            self._weights,
+            self._weights, self.least,
         )  # fmt: skip
 
     def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> None:
