@@ -20,8 +20,9 @@ from .dense_kernels import (
     scatter_light,
     slot_boxes,
 )
-from .disk_kernels import BLOCK, FAINT, NOTHING, ONE
+from .disk_kernels import BLOCK, ONE
 from .psf import TAPS_AT_ONCE, PsfBank
+from .resolve_kernels import FAINT, NOTHING
 from .simd import STRIP
 from .workspace import cleared, keep_clear, scratch
 
@@ -77,7 +78,6 @@ class DenseCanvas:
         self.last = scratch("last", (rows, bank.channels, columns), np.int32)
         self.last.fill(NOTHING)
         self._values = np.zeros(width + 2 * self._pad + STRIP, np.float32)
-        self._sharp = np.empty((0, 0, 4), np.float32)
         self._weights = np.empty((4, width), np.float32)
 
     def scatter(self, source: Float32, runs: Runs, top: int = 0, left: int = 0) -> None:
@@ -113,21 +113,28 @@ class DenseCanvas:
             self._weights, self.least,
         )  # fmt: skip
 
-    def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> None:
-        """Scatter and flush every plane, from far to near; `bounds` (planes + 1) says where the runs of each begin.
+    def composite_planes(
+        self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int, plane_coc: npt.NDArray[np.float64]
+    ) -> Float32:
+        """Blur and composite an image that is sorted into planes; return the picture, (H, W, 3).
 
-        `source` (2, H, W, 4) holds what is seen and what is hidden.
+        What was seen stands for what was not. `source` (3, H, W, 4) has what is seen first;
+        `bounds` (planes + 1) says where the runs of each plane begin, from far to near.
         """
+        del plane_coc  # only disks take slopes
         edge = self.edge - self.border
-        self._sharp = source[0, edge:, edge:]
         self.prepare(source, runs)
         for plane, (first, end) in enumerate(pairwise(bounds)):
             if first < end:
                 self.scatter(source, runs[first:end])
                 self.flush(plane, gap)
+        self.done()
+        out = np.empty((len(self.far), self.far.shape[2], 3), np.float32)
+        resolve(self.near, self.far, source[0, edge:, edge:], out)
+        return out
 
     def prepare(self, source: Float32, runs: Runs) -> None:
-        """Make the kernels of all runs of the source, as `scatter` takes them, at once."""
+        """Make the kernels of all runs of the source, as `scatter` takes them, at once: to add any copies the table."""
         self.bank.dense(used_slots(runs))
 
     def done(self) -> None:
@@ -137,12 +144,6 @@ class DenseCanvas:
     def laid(self) -> Float32:
         """Return what whole layers were laid to, (H, W, 3)."""
         return np.ascontiguousarray(np.moveaxis(self.far[:, :3], 1, -1))
-
-    def resolve(self, gap: int, plane_coc: npt.NDArray[np.float64]) -> Float32:
-        """Return the picture, (H, W, 3), as if what was seen stood for what was not."""
-        out = np.empty((len(self.far), self.far.shape[2], 3), np.float32)
-        resolve(self.near, self.far, self._sharp, out)
-        return out
 
     def _transform(self, source: Float32, runs: Runs, top: int, left: int) -> Runs:
         """Blur by Fourier transform those slots where it costs clearly less; return the runs of the others."""

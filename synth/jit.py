@@ -29,7 +29,7 @@ def _cache_folder() -> Path | None:
         return None
     digest = hashlib.sha256(numba.__version__.encode())
     here = Path(__file__).parent
-    for source in sorted([*here.rglob("*_kernels.py"), here / "simd.py", Path(__file__)]):
+    for source in sorted([*here.rglob("*_kernels.py"), *here.glob("simd*.py"), Path(__file__)]):
         digest.update(source.read_bytes())
     base = Path(wanted or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "defocal" / "kernels" / digest.hexdigest()[:16]

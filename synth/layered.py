@@ -12,14 +12,15 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .dense import DenseCanvas
-from .disk_kernels import ONE, ONES, OWN, find_runs, layer_runs, sort_runs
+from .disk_kernels import ONE, ONES, OWN
 from .disks import DiskCanvas
 from .field_canvas import FieldCanvas
-from .layers import filled_depth, split_surfaces
+from .layers import filled_depth, slots_for_coc, split_surfaces
 from .patches import depth_range, within_frame
 from .psf import PsfBank
 from .psf_field import FieldBank
 from .psf_shaped import ShapeBank
+from .run_kernels import count_runs, find_runs, layer_runs
 from .scene import LayeredScene, Patch, Scene
 from .workspace import scratch
 
@@ -29,15 +30,14 @@ Runs = npt.NDArray[np.int32]
 Canvas = DiskCanvas | DenseCanvas
 
 
-def _runs(group: npt.NDArray[np.int32], slot: npt.NDArray[np.int32], groups: int) -> tuple[Runs, Any]:
+def _runs(group: npt.NDArray[np.int16], slot: npt.NDArray[np.int32], groups: int) -> tuple[Runs, Any]:
     """Runs of equal group and slot of (S, h, w) images, sorted by group, and where each group begins."""
-    runs, of_group = scratch("runs", (group.size, 5), np.int32), scratch("groups", (group.size,), np.int32)
     counts = np.zeros(groups, np.int64)
-    n = find_runs(group, slot, of_group, runs, counts)
+    count_runs(group, slot, counts)
     bounds = np.concatenate([[0], np.cumsum(counts)])
-    ordered = np.empty((n, 5), np.int32)
-    sort_runs(runs[:n], of_group[:n], bounds[:-1].copy(), ordered)
-    return ordered, bounds
+    runs = np.empty((int(bounds[-1]), 5), np.int32)
+    find_runs(group, slot, bounds[:-1].copy(), runs)
+    return runs, bounds
 
 
 def canvas_for(
@@ -72,11 +72,10 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     bank, coc = bank.averaged, lens.coc(ends)
     border = border_for(scene, bank, coc)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
-    runs, bounds = _runs(found.plane, found.slot, len(found.plane_coc))
-    canvas = canvas_for(found.plane.shape[1:], bank, coc, int(found.slot[0].max()), scene.margin + border, shared=True)
-    canvas.composite_planes(found.rgba, runs, bounds, found.gap)
-    canvas.done()
-    return canvas.resolve(found.gap, found.plane_coc)
+    slot = slots_for_coc(found, bank, coc)
+    runs, bounds = _runs(found.plane, slot, len(found.plane_coc))
+    canvas = canvas_for(found.plane.shape[1:], bank, coc, int(slot[0].max()), scene.margin + border, shared=True)
+    return canvas.composite_planes(found.rgba, runs, bounds, found.gap, found.plane_coc)
 
 
 def render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32:
@@ -97,7 +96,8 @@ def render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32
     if isinstance(bank, ShapeBank) and isinstance(canvas, DiskCanvas):
         # A layer of one depth takes the kernel of its own CoC, not that of the nearest slot.
         flat = [k for k, patch in enumerate(patches) if isinstance(patch.depth, float)]
-        canvas.table, first = bank.taps_with(highest_slot, [lens.coc(depths[k]) for k in flat])
+        table, first = bank.taps_with(highest_slot, [lens.coc(depths[k]) for k in flat])
+        canvas.use(table)
         for i, k in enumerate(flat):
             slots[k] = np.full((1, 1), first + i, np.int32)
     reach = int(bank.reach(coc).max())

@@ -163,8 +163,10 @@ def _sliced(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, planes: 
 
 def _continued(image: Float32, known: Float32) -> Float32:
     """Fill an image (H, W, 3) where `known` (H, W) is 0, by push-pull (Gortler et al. 1996), coarse to fine."""
-    if known.all() or min(known.shape) < 2:
+    if known.all():
         return image
+    if min(known.shape) < 2:
+        return np.where(known[..., None] > 0, image, np.mean(image[known > 0], axis=0))
     height, width = known.shape
     even = [(0, height % 2), (0, width % 2)]
     light = np.pad(image * known[..., None], [*even, (0, 0)], mode="edge")

@@ -52,12 +52,15 @@ TAPS_AT_ONCE = 8
 class TapTable:
     """The kernels of consecutive slots as their differences along x, of which a disk has few.
 
-    A tap adds weight times the source to the pixel `dy` rows and `dx` columns away; running sums along x then give
-    the blurred image.
+    For kernels that are their own mirror images, left and right. A tap adds weight times the source to the pixel `dy`
+    rows and `dx` columns away, 0 or less, and takes it away again from the one `1 - dx` columns away; running sums
+    along x then give the blurred image. The taps of a kernel's row are neighbours, from left to right.
     """
 
+    rows: npt.NDArray[np.int64]
+    """(slots + 1) first kernel row of each slot."""
     starts: npt.NDArray[np.int64]
-    """(slots + 1) first tap of each slot."""
+    """(kernel rows + 1) first tap of each kernel row."""
     dy: npt.NDArray[np.int64]
     dx: npt.NDArray[np.int64]
     weight: Float32

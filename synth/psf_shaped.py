@@ -131,8 +131,8 @@ class ShapeBank(PsfBank):
         rounded = self.taps(highest_slot)
         exact = _tap_table([self._kernel(c) for c in coc])
         joined = (np.concatenate([getattr(t, name) for t in (rounded, exact)]) for name in _TAPS)
-        starts = np.concatenate([rounded.starts, exact.starts[1:] + rounded.starts[-1]])
-        return TapTable(starts, *joined), len(rounded.radius)
+        bounds = ((a, b[1:] + a[-1]) for a, b in ((rounded.rows, exact.rows), (rounded.starts, exact.starts)))
+        return TapTable(*(np.concatenate(b) for b in bounds), *joined), len(rounded.radius)
 
     def _kernel(self, coc: float) -> Float64:
         upright = self._exact_shape(abs(coc))
@@ -182,13 +182,18 @@ def _second_moment(kernel: Float64) -> float:
 
 def _tap_table(kernels: Sequence[Float64]) -> TapTable:
     """Return the differences along x of kernels (n, n), n odd, one a slot."""
-    parts, radius = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))], []
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
+    counts, radius = [], []
     for kernel in kernels:
         half = kernel.shape[0] // 2
-        steps = np.diff(kernel, axis=1, prepend=0.0, append=0.0)
-        y, x = np.nonzero(steps)
+        steps = np.diff(kernel[:, : half + 1], axis=1, prepend=0.0)
+        # From the first step of a row to its last: a step of nothing between them counts.
+        there = np.cumsum(steps != 0, axis=1) * np.cumsum((steps != 0)[:, ::-1], axis=1)[:, ::-1] > 0
+        y, x = np.nonzero(there)
         parts.append((y - half, x - half, steps[y, x].astype(np.float32)))
+        counts.append(np.count_nonzero(there, axis=1))
         radius.append(half)
     dy, dx, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
-    starts = np.cumsum([len(p[2]) for p in parts]).astype(np.int64)
-    return TapTable(starts, dy, dx, weight, np.array(radius, np.int64))
+    rows = np.cumsum([0] + [len(c) for c in counts]).astype(np.int64)
+    starts = np.cumsum(np.concatenate([[0], *counts])).astype(np.int64)
+    return TapTable(rows, starts, dy, dx, weight, np.array(radius, np.int64))

@@ -79,15 +79,17 @@ def composite(groups, gap, fill, coc=None):
 def slopes(near, far, last, behind, gap, coc):
     """``c c' / 16 grad(a) . grad(far)``, c and c' the CoCs of the nearest surface and of what it covers in part."""
     out, shape = np.zeros(near.shape), last.shape
-    for y, x in np.argwhere((near[..., 3] > 1e-6) & (near[..., 3] < 1 - 1e-4) & (far[..., 3] > 0.01)):
+    for y, x in np.argwhere((near[..., 3] > 1e-6) & (near[..., 3] < 1 - 1e-4) & (far[..., 3] > 0.1)):
         c, c2 = coc(last[y, x]), coc(behind[y, x])
 
         def beside(dy, dx, y=y, x=x):
             v, u = min(max(y + dy, 0), shape[0] - 1), min(max(x + dx, 0), shape[1] - 1)
             if last[y, x] - last[v, u] > gap and last[v, u] >= 0:
                 mixed = near[v, u] + far[v, u] * (1 - near[v, u, 3])
-                return mixed[:3] / mixed[3], 0.0
-            if last[v, u] - last[y, x] > gap or last[v, u] < 0 or far[v, u, 3] <= 0.01:
+                if mixed[3] > 0.1:
+                    return mixed[:3] / mixed[3], 0.0
+                v, u = y, x
+            elif last[v, u] - last[y, x] > gap or last[v, u] < 0 or far[v, u, 3] <= 0.1:
                 v, u = y, x
             return far[v, u, :3] / far[v, u, 3], near[v, u, 3]
 

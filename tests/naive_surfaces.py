@@ -83,7 +83,8 @@ def soften(rgb, plane, gap):
             continue
         share = a**2 * vary_f / (a**2 * vary_f + (1 - a) ** 2 * vary_b)
         part = np.clip(a * f + share * (rgb[y, x] - a * f - (1 - a) * b), 0, rgb[y, x])
-        divided[y, x] = behind[y, x], a, part, (rgb[y, x] - part) / max(1 - a, 0.03), (v, u)
+        rest = (rgb[y, x] - part) / (1 - a) if 1 - a > 0.03 else b
+        divided[y, x] = behind[y, x], a, part, rest, (v, u)
     return divided
 
 

@@ -206,7 +206,7 @@ def test_reach_bounds_every_kernel(name):
         assert bank.reach(coc) == bank.reach(-coc)
 
 
-@pytest.mark.parametrize("name", ["disk", "gaussian", "aperture"])
+@pytest.mark.parametrize("name", ["disk", "gaussian"])
 def test_taps_rebuild_the_kernels(name):
     bank = BANKS[name]()
     table = bank.taps(90)
@@ -215,14 +215,16 @@ def test_taps_rebuild_the_kernels(name):
         half = int(table.radius[slot])
         assert kernel.shape == (2 * half + 1, 2 * half + 1)
         image = np.zeros((2 * half + 1, 2 * half + 2))
-        taps = slice(table.starts[slot], table.starts[slot + 1])
-        image[table.dy[taps] + half, table.dx[taps] + half] = table.weight[taps]
+        taps = slice(table.starts[table.rows[slot]], table.starts[table.rows[slot + 1]])
+        dy, dx, weight = table.dy[taps], table.dx[taps], table.weight[taps]
+        image[dy + half, dx + half] = weight
+        image[dy + half, 1 - dx + half] -= weight
         np.testing.assert_allclose(np.cumsum(image, axis=1)[:, :-1], kernel, atol=1e-7)
 
 
 def test_disks_have_few_taps():
     table = PsfBank.disk(LENS).taps(160)
-    assert table.starts[161] - table.starts[160] < 130
+    assert table.starts[table.rows[161]] - table.starts[table.rows[160]] < 65
     assert (PsfBank.disk(LENS).kernel(20.0) > 0).sum() > 340
 
 

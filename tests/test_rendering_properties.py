@@ -25,12 +25,24 @@ def every(ways):
     return pytest.mark.parametrize("way", ways, ids=lambda way: "-".join(map(str, way.values())) or "layered")
 
 
+def linear_over(way, shape):
+    """Return the shape if light is linear over its depth edges, else one without any.
+
+    The papers' models look at nothing but depth; where surfaces are told apart, their colours tell how much of a pixel
+    at a silhouette each covers.
+    """
+    return shape if way.get("model") in ("eq7", "normalised-over", "hasinoff") else slope
+
+
 def assert_same(got, expected, way):
-    """Check that two captures are equal or, by another method than layers, differ by less than its quadrature errs."""
+    """Check that two captures are equal, but for the error of the exact method's quadrature.
+
+    Rounding may tip what a pixel at a silhouette is taken for.
+    """
     if "method" in way:
         assert np.sqrt(np.mean((got - expected) ** 2)) < 3e-3
     else:
-        np.testing.assert_allclose(got, expected, atol=1e-5)
+        np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
 def cards(rng, size=(30, 37), depths=DEPTHS):
@@ -77,11 +89,12 @@ TURNS = {
 }
 
 
-@every(WAYS)
+@every([way for way in WAYS if way != {"model": "hasinoff"}])
 @pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
 @given(seed=SEEDS, shape=st.sampled_from([cards, slope, step]))
 @few
 def test_a_turned_or_mirrored_scene_gives_the_turned_or_mirrored_capture(way, turn, seed, shape):
+    """All but hasinoff, which fills what is hidden from coarse to fine, counted from the top left."""
     rng = np.random.default_rng(seed)
     depth = shape(rng)
     aif = rng.random((*depth.shape, 3))
@@ -100,11 +113,11 @@ def test_turned_or_mirrored_layers_give_the_turned_or_mirrored_capture(way, turn
     assert_same(turned, turn(upright), way)
 
 
-@every([way for way in WAYS if way != {"model": "eq7"}])
+@every([way for way in WAYS if way.get("model") not in ("eq7", "normalised-over")])
 @given(seed=SEEDS, shape=st.sampled_from([cards, slope, step]), sky=st.booleans())
 @few
 def test_a_constant_image_stays_constant_up_to_the_sky(way, seed, shape, sky):
-    """All but Eq. 7, which gains and loses light at depth edges."""
+    """All but the models that know nothing of what is hidden, and lose or gain light at depth edges."""
     depth = shape(np.random.default_rng(seed))
     if sky:
         depth[: len(depth) // 3] = np.inf
@@ -117,22 +130,21 @@ def test_a_constant_image_stays_constant_up_to_the_sky(way, seed, shape, sky):
 @few
 def test_more_light_gives_the_same_capture_brighter(way, seed, shape, times):
     rng = np.random.default_rng(seed)
-    depth = shape(rng)
+    depth = linear_over(way, shape)(rng)
     aif = rng.random((*depth.shape, 3))
     once, more = (render(Scene(light, depth), LENS, **way) for light in (aif, times * aif))
-    np.testing.assert_allclose(more / times, once, atol=1e-5)
+    np.testing.assert_allclose(more / times, once, atol=1e-4)
 
 
 @every(WAYS)
-@given(seed=SEEDS, surfaces=st.booleans())
+@given(seed=SEEDS, shape=st.sampled_from([cards, slope, step]))
 @few
-def test_lights_add_up(way, seed, surfaces):
-    """Over depth edges too where a model looks at nothing but depth; others may find an edge in the colours."""
+def test_lights_add_up(way, seed, shape):
     rng = np.random.default_rng(seed)
-    depth = (step if surfaces and "eq7" in way.values() else slope)(rng)
+    depth = linear_over(way, shape)(rng)
     one, other = rng.random((2, *depth.shape, 3))
     apart = [render(Scene(light, depth), LENS, **way) for light in (one, other)]
-    np.testing.assert_allclose(render(Scene(one + other, depth), LENS, **way), sum(apart), atol=1e-5)
+    np.testing.assert_allclose(render(Scene(one + other, depth), LENS, **way), sum(apart), atol=1e-4)
 
 
 @every(LAYERED_WAYS)
@@ -148,10 +160,10 @@ def test_lights_of_layers_add_up(way, seed):
     np.testing.assert_allclose(render(LayeredScene(both, depth), LENS, **way), sum(apart), atol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["surfaces", "eq7"])
+@every([way for way in WAYS if way.get("model", "surfaces") == "surfaces"])
 @given(seed=SEEDS, planes=st.integers(4, 64), times=st.integers(2, 5))
 @few
-def test_more_planes_change_nothing_where_all_depths_lie_on_planes(model, seed, planes, times):
+def test_more_planes_change_nothing_where_all_depths_lie_on_planes(way, seed, planes, times):
     """Surfaces are told apart by whole planes: here they stand farther apart than the first grid can tell."""
     rng = np.random.default_rng(seed)
     inverse = np.linspace(1 / FAR, 1 / NEAR, planes)
@@ -160,7 +172,7 @@ def test_more_planes_change_nothing_where_all_depths_lie_on_planes(model, seed, 
     depth = cards(rng, depths=1 / np.append(inverse[:-apart:apart], inverse[-1]))
     depth[0, 0], depth[-1, -1] = NEAR, FAR
     scene = Scene(rng.random((*depth.shape, 3)), depth)
-    first, more = (render(scene, lens, planes=n, model=model) for n in (planes, times * (planes - 1) + 1))
+    first, more = (render(scene, lens, planes=n, **way) for n in (planes, times * (planes - 1) + 1))
     np.testing.assert_allclose(more, first, atol=1e-5)
 
 
@@ -184,11 +196,12 @@ def test_a_layer_hidden_from_every_point_of_the_aperture_contributes_nothing(way
 def test_an_opaque_card_alone_keeps_its_energy(way, seed, depth):
     one = card(np.random.default_rng(seed), depth, 20, 22, (9, 14))
     out = render(LayeredScene.from_patches((50, 60), [one]), LENS, **way)
-    rtol = 5e-3 if "method" in way else 1e-5
+    # The exact method interpolates by cubic convolution, and before nothing cuts off what undershoots zero.
+    rtol = 1e-2 if "method" in way else 1e-5
     np.testing.assert_allclose(out.sum(axis=(0, 1)), one.rgba[..., :3].sum(axis=(0, 1)), rtol=rtol)
 
 
-@every([way for way in WAYS if way.get("model", "surfaces") in ("surfaces", "eq7")])
+@every([way for way in WAYS if "model" in way])
 @given(seed=SEEDS, depth=st.sampled_from(DEPTHS[:4]))
 @few
 def test_a_card_before_a_black_wall_keeps_its_energy(way, seed, depth):
@@ -196,7 +209,7 @@ def test_a_card_before_a_black_wall_keeps_its_energy(way, seed, depth):
     inside = np.s_[20:29, 22:36]
     aif[inside], depths[inside] = np.random.default_rng(seed).random((9, 14, 3)), depth
     out = render(Scene(aif, depths), LENS, **way)
-    np.testing.assert_allclose(out.sum(axis=(0, 1)), aif.sum(axis=(0, 1)), rtol=5e-3)
+    np.testing.assert_allclose(out.sum(axis=(0, 1)), aif.sum(axis=(0, 1)), rtol=1e-4)
 
 
 def snapped(depth, bank):

@@ -11,8 +11,8 @@ import pytest
 from defocal.synth import PsfBank, Scene, ThinLens, polygon_aperture, procedural_scene, render
 
 pytestmark = pytest.mark.bench
-LENS = ThinLens(focal_length=0.05, f_number=1.2, focus_distance=1.5, pixel_pitch=0.1125e-3 * 2)
-HEIGHT, WIDTH = 120, 160
+LENS = ThinLens(focal_length=0.05, f_number=1.2, focus_distance=1.5, pixel_pitch=0.1125e-3)
+HEIGHT, WIDTH = 90, 120
 FINEST = 16384
 
 
@@ -22,7 +22,7 @@ def decibels(picture, truth):
 
 @pytest.mark.parametrize("kind", ["layers", "layers, five blades", "image and depth"])
 def test_decibels_against_seconds(kind):
-    scene = procedural_scene(7, 3, (HEIGHT, WIDTH), (0.8, 6.0), margin=16)
+    scene = procedural_scene(7, 3, (HEIGHT, WIDTH), (0.8, 6.0), margin=22)
     if kind == "image and depth":
         flat = scene.flatten()
         scene = Scene(flat.aif, flat.depth)
