@@ -22,7 +22,7 @@ from .dense_kernels import (
 )
 from .disk_kernels import BLOCK, ONE
 from .psf import TAPS_AT_ONCE, PsfBank
-from .resolve_kernels import NOTHING
+from .resolve_kernels import FAINT, NOTHING
 from .simd import STRIP
 from .workspace import cleared, keep_clear, scratch
 
@@ -56,9 +56,12 @@ class DenseCanvas:
     ----------
     varies
         Whether kernels vary over the picture, so that not even equal ones sum up to one everywhere.
+    least
+        Coverage up to this is what rounding leaves of a running sum.
     """
 
     varies = False
+    least = FAINT
 
     def __init__(self, frame: tuple[int, ...], bank: PsfBank, reach: int, edge: int, *, shared: bool) -> None:
         self.bank, self.frame = bank, frame
@@ -107,7 +110,7 @@ class DenseCanvas:
         """Composite the blurred group; see `dense_kernels.flush`."""
         flush(
             self.spread, self.ones, self.touched, whole, self.edge, plane, gap, self.near, self.far, self.last,
-            self._weights,
+            self._weights, self.least,
         )  # fmt: skip
 
     def composite_planes(
@@ -120,7 +123,7 @@ class DenseCanvas:
         """
         del plane_coc  # only disks take slopes
         edge = self.edge - self.border
-        self.prepare(source, runs)  # all at once: to add kernels to a table is to make it anew
+        self.prepare(source, runs)
         for plane, (first, end) in enumerate(pairwise(bounds)):
             if first < end:
                 self.scatter(source, runs[first:end])
@@ -131,7 +134,7 @@ class DenseCanvas:
         return out
 
     def prepare(self, source: Float32, runs: Runs) -> None:
-        """Make the kernels of all runs of the source, as `scatter` takes them, at once."""
+        """Make the kernels of all runs of the source, as `scatter` takes them, at once: to add any copies the table."""
         self.bank.dense(used_slots(runs))
 
     def done(self) -> None:

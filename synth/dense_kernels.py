@@ -231,7 +231,9 @@ def _join_surface(
 
 
 @jit
-def _lay_layer(spread: Any, ones: Any, y: int, x: int, n: int, edge: int, whole: int, far: Any, weights: Any) -> None:
+def _lay_layer(
+    spread: Any, ones: Any, y: int, x: int, n: int, edge: int, whole: int, least: Any, far: Any, weights: Any
+) -> None:
     """Lay the `n` pixels of a layer of its own from (y, x) on over `far`; see `flush`."""
     gain, seen = weights[0], weights[1]
     v, u = y - edge, x - edge
@@ -240,7 +242,7 @@ def _lay_layer(spread: Any, ones: Any, y: int, x: int, n: int, edge: int, whole:
         one = ones[c, y, x : x + n] if whole == ONES else alpha
         for i in range(n):
             total = max(alpha[i], UNIT) if whole == ONE else max(alpha[i], one[i])
-            gain[i] = UNIT / total if total > UNSEEN and whole != PLAIN else UNIT
+            gain[i] = UNIT / total if total > least and whole != PLAIN else UNIT
             seen[i] = UNIT - alpha[i] * gain[i]
         for k in range(len(spread)):
             if not _is_of(k, c, len(ones)):
@@ -253,14 +255,14 @@ def _lay_layer(spread: Any, ones: Any, y: int, x: int, n: int, edge: int, whole:
 @jit
 def flush(
     spread: Any, ones: Any, touched: Any, whole: int, edge: int, plane: int, gap: int, near: Any, far: Any, last: Any,
-    weights: Any,
+    weights: Any, least: Any,
 ) -> None:  # fmt: skip
     """Composite one blurred group over what lies behind it, and clear the accumulators.
 
     As `disk_kernels.flush`, for each channel by itself: `spread` (3 + C, A, B) and `ones` (C, A, B) hold the
     group, running sums of their coverage along x still to be taken; `near`, `far` (H, 3 + C, W), `last` (H, C, W) are
     the picture, which lies `edge` pixels within them.
-    `weights` (4, B) is room to work.
+    `weights` (4, B) is room to work. Layers are made whole where they sum to more than `least`.
     """
     height, _, width = far.shape
     blocks = touched.shape[1] - 1
@@ -281,7 +283,7 @@ def flush(
             if edge <= y < height + edge and left < right:
                 n = right - left
                 if gap == 0:
-                    _lay_layer(spread, ones, y, left, n, edge, whole, far, weights)
+                    _lay_layer(spread, ones, y, left, n, edge, whole, least, far, weights)
                 else:
                     _join_surface(
                         spread, y, left, n, edge, np.int32(plane), np.int32(gap), near, far, last, weights

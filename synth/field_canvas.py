@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .dense import DenseCanvas, used_slots
+from .dense_kernels import UNSEEN
 from .field_kernels import weigh_runs
 from .psf_field import FieldBank, hats, picture_positions
 from .workspace import scratch
@@ -28,6 +29,7 @@ class FieldCanvas(DenseCanvas):
     """A `DenseCanvas` for a `FieldBank`; runs have the slots of its first node, as `lookup` gives them."""
 
     varies = True
+    least = UNSEEN  # weights vary from pixel to pixel, and so does coverage: more is left of its running sums
 
     def __init__(self, frame: tuple[int, ...], bank: FieldBank[Any], reach: int, edge: int, *, shared: bool) -> None:
         super().__init__(frame, bank, reach, edge, shared=shared)

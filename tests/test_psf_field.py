@@ -24,6 +24,7 @@ from defocal.synth import (
 from defocal.synth.apertures import clipped_aperture
 from defocal.synth.dense_kernels import flush
 from defocal.synth.disk_kernels import ONES
+from defocal.synth.field_canvas import FieldCanvas
 from defocal.synth.layers import hidden_reach, plane_grid
 from defocal.synth.psf_clipped import window_displacement
 from defocal.synth.psf_field import FieldBank
@@ -132,6 +133,20 @@ def test_a_field_that_is_the_same_everywhere_is_no_field(model):
         np.testing.assert_allclose(got, expected, atol=2e-6 if isinstance(scene, Scene) else 2e-3)
 
 
+@pytest.mark.parametrize("options", [{"model": "normalised-over"}, {"model": "hasinoff"}, {"method": "exact"}])
+def test_what_needs_one_kernel_for_the_whole_picture_refuses_fields(options):
+    with pytest.raises(InputError, match=r"PSFs vary over the picture|'exact' sends rays through an aperture"):
+        render(blocks(30, 40, 7), LENS, small_cat_eye(), **options)
+
+
+def test_oversampled_layers_are_averaged_to_pixels_first():
+    rgba = np.random.default_rng(9).random((1, 60, 80, 4), np.float32)
+    rgba[..., 3] = 1
+    fine = LayeredScene(rgba, [1.2], oversampling=2)
+    bank = small_cat_eye()
+    np.testing.assert_array_equal(render(fine, LENS, bank), render(fine.averaged(), LENS, bank))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_constant_image_stays_constant_whatever_the_depth(seed, forced):
     rng = np.random.default_rng(seed)
@@ -151,12 +166,12 @@ def test_an_opaque_layer_lets_nothing_through_where_kernels_vary():
 
 
 def test_rounding_that_piles_up_hides_nothing():
-    """Weights vary from pixel to pixel, and so does coverage: running sums do not end at zero, but at a few 1e-6."""
+    """Coverage that varies from pixel to pixel leaves a few 1e-6 in its running sums."""
     spread, ones = np.zeros((4, 1, 16), np.float32), np.zeros((1, 1, 16), np.float32)
     spread[3, 0, 0], ones[0, 0, 0] = 3e-6, 5e-6
     far = np.ones((1, 4, 16), np.float32)
     near, last, weights = np.empty((0, 4, 0), np.float32), np.empty((0, 1, 0), np.int32), np.empty((4, 16), np.float32)
-    flush(spread, ones, np.ones((1, 2), np.uint8), ONES, 0, 0, 0, near, far, last, weights)
+    flush(spread, ones, np.ones((1, 2), np.uint8), ONES, 0, 0, 0, near, far, last, weights, FieldCanvas.least)
     np.testing.assert_allclose(far, 1, atol=1e-5)
     assert not spread.any()
 
