@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test slow bench lint docs clean
+.PHONY: demo test slow bench conformance lint docs clean
 
 demo: .venv/runtime
 	$(BIN)/defocal demo
@@ -15,6 +15,9 @@ slow: .venv/dev
 
 bench: .venv/dev
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s
+
+conformance: .venv/dev
+	$(BIN)/python tests/conformance.py
 
 lint: .venv/dev
 	$(BIN)/ruff check .

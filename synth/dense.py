@@ -20,8 +20,9 @@ from .dense_kernels import (
     scatter_light,
     slot_boxes,
 )
-from .disk_kernels import BLOCK, NOTHING, ONE
+from .disk_kernels import BLOCK, ONE
 from .psf import TAPS_AT_ONCE, PsfBank
+from .resolve_kernels import NOTHING
 from .simd import STRIP
 from .workspace import cleared, keep_clear, scratch
 
@@ -100,12 +101,15 @@ class DenseCanvas:
             self._weights,
         )  # fmt: skip
 
-    def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> Float32:
+    def composite_planes(
+        self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int, plane_coc: npt.NDArray[np.float64]
+    ) -> Float32:
         """Blur and composite an image that is sorted into planes; return the picture, (H, W, 3).
 
-        What was seen stands for what was not. `source` (2, H, W, 4) holds what is seen and what is hidden;
+        What was seen stands for what was not. `source` (3, H, W, 4) has what is seen first;
         `bounds` (planes + 1) says where the runs of each plane begin, from far to near.
         """
+        del plane_coc  # only disks take slopes
         edge = self.edge - self.border
         self.bank.dense(_slots(runs))  # all at once: to add kernels to a table is to make it anew
         for plane, (first, end) in enumerate(pairwise(bounds)):

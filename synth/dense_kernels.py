@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .disk_kernels import BLOCK, FAINT, ONE, ONES, PLAIN, UNIT, next_touched
+from .disk_kernels import BLOCK, ONE, ONES, PLAIN, next_touched
 from .jit import jit
+from .resolve_kernels import FAINT, UNIT
 from .simd import LANES, STRIP, add_taps_of_one_pixel, add_taps_of_two_rows
 
 NONE = np.float32(0.0)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .jit import jit
+from .resolve_kernels import FAINT, NOTHING, UNIT, resolve
 from .simd_disks import (
     PIXELS,
     add_falling_taps,
@@ -21,12 +22,8 @@ from .simd_disks import (
 )
 
 BLOCK = 16
-UNIT, NONE = np.float32(1.0), np.float32(0.0)
-FAINT = np.float32(1e-6)
-"""Coverage up to this is what rounding leaves of a running sum."""
+NONE = np.float32(0.0)
 ONE, OWN, ONES, PLAIN = 0, 1, 2, 3
-NOTHING = np.float32(-(2.0**30))
-"""What `last` holds where no surface has been seen."""
 SHORT = 16
 """Runs of fewer pixels are spread pixel by pixel."""
 NEARBY = 2
@@ -151,14 +148,16 @@ def next_touched(touched: Any, b: int) -> tuple[int, int]:
 
 
 @jit
-def _join_surface(parts: Any, x0: int, x1: int, plane: Any, gap: Any, near: Any, far: Any, last: Any) -> None:
+def _join_surface(
+    parts: Any, x0: int, x1: int, plane: Any, gap: Any, near: Any, far: Any, last: Any, behind: Any
+) -> None:
     """Add columns `x0` to `x1` of a blurred group, `parts` (8, B), to the surfaces under construction; see `flush`.
 
-    `near` and `far` are (4, B), `last` (B). The last four rows of `parts` receive what multiplies the group and the
-    surface so far, and, where the group begins a new surface, the old one and all behind it, which become what lies
-    behind: pixels need no branch then.
+    `near` and `far` are (4, B), `last` and `behind` (B). The last four rows of `parts` receive what multiplies the
+    group and the surface so far, and, where the group begins a new surface, the old one and all behind it, which become
+    what lies behind: pixels need no branch then.
     """
-    alpha, surface, reached = parts[3, x0:x1], near[3, x0:x1], last[x0:x1]
+    alpha, surface, reached, below = parts[3, x0:x1], near[3, x0:x1], last[x0:x1], behind[x0:x1]
     gain, kept, moved, seen = parts[4, x0:x1], parts[5, x0:x1], parts[6, x0:x1], parts[7, x0:x1]
     anew = False
     for x in range(len(alpha)):
@@ -172,6 +171,7 @@ def _join_surface(parts: Any, x0: int, x1: int, plane: Any, gap: Any, near: Any,
         kept[x] = min(room / max(before, FAINT), UNIT) * (UNIT - new)
         moved[x] = new
         seen[x] = UNIT - surface[x] * new
+        below[x] = reached[x] if begins else below[x]
         reached[x] = plane if there else reached[x]
         anew |= begins
     for k in range(4):
@@ -212,7 +212,8 @@ def _sum_ones(ones: Any) -> None:
 
 @jit
 def flush(
-    spread: Any, ones: Any, touched: Any, whole: int, plane: int, gap: int, near: Any, far: Any, last: Any, parts: Any,
+    spread: Any, ones: Any, touched: Any, whole: int, plane: int, gap: int, near: Any, far: Any, last: Any,
+    behind: Any, parts: Any,
 ) -> None:  # fmt: skip
     """Composite one blurred group over what lies behind it, and clear the accumulators.
 
@@ -220,7 +221,8 @@ def flush(
     opaque interior sums to: one (`ONE`), its own coverage (`OWN`), what `ones` says (`ONES`); or that it is to be left
     as it is (`PLAIN`).
     `near` (R, 4, B) holds the surface under construction at each pixel, `far` (R, 4, B) all behind it, `last` (R, B)
-    the plane that `near` reached. A plane more than `gap` before that starts a new surface; else the two share one.
+    the plane that `near` reached, `behind` (R, B) what the surface behind it had reached. A plane more than `gap`
+    before `last` starts a new surface; else the two share one.
     With a `gap` of 0 every group is a surface of its own, and only `far` is used. `parts` (8, B) is room to work.
     """
     flat, blocks = spread.reshape(-1), touched.shape[1] - 1
@@ -237,7 +239,7 @@ def flush(
             x0, x1 = first * BLOCK, end * BLOCK
             sum_row(flat, y * spread.shape[1] + 4 * x0, x1 - x0, parts, x0)
             if gap > 0:
-                _join_surface(parts, x0, x1, np.float32(plane), np.float32(gap), near[y], far[y], last[y])
+                _join_surface(parts, x0, x1, np.float32(plane), np.float32(gap), near[y], far[y], last[y], behind[y])
             else:
                 one = ones[y if whole == ONES else 0]
                 _sum_ones(one[x0:x1])
@@ -247,42 +249,20 @@ def flush(
 
 
 @jit
-def resolve(near: Any, far: Any, left: int, parts: Any, out: Any) -> None:
-    """Write to `out` (n, W, 3) the surfaces `near` over what lies behind, `far` (R, 4, B), from column `left` on.
-
-    Every pixel has been seen, be it only by itself. Divides by the coverage: where less than everything was seen,
-    the seen stands for the rest. `parts` (8, B) is room to work.
-    """
-    height, width, _ = out.shape
-    seen, scale = parts[3, :width], parts[4, :width]
-    for y in range(height):
-        front, back = near[y, 3, left : left + width], far[y, 3, left : left + width]
-        for x in range(width):
-            seen[x] = UNIT - front[x]
-            scale[x] = UNIT / max(front[x] + back[x] * seen[x], FAINT)
-        for k in range(3):
-            light, front, back = parts[k, :width], near[y, k, left : left + width], far[y, k, left : left + width]
-            for x in range(width):
-                light[x] = (front[x] + back[x] * seen[x]) * scale[x]
-        for x in range(width):
-            for k in range(3):
-                out[y, x, k] = parts[k, x]
-
-
-@jit
 def composite_planes(
     source: Any, width: int, runs: Any, bounds: Any, cursor: Any, rows: Any, starts: Any, dx: Any, rises: Any,
-    falls: Any, weight: Any, radius: Any, edge: int, border: int, gap: int, values: Any, spread: Any, touched: Any,
-    near: Any, far: Any, last: Any, parts: Any, ones: Any, out: Any,
+    falls: Any, weight: Any, radius: Any, edge: int, border: int, gap: int, plane_coc: Any, values: Any, spread: Any,
+    touched: Any, near: Any, far: Any, last: Any, behind: Any, parts: Any, ones: Any, out: Any,
 ) -> None:  # fmt: skip
     """Blur and composite an image that is sorted into planes, strip by strip, each plane from far to near.
 
     `bounds` (planes + 1) says where the runs of each plane begin, `cursor` (planes) too; they go from above to below.
-    `out` (H, W, 3), the picture, lies `edge` pixels within the frame.
+    `out` (H, W, 3), the picture, lies `edge` pixels within the frame. A strip has a row above and one below those that
+    it finishes.
     """
-    strip = len(spread)
+    strip = len(spread) - 2
     for y0 in range(0, len(out), strip):
-        n, top = min(strip, len(out) - y0), edge + y0
+        n, top = min(strip, len(out) - y0) + 2, edge + y0 - 1
         near[:], far[:], last[:] = NONE, NONE, NOTHING
         for plane in range(len(cursor)):
             end = bounds[plane + 1]
@@ -297,5 +277,5 @@ def composite_planes(
                     source, width, runs[first:beyond], rows, starts, dx, rises, falls, weight, radius, -top, border,
                     values, spread[:n], touched,
                 )  # fmt: skip
-                flush(spread[:n], ones, touched, ONE, plane, gap, near, far, last, parts)
-        resolve(near, far, edge + border, parts, out[y0 : y0 + n])
+                flush(spread[:n], ones, touched, ONE, plane, gap, near, far, last, behind, parts)
+        resolve(near, far, last, behind, gap, plane_coc, edge + border, parts, out[y0 : y0 + n - 2])

@@ -23,22 +23,30 @@ class DiskCanvas:
     """
 
     def __init__(self, frame: tuple[int, ...], table: TapTable, reach: int, edge: int, *, shared: bool) -> None:
-        self.table, self.frame, self.edge = table, frame, edge
+        self.frame, self.edge = frame, edge
         self.border = reach + 2
         self.size = frame[0] - 2 * edge, frame[1] - 2 * edge
         width = -(-(frame[1] + 2 * self.border + PIXELS) // BLOCK) * BLOCK
         if shared:
-            rows = used = min(ROWS, self.size[0])
+            # Slopes are taken from one row to the next: a strip has one more on each side.
+            rows = used = min(ROWS, self.size[0]) + 2
             self.spread, self.far = np.zeros((rows, 4 * width), np.float32), np.empty((rows, 4, width), np.float32)
         else:
             # Layers share no surface with another, and need only `far`.
             rows, used = self.size[0], 0
             self.spread = cleared("spread", (rows, 4 * width), np.float32)
             self.far = cleared("far", (rows, 4, width), np.float32)
-        self.near, self.last = np.empty((used, 4, width), np.float32), np.empty((used, width), np.float32)
+        self.near = np.empty((used, 4, width), np.float32)
+        self.last, self.behind = np.empty((2, used, width), np.float32)
         self.ones = np.zeros((1, width), np.float32)
         self.touched = np.zeros((rows, width // BLOCK + 1), np.uint8)
         self._values, self._parts = np.zeros(16 * width, np.float32), np.empty((8, width), np.float32)
+        self.use(table)
+
+    def use(self, table: TapTable) -> None:
+        """Take the kernels from another table, none of them wider than the canvas was made for."""
+        width = self.ones.shape[1]
+        self.table = table
         self._rises = 4 * (table.dy * width + table.dx)
         self._falls = 4 * (table.dy * width + 1 - table.dx)
 
@@ -63,10 +71,13 @@ class DiskCanvas:
     def flush(self, plane: int, gap: int, whole: int = ONE) -> None:
         """Composite the blurred group; see `disk_kernels.flush`."""
         flush(
-            self.spread, self.ones, self.touched, whole, plane, gap, self.near, self.far, self.last, self._parts,
+            self.spread, self.ones, self.touched, whole, plane, gap, self.near, self.far, self.last, self.behind,
+            self._parts,
         )  # fmt: skip
 
-    def composite_planes(self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int) -> Float32:
+    def composite_planes(
+        self, source: Float32, runs: Runs, bounds: npt.NDArray[np.int64], gap: int, plane_coc: npt.NDArray[np.float64]
+    ) -> Float32:
         """Blur and composite an image that is sorted into planes; return the picture, (H, W, 3) without the edge.
 
         What was seen stands for what was not; see `disk_kernels.composite_planes`.
@@ -75,8 +86,8 @@ class DiskCanvas:
         out = np.empty((*self.size, 3), np.float32)
         composite_planes(
             source.reshape(-1), source.shape[-2], runs, bounds, bounds[:-1].copy(), t.rows, t.starts, t.dx,
-            self._rises, self._falls, t.weight, t.radius, self.edge, self.border, gap, self._values, self.spread,
-            self.touched, self.near, self.far, self.last, self._parts, self.ones, out,
+            self._rises, self._falls, t.weight, t.radius, self.edge, self.border, gap, plane_coc, self._values,
+            self.spread, self.touched, self.near, self.far, self.last, self.behind, self._parts, self.ones, out,
         )  # fmt: skip
         return out
 

@@ -15,7 +15,9 @@ from .dense import DenseCanvas
 from .disk_kernels import ONE, ONES, OWN
 from .disks import DiskCanvas
 from .layers import filled_depth, split_surfaces
+from .patches import depth_range, within_frame
 from .psf import PsfBank
+from .psf_shaped import ShapeBank
 from .run_kernels import count_runs, find_runs, layer_runs
 from .scene import LayeredScene, Patch, Scene
 from .workspace import scratch
@@ -63,60 +65,42 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     depth = filled_depth(scene.depth)
     ends = np.array([depth.min(), depth.max()])
     bank.check_covers(ends)
-    coc = lens.coc(ends)
+    bank, coc = bank.averaged, lens.coc(ends)
     border = border_for(scene, bank, coc)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
-    runs, bounds = _runs(found.plane, found.slot, int(found.plane.max()) + 1)
+    runs, bounds = _runs(found.plane, found.slot, len(found.plane_coc))
     canvas = canvas_for(found.plane.shape[1:], bank, coc, int(found.slot[0].max()), scene.margin + border, shared=True)
-    return canvas.composite_planes(found.rgba, runs, bounds, found.gap)
+    return canvas.composite_planes(found.rgba, runs, bounds, found.gap, found.plane_coc)
 
 
 def render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32:
     """Render true layers; see `render`."""
-    depth = np.concatenate([_depth_range(p) for p in scene.patches])
+    depth = np.concatenate([depth_range(p) for p in scene.patches])
     if not depth.size:
         return np.zeros((*scene.size, 3), np.float32)
     bank.check_covers(depth)
     coc = lens.coc(np.array([depth.min(), depth.max()]))
     border = border_for(scene, bank, coc)
     frame = (scene.frame[0] + 2 * border, scene.frame[1] + 2 * border)
-    patches = [p for p in (_within_frame(p, scene.frame, border) for p in scene.patches) if p]
+    patches = [p for p in (within_frame(p, scene.frame, border) for p in scene.patches) if p]
     # A layer's depth may be anything where the layer is transparent.
     depths = [np.fmin(np.fmax(p.depth, depth.min()), depth.max()) for p in patches]
     slots = [bank.slots(np.atleast_2d(np.asarray(lens.coc(z), np.float32))) for z in depths]
     highest_slot = max((int(s.max()) for s in slots), default=0)
     canvas = canvas_for(frame, bank, coc, highest_slot, scene.margin + border, shared=False)
+    if isinstance(bank, ShapeBank) and isinstance(canvas, DiskCanvas):
+        # A layer of one depth takes the kernel of its own CoC, not that of the nearest slot.
+        flat = [k for k, patch in enumerate(patches) if isinstance(patch.depth, float)]
+        table, first = bank.taps_with(highest_slot, [lens.coc(depths[k]) for k in flat])
+        canvas.use(table)
+        for i, k in enumerate(flat):
+            slots[k] = np.full((1, 1), first + i, np.int32)
     reach = int(bank.reach(coc).max())
     for plane, (patch, slot) in enumerate(zip(patches, slots, strict=True)):
         whole = _scatter_patch(canvas, patch, slot, reach)
         canvas.flush(plane, 0, whole)
     canvas.done()
     return canvas.laid()
-
-
-def _depth_range(patch: Patch) -> npt.NDArray[np.float64]:
-    """Least and greatest depth of what a patch shows; empty if nothing."""
-    there = patch.rgba[..., 3] > 0
-    depth = np.asarray(patch.depth, np.float64) if isinstance(patch.depth, float) else patch.depth[there]
-    return np.array([depth.min(), depth.max()] if there.any() else [], np.float64)
-
-
-def _within_frame(patch: Patch, frame: tuple[int, int], border: int) -> Patch | None:
-    """Cut a patch to the frame; continue it by reflection over the sides of the frame that it reaches."""
-    height, width = patch.rgba.shape[:2]
-    if not border and 0 <= patch.top <= frame[0] - height and 0 <= patch.left <= frame[1] - width:
-        return patch
-    y0, y1 = max(patch.top, 0), min(patch.top + height, frame[0])
-    x0, x1 = max(patch.left, 0), min(patch.left + width, frame[1])
-    if y0 >= y1 or x0 >= x1:
-        return None
-    cut = np.s_[y0 - patch.top : y1 - patch.top, x0 - patch.left : x1 - patch.left]
-    pads = [(border * (y0 == 0), border * (y1 == frame[0])), (border * (x0 == 0), border * (x1 == frame[1]))]
-    depth = patch.depth
-    if not isinstance(depth, float):
-        depth = np.pad(depth[cut], pads, mode="symmetric")
-    rgba = np.pad(patch.rgba[cut], [*pads, (0, 0)], mode="symmetric")
-    return Patch(rgba, depth, top=y0 + border - pads[0][0], left=x0 + border - pads[1][0])
 
 
 def _scatter_patch(canvas: Canvas, patch: Patch, slot: npt.NDArray[np.int32], reach: int) -> int:

@@ -12,12 +12,16 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .layers_kernels import fill_empty_rows, fill_rows, find_hidden, paint_hidden, sort_pixels
+from .hidden_kernels import find_hidden, find_neighbours, list_hidden, paint_hidden, relax
+from .layers_kernels import fill_empty_rows, fill_rows, mean_coc, sort_pixels
 from .psf import PsfBank
+from .silhouette_kernels import mark_edges, settle, soften
 from .workspace import cleared, scratch
 
 Float32 = npt.NDArray[np.float32]
 
+SWEEPS = 8
+"""How often hidden pixels are drawn towards the mean of their neighbours; more changes captures by less than noise."""
 SURFACE_STEP = 1.0
 """A jump of the CoC of more than this many pixels between neighbours is an edge between two surfaces."""
 
@@ -129,16 +133,18 @@ class Surfaces:
     Attributes
     ----------
     rgba
-        (2, H, W, 4) float32, linear radiance and coverage: what is seen, and what is hidden (coverage 1 where
-        anything is).
+        (3, H, W, 4) float32, premultiplied linear radiance and coverage: what is seen, what is hidden, and the
+        fringes: what spills of nearer surfaces into pixels at their silhouettes.
     plane
-        (2, H, W) int32, counted from far to near; -1 where nothing is hidden.
+        (3, H, W) int32, counted from far to near; -1 where nothing is.
     coc
-        (2, H, W) float32, signed pixels.
+        (3, H, W) float32, signed pixels.
     slot
-        (2, H, W) int32, kernel of each pixel.
+        (3, H, W) int32, kernel of each pixel.
     gap
         Two pixels more than this many planes apart belong to different surfaces.
+    plane_coc
+        (planes,) float64, signed pixels: mean CoC of what is seen of each plane.
     """
 
     rgba: Float32
@@ -146,13 +152,15 @@ class Surfaces:
     coc: Float32
     slot: npt.NDArray[np.int32]
     gap: int
+    plane_coc: npt.NDArray[np.float64]
 
 
 def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, planes: int) -> Surfaces:
     """Sort an image into planes and continue each surface behind what occludes it (A*, L* of D3-Net Eq. 1).
 
-    From every depth edge the farther surface goes on under the nearer one, as far as the blur of the two can reach;
-    its colour is a mean of its last visible pixels to the left, right, above and below, its depth that of the nearest.
+    From every depth edge the farther surface goes on under the nearer one, as far as the blur of the two can reach,
+    in the smoothest continuation of its visible colours and at the depth of its nearest visible pixel. Pixels beside
+    an edge are divided between its two surfaces: images are antialiased, and depth maps are not.
 
     Parameters
     ----------
@@ -176,11 +184,12 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
     grid = plane_grid(near, far, lens, planes)
     size = (depth.shape[0] + 2 * border, depth.shape[1] + 2 * border)
     found = Surfaces(
-        rgba=scratch("rgba", (2, *size, 4), np.float32),
-        plane=scratch("plane", (2, *size), np.int32),
-        coc=scratch("coc", (2, *size), np.float32),
-        slot=scratch("slot", (2, *size), np.int32),
+        rgba=scratch("rgba", (3, *size, 4), np.float32),
+        plane=scratch("plane", (3, *size), np.int32),
+        coc=scratch("coc", (3, *size), np.float32),
+        slot=scratch("slot", (3, *size), np.int32),
         gap=grid.gap,
+        plane_coc=np.zeros(int(grid.number(np.array([near], np.float32))[0]) + 1),
     )
     optics = np.array([lens.coc_per_dioptre, 1.0 / lens.focus_distance, 1.0 / bank.coc_step], np.float32)
     planes_at = np.array([grid.anchor, grid.per_dioptre], np.float32)
@@ -190,7 +199,26 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
         aif, depth, border, optics, planes_at, grid.first, lookup, first_step,
         found.rgba[0], found.plane[0], found.coc[0], found.slot[0],
     )  # fmt: skip
+    mean_coc(found.plane[0], found.coc[0], np.zeros(len(found.plane_coc), np.int64), found.plane_coc)
+    found.plane[2].fill(-1)
     steps = cleared("steps", (4, *size), np.int16)
     find_hidden(found.plane[0], found.coc[0], grid.gap, hidden_reach(bank, coc), steps)
+    mark = cleared("mark", size, np.uint8)
+    mark_edges(found.plane[0], grid.gap, mark)
+    soften(found.rgba, found.plane, found.coc, found.slot, grid.gap, mark)
     paint_hidden(found.rgba, found.plane, found.coc, found.slot, grid.gap, steps)
+    _smooth(found)
+    settle(found.rgba, found.plane, mark)
     return found
+
+
+def _smooth(found: Surfaces) -> None:
+    """Smooth what is hidden, from its first guess on."""
+    _, height, width = found.plane.shape
+    count = int(np.count_nonzero(found.plane[1] >= 0))
+    at, fixed = scratch("hidden", (count, 5), np.int32), scratch("fixed", (count, 4), np.float32)
+    number = scratch("number", (height, width), np.int32)
+    n = list_hidden(found.rgba, found.plane, number, at)
+    find_neighbours(found.rgba, found.plane, found.gap, number, at[:n], fixed)
+    before, now = (scratch(name, (n + 1, 4), np.float32) for name in ("before", "now"))
+    relax(found.rgba[1].reshape(-1, 4), at[:n], fixed, SWEEPS, before, now)

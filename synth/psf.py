@@ -19,7 +19,9 @@ from .camera import ThinLens
 from .psf_shapes import (
     GAUSSIAN_REACH,
     aperture_kernel,
+    aperture_light,
     disk_kernel,
+    disk_light,
     gaussian_kernel,
     power_exponential_kernel,
     power_exponential_reach,
@@ -109,7 +111,7 @@ class PsfBank(ABC):
         """Uniform disks as wide as the CoC, antialiased by pixel coverage: geometric optics of a round aperture."""
         from .psf_shaped import ShapeBank
 
-        return ShapeBank("disk", lens, coc_step, disk_kernel, 0.5, by_differences=True)
+        return ShapeBank("disk", lens, coc_step, disk_kernel, 0.5, by_differences=True, light_through=disk_light)
 
     @staticmethod
     def gaussian(lens: ThinLens, *, sigma_per_coc: float = 0.25, coc_step: float = 0.125) -> "ShapeBank":
@@ -173,7 +175,10 @@ class PsfBank(ABC):
                 "an aperture's transmission must be a square of numbers from 0 to 1 that lets some light through."
             )
         facts = {"transmission": pattern.tolist()} if pattern.size <= 4096 else {}
-        return ShapeBank("aperture", lens, coc_step, lambda c: aperture_kernel(pattern, c), 0.5, facts, True)
+        return ShapeBank(
+            "aperture", lens, coc_step, lambda c: aperture_kernel(pattern, c), 0.5, facts, True,
+            light_through=lambda edges: aperture_light(pattern, edges),
+        )  # fmt: skip
 
     @staticmethod
     def from_mask(
@@ -210,6 +215,10 @@ class PsfBank(ABC):
 
         return load_bank(Path(path))
 
+    def finer(self, times: int) -> "PsfBank | None":
+        """Return the bank for pixels `times` as small, or None if its kernels are known on its pixels alone."""
+        return None
+
     def kernel(self, coc: float) -> Float32:
         """Kernel of a signed CoC in pixels: (n, n) float32 for a bank of one channel, else (3, n, n); n odd."""
         kernels = self.slot_kernels(int(self.slots(np.array(coc))))
@@ -223,6 +232,11 @@ class PsfBank(ABC):
         # In float32, as the compiled renderer does it: both must round to the same slot.
         steps = np.rint(coc.astype(np.float32) * np.float32(1.0 / self.coc_step)).astype(np.int64) - first
         return np.asarray(table[np.clip(steps, 0, len(table) - 1)])
+
+    @property
+    def averaged(self) -> "PsfBank":
+        """The bank for pictures whose pixels are averages over their area already; the same one, if it has no other."""
+        return self
 
     @abstractmethod
     def lookup(self, low: float, high: float) -> tuple[Slots, int]:

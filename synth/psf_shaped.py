@@ -1,7 +1,9 @@
 """Banks of one shape that scales with the circle of confusion: kernels for every depth."""
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,22 @@ from .psf_sampled import SampledBank
 Float64 = npt.NDArray[np.float64]
 
 
+PIXEL_MOMENT = 1.0 / 6.0
+"""Mean squared distance from the centre of a square pixel, square pixels."""
+_TAPS = ("dy", "dx", "weight", "radius")
 LARGEST_SAMPLED = 10**8
 """Values of the kernels of a bank that is stored."""
 
 
 class ShapeBank(PsfBank):
-    """One shape scaled by the CoC: kernels for every depth. See `PsfBank.disk` and its neighbours."""
+    """One shape scaled by the CoC: kernels for every depth. See `PsfBank.disk` and its neighbours.
+
+    Attributes
+    ----------
+    light_through
+        For shadows of an aperture: how much light passes each cell of a grid on the aperture's square, whose edges
+        along both axes are given, ascending from -1 to 1; (n + 1,) to (n, n) float64, [y, x]. None for other shapes.
+    """
 
     def __init__(
         self,
@@ -33,18 +45,31 @@ class ShapeBank(PsfBank):
         turns: bool = False,
         *,
         by_differences: bool = False,
+        light_through: Callable[[Float64], Float64] | None = None,
     ) -> None:
         if not 1e-3 <= coc_step <= 4:
             raise InputError(f"psf.coc_step must be between 0.001 and 4 pixels, not {coc_step}.")
         self.kind, self.lens, self.coc_step, self.by_differences = kind, lens, coc_step, by_differences
-        self._shape, self._reach_per_coc = cache(shape), reach_per_coc
+        # Only the CoCs of slots repeat.
+        self._shape, self._exact_shape, self._reach_per_coc = cache(shape), shape, reach_per_coc
         self._parameters, self._turns = parameters or {}, turns
         self._taps: TapTable | None = None
+        self.light_through = light_through
+        self._finer: dict[int, ShapeBank] = {}
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the bank was made from, as JSON data."""
         return {"kind": self.kind, "coc_step": self.coc_step, **self._parameters}
+
+    def finer(self, times: int) -> "ShapeBank":
+        """Return the bank for pixels `times` as small; made once and kept."""
+        if times not in self._finer:
+            bank = copy(self)
+            bank.lens, bank._finer = replace(self.lens, pixel_pitch=self.lens.pixel_pitch / times), {}
+            bank.__dict__.pop("averaged", None)
+            self._finer[times] = bank
+        return self._finer[times]
 
     def lookup(self, low: float, high: float) -> tuple[Slots, int]:
         """Slots of the CoCs from `low` to `high` pixels; see `PsfBank.lookup`."""
@@ -55,6 +80,20 @@ class ShapeBank(PsfBank):
     def _slot(self, steps: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
         # Both signs share a slot, unless the kernel turns with the sign: then odd slots are points behind the focus.
         return np.abs(steps) * 2 - (steps < 0) if self._turns else np.abs(steps)
+
+    @cached_property
+    def averaged(self) -> "ShapeBank":
+        """The bank for pictures whose pixels are averages over their area already.
+
+        Kernels are integrated over pixels, which is right for points of light. To blur what was integrated once before
+        they are a little too wide: here each has the second moment of the shape itself, for a disk c^2 / 16 along each
+        axis, by standing for a smaller CoC.
+        """
+        bank = copy(self)
+        bank._exact_shape = _narrowed(self._exact_shape)
+        bank._shape, bank._taps, bank._dense, bank._finer = cache(bank._exact_shape), None, None, {}
+        bank.averaged = bank
+        return bank
 
     def check_covers(self, depth: npt.NDArray[Any]) -> None:
         """Do nothing: a shape has a kernel for every depth."""
@@ -73,29 +112,28 @@ class ShapeBank(PsfBank):
     def taps(self, highest_slot: int) -> TapTable:
         """Taps of the slots 0 to at least `highest_slot`; made once and kept."""
         if self._taps is None or len(self._taps.radius) <= highest_slot:
-            self._taps = self._make_taps(highest_slot + 16)
+            self._taps = _tap_table([self.slot_kernels(slot)[0] for slot in range(highest_slot + 17)])
         return self._taps
 
-    def _make_taps(self, highest_slot: int) -> TapTable:
-        parts, counts, radius = [], [], []
-        for slot in range(highest_slot + 1):
-            kernel = self.slot_kernels(slot)[0]
-            half = kernel.shape[0] // 2
-            steps = np.diff(kernel[:, : half + 1], axis=1, prepend=0.0)
-            # From the first step of a row to its last: a step of nothing between them counts.
-            there = np.cumsum(steps != 0, axis=1) * np.cumsum((steps != 0)[:, ::-1], axis=1)[:, ::-1] > 0
-            y, x = np.nonzero(there)
-            parts.append((y - half, x - half, steps[y, x].astype(np.float32)))
-            counts.append(np.count_nonzero(there, axis=1))
-            radius.append(half)
-        return TapTable(
-            rows=np.cumsum([0] + [len(c) for c in counts]).astype(np.int64),
-            starts=np.cumsum(np.concatenate([[0], *counts])).astype(np.int64),
-            dy=np.concatenate([p[0] for p in parts]),
-            dx=np.concatenate([p[1] for p in parts]),
-            weight=np.concatenate([p[2] for p in parts]),
-            radius=np.array(radius, np.int64),
-        )
+    def taps_with(self, highest_slot: int, coc: Sequence[float]) -> tuple[TapTable, int]:
+        """Taps of the slots 0 to at least `highest_slot`, then of CoCs that are not rounded, and the first one's slot.
+
+        Parameters
+        ----------
+        highest_slot
+            0 or more.
+        coc
+            Signed pixels; each has a slot of its own, in their order.
+        """
+        rounded = self.taps(highest_slot)
+        exact = _tap_table([self._kernel(c) for c in coc])
+        joined = (np.concatenate([getattr(t, name) for t in (rounded, exact)]) for name in _TAPS)
+        bounds = ((a, b[1:] + a[-1]) for a, b in ((rounded.rows, exact.rows), (rounded.starts, exact.starts)))
+        return TapTable(*(np.concatenate(b) for b in bounds), *joined), len(rounded.radius)
+
+    def _kernel(self, coc: float) -> Float64:
+        upright = self._exact_shape(abs(coc))
+        return upright[::-1, ::-1] if self._turns and coc > 0 else upright
 
     def sampled(self, near: float, far: float) -> "SampledBank":
         """All kernels between two depths in metres, one every `coc_step` pixels of CoC, or fewer if they are huge."""
@@ -111,3 +149,48 @@ class ShapeBank(PsfBank):
             margin = (size - kernel.shape[-1]) // 2
             out[:, margin : size - margin, margin : size - margin] = kernel
         return SampledBank(self.kind, self.lens, kernels, steps * self.coc_step, facts=self.facts)
+
+
+@cache
+def _narrowed(shape: Callable[[float], Float64]) -> Callable[[float], Float64]:
+    """Return the shape with each of its kernels as wide as it would be without the integration over pixels."""
+    widest = 64.0
+    per_square = (_second_moment(shape(widest)) - PIXEL_MOMENT) / widest**2
+    sizes = np.arange(0.0, 16.0 + 1 / 16, 1 / 16)
+    moments = np.array([_second_moment(shape(float(c))) for c in sizes])
+    first = int(np.flatnonzero(moments <= 0)[-1])
+    sizes, moments = sizes[first:], moments[first:]
+
+    def narrower(c: float) -> Float64:
+        wanted = per_square * c * c
+        if wanted < moments[-1]:
+            return shape(float(np.interp(wanted, moments, sizes)))
+        return shape(float(np.sqrt(c * c - PIXEL_MOMENT / per_square)))
+
+    return narrower
+
+
+def _second_moment(kernel: Float64) -> float:
+    """Mean squared distance of a kernel's light from its centroid, square pixels."""
+    at = np.arange(len(kernel), dtype=np.float64)
+    across, down = kernel.sum(axis=0), kernel.sum(axis=1)
+    return float(sum((p * at**2).sum() - (p * at).sum() ** 2 for p in (across, down)))
+
+
+def _tap_table(kernels: Sequence[Float64]) -> TapTable:
+    """Return the differences along x of kernels (n, n), n odd, one a slot."""
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
+    counts, radius = [], []
+    for kernel in kernels:
+        half = kernel.shape[0] // 2
+        steps = np.diff(kernel[:, : half + 1], axis=1, prepend=0.0)
+        # From the first step of a row to its last: a step of nothing between them counts.
+        there = np.cumsum(steps != 0, axis=1) * np.cumsum((steps != 0)[:, ::-1], axis=1)[:, ::-1] > 0
+        y, x = np.nonzero(there)
+        parts.append((y - half, x - half, steps[y, x].astype(np.float32)))
+        counts.append(np.count_nonzero(there, axis=1))
+        radius.append(half)
+    dy, dx, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    rows = np.cumsum([0] + [len(c) for c in counts]).astype(np.int64)
+    starts = np.cumsum(np.concatenate([[0], *counts])).astype(np.int64)
+    return TapTable(rows, starts, dy, dx, weight, np.array(radius, np.int64))

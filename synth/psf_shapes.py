@@ -54,6 +54,12 @@ def disk_kernel(diameter: float) -> Float64:
     return np.asarray(coverage / coverage.sum())
 
 
+def disk_light(edges: Float64) -> Float64:
+    """Area of the unit disk in each cell of a grid, its edges along both axes ascending: (n + 1,) to (n, n) float64."""
+    corners = quadrant_area(edges[None, :], edges[:, None], 1.0)
+    return np.asarray(np.maximum(np.diff(np.diff(corners, axis=0), axis=1), 0.0))
+
+
 def gaussian_kernel(sigma: float) -> Float64:
     """Gaussian of standard deviation `sigma` pixels, integrated over each pixel, cut at `GAUSSIAN_REACH`, unit sum.
 
@@ -134,6 +140,12 @@ def overlaps(edges: npt.NDArray[np.floating[Any]], cells: npt.NDArray[np.floatin
     """Length that each interval of `edges` shares with each interval of `cells`, both ascending: (m, n) float64."""
     low = np.maximum(edges[:-1, None], cells[None, :-1])
     return np.asarray(np.maximum(np.minimum(edges[1:, None], cells[None, 1:]) - low, 0.0))
+
+
+def aperture_light(transmission: Float64, edges: Float64) -> Float64:
+    """Light through each cell of a grid on the square of a pattern (m, m), from -1 to 1: (n + 1,) to (n, n) float64."""
+    share = overlaps(edges, np.linspace(-1.0, 1.0, len(transmission) + 1))
+    return np.asarray(share @ transmission @ share.T)
 
 
 def aperture_kernel(transmission: Float64, diameter: float) -> Float64:

@@ -20,7 +20,7 @@ from pydantic import (
 
 from .. import InputError
 from .camera import Intrinsics, ThinLens
-from .recipe_psf import DiskPsf, GaussianPsf, Length, MaskPsf, PowerExponentialPsf, PsfSection
+from .recipe_psf import AperturePsf, DiskPsf, GaussianPsf, Length, MaskPsf, PowerExponentialPsf, PsfSection
 from .recipe_psf import Section as _Section
 from .units import parse_bytes
 
@@ -31,7 +31,7 @@ Pixels = Annotated[int, Field(ge=16, le=16384)]
 Objects = Annotated[int, Field(ge=0, le=2000)]
 LARGEST_REACH = 512
 """Half-size in pixels of the largest kernel that a recipe may ask for."""
-YOUNGER = (("render", "model", "surfaces"),)
+YOUNGER = (("render", "model", "surfaces"), ("render", "samples", 256))
 """Keys (section, key, default) that came after version 1 was in use: left out at their default, they change no hash."""
 Accept = Literal["all-blurred", "all-sharp"]
 
@@ -151,9 +151,12 @@ class CameraSection(_Section):
 class RenderSection(_Section):
     """How light is put together."""
 
-    method: Literal["layered"] = "layered"
-    model: Literal["surfaces", "eq7"] = "surfaces"
-    """"eq7" is the RPSF paper's masked sum without occlusion, for comparison."""
+    method: Literal["layered", "exact"] = "layered"
+    """"exact" integrates over the aperture: slower, and for disks and other apertures of geometric optics only."""
+    samples: int = Field(default=256, ge=1, le=65536)
+    """Cells of the aperture, for "exact"."""
+    model: Literal["surfaces", "hasinoff", "normalised-over", "eq7"] = "surfaces"
+    """All but the first are papers' models, for comparison; see `rendering.render`."""
     planes: int = Field(default=64, ge=2, le=4096)
     light: Literal["linear", "srgb"] = "linear"
     """"srgb" blurs encoded values, as some papers did; the default is what light does."""
@@ -196,6 +199,17 @@ class Recipe(_Section):
     psf: PsfSection = DiskPsf()
     render: RenderSection = RenderSection()
     output: OutputSection = OutputSection()
+
+    @model_validator(mode="after")
+    def _renderable(self) -> Self:
+        if self.render.method == "exact" and not isinstance(self.psf, DiskPsf | AperturePsf):
+            raise ValueError(
+                f"render.method = 'exact' sends rays through an aperture, and psf.kind = {self.psf.kind!r} has none: "
+                "use psf.kind = 'disk' or 'aperture'"
+            )
+        if self.render.method == "exact" and self.render.model != "surfaces":
+            raise ValueError(f"render.model = {self.render.model!r} goes with render.method = 'layered' only")
+        return self
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:

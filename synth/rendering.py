@@ -3,7 +3,7 @@
 Light stays linear throughout, and values over 1 stay.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,13 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .layered import render_layers, render_surfaces
-from .models import masked_sum
+from .models import extended_layers, masked_sum, normalised_over
 from .psf import PsfBank
-from .scene import LayeredScene, Scene
+from .scene import LayeredScene, Scene, block_mean
 
 Float32 = npt.NDArray[np.float32]
+Model = Literal["surfaces", "hasinoff", "normalised-over", "eq7"]
+_OF_PAPERS = {"hasinoff": extended_layers, "normalised-over": normalised_over, "eq7": masked_sum}
 
 
 def render(
@@ -24,8 +26,9 @@ def render(
     bank: PsfBank | None = None,
     *,
     planes: int = 64,
-    method: Literal["layered"] = "layered",
-    model: Literal["surfaces", "eq7"] = "surfaces",
+    method: Literal["layered", "exact"] = "layered",
+    samples: int = 256,
+    model: Model = "surfaces",
 ) -> Float32:
     """Render what the lens makes of a scene.
 
@@ -33,7 +36,9 @@ def render(
     ----------
     scene
         A `Scene` is split at depth edges into surfaces, which are continued behind their occluders; a `LayeredScene`
-        has all that already. Beyond the scene's margin the world is its mirror image, so borders do not darken.
+        has all that already. Oversampled layers are rendered texel by texel and averaged to pixels; with kernels that
+        are known on pixels alone (masks, measured ones), averaged before. Beyond the scene's margin the world is its
+        mirror image, so borders do not darken.
     lens
         Gives the circle of confusion of each depth.
     bank
@@ -41,11 +46,17 @@ def render(
     planes
         Depth planes that a `Scene` is sorted into. They only order: blur follows each pixel's own depth.
     method
-        "layered".
+        "layered" blurs each surface and lays it over what lies behind: fast, for any bank, and exact unless both
+        sides of an edge are blurred. "exact" renders what each cell of the aperture sees, and adds it up: for disks
+        and other apertures of geometric optics.
+    samples
+        Cells that "exact" cuts the aperture into, at most.
     model
-        "surfaces" composites surfaces with what they hide. "eq7" is the RPSF paper's Eq. 7, for comparison: the image
-        cut at the centres of `planes` depth planes, each part blurred by its plane's kernel, and summed. Nothing
-        hides anything there, so light is lost and gained at depth edges; a `LayeredScene` is flattened first.
+        "surfaces" composites surfaces with what they hide. The others are papers' models, for comparison and to make
+        their data again: the image cut into `planes` slices, each with one blur; a `LayeredScene` is flattened first.
+        "hasinoff" lays whole layers over each other (D3-Net Eqs. 1-2), "normalised-over" visible ones (Ikoma et al.
+        2021), and "eq7" adds them up (RPSF paper, Eq. 7), so that light is lost and gained at depth edges. See
+        `synth.models`.
 
     Returns
     -------
@@ -55,19 +66,33 @@ def render(
     ------
     InputError
         If the bank was made for another lens, does not cover the scene's depths or has kernels wider than the scene
-        (disks may be), or if `planes`, `method` or `model` are out of range.
+        (disks may be), if a method does not serve a bank or a model, or if
+        `planes`, `method`, `samples` or `model` are out of range.
     """
     bank = bank or PsfBank.disk(lens)
     if bank.lens != lens:
         raise InputError("the PSF bank was made for another lens than the one to render with.")
-    if method != "layered":
-        raise InputError(f"render.method must be 'layered', not {method!r}.")
+    if method not in ("layered", "exact"):
+        raise InputError(f"render.method must be 'layered' or 'exact', not {method!r}.")
     if not isinstance(planes, int | np.integer):
         raise InputError(f"render.planes must be a whole number, not {planes!r}.")
-    if model not in ("surfaces", "eq7"):
-        raise InputError(f"render.model must be 'surfaces' or 'eq7', not {model!r}.")
-    if model == "eq7":
-        return masked_sum(scene, lens, bank, planes)
+    if model not in get_args(Model):
+        raise InputError(f"render.model must be one of {', '.join(get_args(Model))}, not {model!r}.")
+    if method == "exact" and model != "surfaces":
+        raise InputError(f"render.method 'exact' has no model {model!r}: use render.method 'layered' for it.")
+    if model != "surfaces":
+        return _OF_PAPERS[model](scene, lens, bank, planes)
+    if isinstance(scene, LayeredScene) and scene.oversampling > 1:
+        finer = bank.finer(scene.oversampling)
+        if finer is None:
+            return render(scene.averaged(), lens, bank, planes=planes, method=method, samples=samples)
+        fine = scene.texels_as_pixels()
+        picture = render(fine, finer.lens, finer, planes=planes, method=method, samples=samples)
+        return block_mean(picture, scene.oversampling)
+    if method == "exact":
+        from .exact import render_exact
+
+        return render_exact(scene, lens, bank, samples, planes)
     if isinstance(scene, LayeredScene):
         return render_layers(scene, lens, bank)
     return render_surfaces(scene, lens, bank, planes)

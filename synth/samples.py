@@ -172,15 +172,20 @@ class SampleMaker:
         return {name: made[name] for name in wanted}
 
     def _capture(self, scene: Scene | LayeredScene) -> npt.NDArray[Any]:
-        lens, options = self.recipe.lens, self.recipe.render
-        planes, model = options.planes, options.model
-        if options.light == "linear":
-            return self._encode(render(scene, lens, self.bank, planes=planes, model=model))
+        if self.recipe.render.light == "linear":
+            return self._encode(self._render(scene))
         # Blurring encoded values is wrong, and what several papers did: the renderer is given them as if linear.
-        blurred = render(scene.with_light(linear_to_srgb), lens, self.bank, planes=planes, model=model)
+        blurred = self._render(scene.with_light(linear_to_srgb))
         if self.recipe.output.encoding == "srgb":
             return encode(blurred, "linear", bits=self.recipe.output.bits)
         return self._encode(srgb_to_linear(blurred))
+
+    def _render(self, scene: Scene | LayeredScene) -> Float32:
+        options = self.recipe.render
+        return render(
+            scene, self.recipe.lens, self.bank,
+            planes=options.planes, method=options.method, samples=options.samples, model=options.model,
+        )  # fmt: skip
 
     def _encode(self, linear: Float32) -> npt.NDArray[Any]:
         return encode(linear, self.recipe.output.encoding, bits=self.recipe.output.bits)

@@ -141,13 +141,21 @@ class LayeredScene:
         (L,) or (L, H, W) float32, z in metres.
     intrinsics, source, margin
         As for `Scene`.
+    oversampling
+        Texels of a layer along one pixel of the picture: H, W are so many times the picture's, and its pixels are
+        means of as many texels squared. Twice the resolution keeps what an edge of a layer does within a pixel.
 
     Attributes
     ----------
     patches
         The layers, far to near. Most layers are small: `from_patches` takes them without the empty rest.
     frame
-        Height and width of the layers in pixels, the margin included.
+        Height and width of the layers in texels, the margin included.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, a depth is not positive, or the frame is not a whole number of pixels.
     """
 
     def __init__(
@@ -157,6 +165,7 @@ class LayeredScene:
         intrinsics: Intrinsics | None = None,
         source: str = "",
         margin: int = 0,
+        oversampling: int = 1,
     ) -> None:
         layers = _float32(rgba, "(L, H, W, 4)", 4, 4, "the layers")
         depths = np.asarray(depth, np.float32)
@@ -165,6 +174,7 @@ class LayeredScene:
         self.patches = tuple(Patch(c, z if z.ndim else float(z)) for c, z in zip(layers, depths, strict=True))
         self.frame = (layers.shape[1], layers.shape[2])
         self.intrinsics, self.source, self.margin = intrinsics, source, margin
+        self.oversampling = _checked_oversampling(oversampling, self.frame)
 
     @classmethod
     def from_patches(
@@ -174,11 +184,13 @@ class LayeredScene:
         intrinsics: Intrinsics | None = None,
         source: str = "",
         margin: int = 0,
+        oversampling: int = 1,
     ) -> "LayeredScene":
-        """Make a scene of patches, far to near, in a frame of (height, width) pixels, the margin included."""
+        """Make a scene of patches, far to near, in a frame of (height, width) texels, the margin included."""
         scene = cls.__new__(cls)
         scene.patches, scene.frame = tuple(patches), frame
         scene.intrinsics, scene.source, scene.margin = intrinsics, source, margin
+        scene.oversampling = _checked_oversampling(oversampling, frame)
         if not scene.patches:
             raise InputError("a layered scene needs at least one layer.")
         return scene
@@ -186,12 +198,14 @@ class LayeredScene:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the picture, in pixels, without the margin."""
-        return self.frame[0] - 2 * self.margin, self.frame[1] - 2 * self.margin
+        height, width = (n // self.oversampling - 2 * self.margin for n in self.frame)
+        return height, width
 
     def flatten(self) -> Scene:
         """Return what a pinhole camera sees, without the margin.
 
-        Depth is that of the nearest layer that covers at least half of the pixel, NaN where none does.
+        Depth is that of the nearest layer that covers at least half of the pixel, NaN where none does. Of several
+        texels in a pixel the nearest half count.
 
         Raises
         ------
@@ -200,13 +214,30 @@ class LayeredScene:
         """
         from .scene_kernels import over
 
-        height, width = self.size
-        rgb = np.zeros((height, width, 3), np.float32)
-        depth = np.full((height, width), np.nan, np.float32)
+        (height, width), n = self.size, self.oversampling
+        rgb = np.zeros((height * n, width * n, 3), np.float32)
+        depth = np.full((height * n, width * n), np.nan, np.float32)
+        margin = self.margin * n
         for patch in self.patches:
             z = np.broadcast_to(np.asarray(patch.depth, np.float32), patch.rgba.shape[:2])
-            over(patch.rgba, z, patch.top - self.margin, patch.left - self.margin, rgb, depth)
+            over(patch.rgba, z, patch.top - margin, patch.left - margin, rgb, depth)
+        if n > 1:
+            # NaN comes last in order.
+            texels = np.moveaxis(depth.reshape(height, n, width, n), 1, 2).reshape(height, width, n * n)
+            rgb, depth = block_mean(rgb, n), np.sort(texels, axis=2)[..., (n * n - 1) // 2]
         return Scene(rgb, depth, self.intrinsics, self.source)
+
+    def texels_as_pixels(self) -> "LayeredScene":
+        """Return the layers as a scene of as many pixels as they have texels."""
+        margin = self.margin * self.oversampling
+        return self.from_patches(self.frame, self.patches, None, self.source, margin)
+
+    def averaged(self) -> "LayeredScene":
+        """Return the scene with its layers averaged to pixels; a varying depth by the mean of its inverse."""
+        n = self.oversampling
+        patches = [_averaged(patch, n) for patch in self.patches]
+        frame = self.frame[0] // n, self.frame[1] // n
+        return self.from_patches(frame, patches, self.intrinsics, self.source, self.margin)
 
     def with_light(self, change: Callable[[Float32], Float32]) -> "LayeredScene":
         """Return the scene with `change` applied to the radiance of its layers."""
@@ -215,4 +246,40 @@ class LayeredScene:
             alpha = patch.rgba[..., 3:]
             straight = np.divide(patch.rgba[..., :3], alpha, out=np.zeros_like(patch.rgba[..., :3]), where=alpha > 0)
             patches.append(replace(patch, rgba=np.concatenate([change(straight) * alpha, alpha], axis=-1)))
-        return self.from_patches(self.frame, patches, self.intrinsics, self.source, self.margin)
+        return self.from_patches(
+            self.frame, patches, self.intrinsics, self.source, self.margin, self.oversampling
+        )  # fmt: skip
+
+
+def block_mean(image: Float32, n: int) -> Float32:
+    """Mean over blocks of n x n of an image (H, W, channels): (H / n, W / n, channels) float32."""
+    height, width, channels = image.shape
+    return np.asarray(image.reshape(height // n, n, width // n, n, channels).mean(axis=(1, 3)), np.float32)
+
+
+def _checked_oversampling(oversampling: int, frame: tuple[int, int]) -> int:
+    if not (isinstance(oversampling, int | np.integer) and oversampling >= 1):
+        raise InputError(f"a layered scene's oversampling must be a whole number, 1 or more, not {oversampling!r}.")
+    if frame[0] % oversampling or frame[1] % oversampling:
+        raise InputError(
+            f"layers of {frame[1]}x{frame[0]} texels (width x height) are no whole number of pixels at an oversampling "
+            f"of {oversampling}: make them larger."
+        )
+    return int(oversampling)
+
+
+def _averaged(patch: Patch, n: int) -> Patch:
+    """Average a patch over blocks of n x n texels of its frame."""
+    height, width = patch.rgba.shape[:2]
+    around = [(at % n, -(at + size) % n) for at, size in ((patch.top, height), (patch.left, width))]
+    rgba = np.pad(patch.rgba, [*around, (0, 0)])
+    top, left = patch.top // n, patch.left // n
+    if isinstance(patch.depth, float):
+        return Patch(block_mean(rgba, n), patch.depth, top, left)
+    there = np.pad((patch.rgba[..., 3] > 0).astype(np.float32), around)
+    inverse = np.divide(1.0, np.pad(patch.depth, around), out=np.zeros_like(there), where=there > 0)
+    mean = block_mean(np.stack([inverse, there], axis=-1), n)
+    depth = np.divide(
+        mean[..., 1], mean[..., 0], out=np.full(mean.shape[:2], np.inf, np.float32), where=mean[..., 0] > 0
+    )
+    return Patch(block_mean(rgba, n), depth, top, left)

@@ -1,4 +1,4 @@
-"""Two vector operations that the compiler does not find by itself: taps along rows for a run of pixels, and for one.
+"""Vector operations that the compiler does not find by itself: taps along rows, and the sum of a block of pixels.
 
 Written as LLVM vectors rather than left to the compiler's own vectoriser, which stores every partial sum of a run, and
 does the short rows of a kernel one by one. Fused multiply-adds round once by definition, so the result is the same on
@@ -18,6 +18,7 @@ STRIP = 32
 _FLOAT, _INDEX = ir.FloatType(), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _PARTS = STRIP // LANES
+_PIXEL = ir.VectorType(_FLOAT, 4)
 
 
 def _load(builder: Any, pointer: Any, at: Any) -> Any:
@@ -31,16 +32,16 @@ def _store(builder: Any, vector: Any, pointer: Any, at: Any) -> None:
     builder.store(vector, builder.bitcast(builder.gep(pointer, [at]), _VECTOR.as_pointer())).align = 4
 
 
-def _spread(builder: Any, value: Any) -> Any:
+def _spread(builder: Any, value: Any, vector: Any = _VECTOR) -> Any:
     """Copy a float to all lanes."""
-    none = ir.Constant(_VECTOR, ir.Undefined)
-    lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    none = ir.Constant(vector, ir.Undefined)
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
     return builder.shuffle_vector(builder.insert_element(none, value, ir.Constant(ir.IntType(32), 0)), none, lanes)
 
 
-def _multiply_add(builder: Any) -> Any:
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+def _multiply_add(builder: Any, vector: Any = _VECTOR) -> Any:
+    kind = ir.FunctionType(vector, [vector] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{vector.count}f32")
 
 
 def _place(context: Any, builder: Any, array: Any, y: Any, x: Any) -> tuple[Any, Any]:
@@ -139,6 +140,47 @@ def _add_taps_of_one_pixel(
     return signature, generate
 
 
+@intrinsic
+def _sum_pixels(
+    context: Any, pixels: Any, at: Any, pitch: Any, weights: Any, row: Any, rows: Any, column: Any, columns: Any
+) -> Any:
+    """Return ``sum_ji weights[row + j] weights[column + i] pixel[at + j pitch + i]``, four float32.
+
+    j = 0 ... rows - 1, i = 0 ... columns - 1, summed in that order. `pixels` (4 n), a pixel being four values in it,
+    and `weights` (m) are contiguous float32. Nothing checks bounds.
+    """
+    if not _are_float32(pixels, weights):
+        return None
+    index = types.int64
+    signature = types.UniTuple(types.float32, 4)(pixels, index, index, weights, index, index, index, index)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        p, at_, pitch_, w, row_, rows_, column_, columns_ = arguments
+        p, w = (context.make_array(kind)(context, builder, a).data for kind, a in ((pixels, p), (weights, w)))
+        multiply_add, none = _multiply_add(builder, _PIXEL), ir.Constant(_PIXEL, [0.0] * 4)
+        total, along = cgutils.alloca_once_value(builder, none), cgutils.alloca_once_value(builder, none)
+
+        def add(weight: Any, pixel: Any, sum_: Any) -> None:
+            factor = _spread(builder, builder.load(builder.gep(w, [weight])), _PIXEL)
+            builder.store(builder.call(multiply_add, [factor, pixel, builder.load(sum_)]), sum_)
+
+        with cgutils.for_range(builder, rows_) as j:
+            builder.store(none, along)
+            begin = builder.add(at_, builder.mul(j.index, pitch_))
+            with cgutils.for_range(builder, columns_) as i:
+                place = builder.gep(p, [builder.mul(builder.add(begin, i.index), _INDEX(4))])
+                pixel = builder.load(builder.bitcast(place, _PIXEL.as_pointer()))
+                pixel.align = 4
+                add(builder.add(column_, i.index), pixel, along)
+            add(builder.add(row_, j.index), builder.load(along), total)
+        sums = builder.load(total)
+        values = [builder.extract_element(sums, ir.Constant(ir.IntType(32), k)) for k in range(4)]
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return signature, generate
+
+
 # Kernels call them without the typing context that the definitions above receive first.
 add_taps_of_two_rows: Any = _add_taps_of_two_rows
 add_taps_of_one_pixel: Any = _add_taps_of_one_pixel
+sum_pixels: Any = _sum_pixels

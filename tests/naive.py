@@ -1,9 +1,10 @@
 """Slow, obvious twins of the compiled code: whole images, one kernel at a time, float64."""
 
 import numpy as np
+from naive_surfaces import split
 from scipy.signal import convolve2d
 
-TOWARDS = ((0, -1), (0, 1), (-1, 0), (1, 0))
+from defocal.synth.psf_shapes import disk_kernel
 
 
 def disk_by_supersampling(diameter, samples=400):
@@ -29,58 +30,15 @@ def blur_by_slot(rgba, slots, bank, channel=0):
     return out
 
 
-def steps_to_hidden(plane, coc, gap, reach):
-    """For each pixel and direction, how far away the surface that goes on behind it was last seen; 0 for none."""
-    height, width = plane.shape
-    steps = np.zeros((4, height, width), int)
-    for k, (dy, dx) in enumerate(TOWARDS):
-        for y in range(height):
-            for x in range(width):
-                path = []
-                v, u = y, x
-                while 0 <= v < height and 0 <= u < width:
-                    path.append((v, u))
-                    v, u = v + dy, u + dx
-                edges = [i for i in range(len(path) - 1) if plane[path[i]] - plane[path[i + 1]] > gap]
-                if not edges:
-                    continue
-                last = edges[0] + 1
-                if any(plane[path[i]] - plane[path[last]] <= gap for i in range(last)):
-                    continue
-                if last <= (abs(coc[y, x]) + abs(coc[path[last]])) * reach[0] + reach[1]:
-                    steps[k, y, x] = last
-    return steps
+def composite(groups, gap, fill, coc=None):
+    """Composite blurred groups [(plane, rgba)], far to near: surfaces add up, and cover what lies behind them.
 
-
-def hidden(rgba, plane, coc, gap, reach=(0.5, 1.5)):
-    """What lies behind each pixel: (rgba, plane, coc), plane -1 where nothing does."""
-    steps = steps_to_hidden(plane, coc, gap, reach)
-    out, at, blur_there = np.zeros_like(rgba), np.full(plane.shape, -1), np.zeros_like(coc)
-    for y, x in zip(*np.nonzero(steps.any(axis=0)), strict=True):
-        found = [(s, k) for k, s in enumerate(steps[:, y, x]) if s]
-        s, k = min(found)
-        nearest = y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]
-        surface = at[y, x] = plane[nearest]
-        blur_there[y, x] = coc[nearest]
-        parts = []
-        for s, k in found:
-            v, u = y + s * TOWARDS[k][0], x + s * TOWARDS[k][1]
-            if abs(plane[v, u] - surface) > gap:
-                continue
-            v2, u2 = v + TOWARDS[k][0], u + TOWARDS[k][1]
-            inside = 0 <= v2 < plane.shape[0] and 0 <= u2 < plane.shape[1]
-            if not inside or abs(plane[v2, u2] - plane[v, u]) > gap:
-                v2, u2 = v, u
-            parts.append((1 / s, (rgba[v, u] + rgba[v2, u2]) / 2))
-        total = sum(p[0] for p in parts)
-        out[y, x] = sum(p[0] * p[1] for p in parts) / total
-    return out, at, blur_there
-
-
-def composite(groups, gap, fill):
-    """Composite blurred groups [(plane, rgba)], far to near: surfaces add up, and cover what lies behind them."""
+    With the `coc` of each plane, whether a lens point sees past the nearest surface and what it sees there are taken
+    to vary together over the aperture, to first order.
+    """
     shape = groups[0][1].shape
     near, far, last = np.zeros(shape), np.zeros(shape), np.full(shape[:2], -(10**9))
+    behind = last.copy()
     for plane, rgba in groups:
         rgba = rgba / np.maximum(rgba[..., 3:], 1.0)
         alpha = rgba[..., 3]
@@ -88,12 +46,41 @@ def composite(groups, gap, fill):
         new = there & (plane - last > gap)
         far = np.where(new[..., None], near + far * (1 - near[..., 3:]), far)
         near = np.where(new[..., None], 0.0, near)
+        behind = np.where(new, last, behind)
         last = np.where(there, plane, last)
         over = there & (near[..., 3] + alpha > 1)
         kept = np.where(over, (1 - alpha) / np.where(over, near[..., 3], 1), 1.0)
         near = np.where(there[..., None], rgba + near * kept[..., None], near)
     out = near + far * (1 - near[..., 3:])
+    if coc is not None:
+        out = np.maximum(out - slopes(near, far, last, behind, gap, coc), 0)
     return out[..., :3] / out[..., 3:] if fill else out[..., :3]
+
+
+def slopes(near, far, last, behind, gap, coc):
+    """``c c' / 16 grad(a) . grad(far)``, c and c' the CoCs of the nearest surface and of what it covers in part."""
+    out, shape = np.zeros(near.shape), last.shape
+    for y, x in np.argwhere((near[..., 3] > 1e-6) & (near[..., 3] < 1 - 1e-4) & (far[..., 3] > 0.1)):
+        c, c2 = coc(last[y, x]), coc(behind[y, x])
+
+        def beside(dy, dx, y=y, x=x):
+            v, u = min(max(y + dy, 0), shape[0] - 1), min(max(x + dx, 0), shape[1] - 1)
+            if last[y, x] - last[v, u] > gap and last[v, u] >= 0:
+                mixed = near[v, u] + far[v, u] * (1 - near[v, u, 3])
+                if mixed[3] > 0.1:
+                    return mixed[:3] / mixed[3], 0.0
+                v, u = y, x
+            elif last[v, u] - last[y, x] > gap or last[v, u] < 0 or far[v, u, 3] <= 0.1:
+                v, u = y, x
+            return far[v, u, :3] / far[v, u, 3], near[v, u, 3]
+
+        for d in ((1, 0), (0, 1)):
+            (more, a), (less, b) = beside(*d), beside(-d[0], -d[1])
+            steepest = 4 / np.pi / max(abs(c), 1), 4 / np.pi / max(abs(c2), 1) * np.maximum(more, less)
+            slope = np.clip((a - b) / 2, -steepest[0], steepest[0])
+            change = np.clip((more - less) / 2, -steepest[1], steepest[1])
+            out[y, x, :3] += far[y, x, 3] * c * c2 / 16 * slope * change
+    return out
 
 
 def by_channel(bank, render):
@@ -102,31 +89,33 @@ def by_channel(bank, render):
     return np.stack([pictures[k % bank.channels][..., k] for k in range(3)], axis=-1)
 
 
-def render_surfaces(rgba, coc, planes, gap, bank, reach=(0.5, 1.5)):
+def render_surfaces(rgba, coc, planes, gap, bank, reach=(0.5, 1.5), plane_coc=None):
     """Render an image (H, W, 4) with a CoC and a plane per pixel; each channel of the bank by itself."""
-    behind, behind_plane, behind_coc = hidden(rgba.astype(np.float64), planes, coc, gap, reach)
-    slots, behind_slots = bank.slots(coc), bank.slots(behind_coc)
+    sheets = split(rgba[..., :3], planes, coc, gap, reach)
 
     def picture(channel):
         groups = []
         for plane in np.unique(planes):
-            light = np.where((planes == plane)[..., None], rgba, 0.0)
-            covered = np.where((behind_plane == plane)[..., None], behind, 0.0)
-            both = blur_by_slot(light, slots, bank, channel) + blur_by_slot(covered, behind_slots, bank, channel)
-            groups.append((plane, both))
-        return composite(groups, gap, fill=True)
+            parts = [(np.where((at == plane)[..., None], c, 0.0), bank.slots(blur)) for c, at, blur in sheets]
+            groups.append((plane, sum(blur_by_slot(light, slots, bank, channel) for light, slots in parts)))
+        return composite(groups, gap, fill=True, coc=plane_coc)
 
     return by_channel(bank, picture)
 
 
 def render_layers(layers, bank, lens):
-    """Over-composite of whole layers [(rgba, depth)], each blurred by one kernel (D3-Net Eqs. 1-2)."""
+    """Over-composite of whole layers [(rgba, depth)], each blurred by one kernel (D3-Net Eqs. 1-2).
+
+    Disks have the layer's very CoC, other kernels the nearest that the bank has.
+    """
 
     def picture(channel):
         out = np.zeros((*layers[0][0].shape[:2], 3))
         for rgba, depth in layers:
             slot = int(bank.slots(np.array(lens.coc(depth), np.float32)))
-            spread = blur(rgba.astype(np.float64), bank.slot_kernels(slot)[channel])
+            disk = bank.by_differences
+            kernel = disk_kernel(abs(lens.coc(depth))) if disk else bank.slot_kernels(slot)[channel]
+            spread = blur(rgba.astype(np.float64), kernel)
             out = out * (1 - spread[..., 3:]) + spread[..., :3]
         return out
 
@@ -149,17 +138,35 @@ def render_varied_layers(layers, bank, lens):
     return by_channel(bank, picture)
 
 
-def render_sum(aif, depth, lens, bank, planes):
-    """RPSF paper, Eq. 7: the sum over planes, uniform in 1/z with one at the focus, of their masked images blurred."""
+def slices(depth, lens, bank, planes):
+    """Cut a depth map at bins uniform in 1/z: [(where, the bank's kernels of the bin's centre)], far to near."""
     inverse = 1 / depth.astype(np.float64)
-    step = (inverse.max() - inverse.min()) / (planes - 1)
-    focus = 1 / lens.focus_distance
-    anchor = focus if inverse.min() <= focus <= inverse.max() else inverse.min()
-    at = anchor + np.floor((inverse - anchor) / step + 0.5) * step
-    out = np.zeros(aif.shape)
-    for one in np.unique(at):
-        slot = int(bank.slots(np.array(lens.coc_per_dioptre * (one - focus))))
-        for k in range(3):
-            kernel = bank.slot_kernels(slot)[k % bank.channels]
-            out[..., k] += blur(np.where(at == one, aif[..., k], 0.0)[..., None], kernel)[..., 0]
+    step = (inverse.max() - inverse.min()) / planes
+    number = np.minimum((inverse - inverse.min()) // step, planes - 1)
+    found = []
+    for k in np.unique(number):
+        coc = lens.coc_per_dioptre * (inverse.min() + (k + 0.5) * step - 1 / lens.focus_distance)
+        found.append((number == k, bank.slot_kernels(int(bank.slots(np.array(coc))))))
+    return found
+
+
+def in_colours(kernels, light):
+    """Blur (H, W, 3), each colour by its own kernel or all by the only one."""
+    return np.dstack([blur(light[..., k : k + 1], kernels[k % len(kernels)]) for k in range(3)])
+
+
+def render_sum(aif, depth, lens, bank, planes):
+    """RPSF paper, Eq. 7: the sum of the blurred slices."""
+    return sum(in_colours(h, aif * mask[..., None]) for mask, h in slices(depth, lens, bank, planes))
+
+
+def render_normalised(aif, depth, lens, bank, planes):
+    """Ikoma et al. 2021: slices laid over each other, each divided by the blurred mask of itself and those behind."""
+    out, seen = np.zeros(aif.shape), np.zeros(aif.shape)
+    for mask, h in slices(depth, lens, bank, planes):
+        mask = np.repeat(mask[..., None], 3, axis=2)
+        seen = seen + mask
+        light, cover, whole = (in_colours(h, a) for a in (aif * mask, mask * 1.0, seen))
+        there = whole > 1e-3
+        out = np.where(there, out * (1 - cover / np.where(there, whole, 1)) + light / np.where(there, whole, 1), out)
     return out

@@ -67,8 +67,8 @@ def test_surfaces_equal_the_slow_twin(scene, planes, bank, forced):
     border = int(bank.reach(coc).max())
     rgba, depth = padded(scene, border)
     grid = plane_grid(float(depth.min()), float(depth.max()), LENS, planes)
-    reach = hidden_reach(bank, (float(coc[0]), float(coc[1])))
-    expected = naive.render_surfaces(rgba, LENS.coc(depth), grid.number(depth), grid.gap, bank, reach)
+    reach = hidden_reach(bank.averaged, (float(coc[0]), float(coc[1])))
+    expected = naive.render_surfaces(rgba, LENS.coc(depth), grid.number(depth), grid.gap, bank.averaged, reach)
     got = render(scene, LENS, bank, planes=planes)
     np.testing.assert_allclose(got, expected[border:-border, border:-border], atol=1e-5)
 
@@ -85,42 +85,6 @@ def test_true_layers_equal_the_slow_twin(bank, forced):
     expected = naive.render_varied_layers(wide, bank, LENS)
     got = render(scene, LENS, bank)
     np.testing.assert_allclose(got, expected[border:-border, border:-border], atol=1e-5)
-
-
-@pytest.mark.parametrize("bank", [random_bank(), random_bank(channels=1), PsfBank.disk(LENS)])
-def test_the_plain_sum_equals_the_slow_twin(bank, forced):
-    scene = blocks(24, 30, 4)
-    border = int(bank.reach(LENS.coc(np.array([FAR, NEAR]))).max())
-    rgba, depth = padded(scene, border)
-    expected = naive.render_sum(rgba[..., :3], depth, LENS, bank, 12)[border:-border, border:-border]
-    np.testing.assert_allclose(render(scene, LENS, bank, planes=12, model="eq7"), expected, atol=1e-5)
-
-
-def test_the_plain_sum_looks_at_margins_and_flattens_layers():
-    scene, bank = blocks(40, 50, 5), random_bank()
-    whole = render(scene, LENS, bank, model="eq7")
-    within = render(Scene(scene.aif, scene.depth, margin=8), LENS, bank, model="eq7")
-    np.testing.assert_allclose(within, whole[8:-8, 8:-8], atol=1e-6)
-    rgba = np.dstack([scene.aif, np.ones(scene.depth.shape, np.float32)])
-    layers = LayeredScene.from_patches(scene.depth.shape, [Patch(rgba, scene.depth)], margin=8)
-    np.testing.assert_allclose(render(layers, LENS, bank, model="eq7"), within, atol=1e-6)
-
-
-@pytest.mark.parametrize("lens", [LENS, LENS.refocused(np.inf)])
-def test_the_plain_sum_reaches_to_infinity(lens):
-    depth = np.where(np.arange(40) < 20, 1.0, np.inf).astype(np.float32) * np.ones((40, 1), np.float32)
-    aif = np.random.default_rng(3).random((40, 40, 3), np.float32)
-    out = render(Scene(aif, depth), lens, planes=8, model="eq7")
-    assert np.isfinite(out).all()
-
-
-def test_the_plain_sum_gains_and_loses_light_at_edges_only():
-    depth = np.full((60, 60), 2.0, np.float32)
-    depth[:, :30] = 1.0
-    out = render(Scene(np.full((60, 60, 3), 0.5, np.float32), depth), LENS, planes=2, model="eq7")
-    assert out[:, 29].max() < 0.4, "the near part has lost light"
-    assert out[:, 30].min() > 0.6, "and the far one taken it in"
-    np.testing.assert_allclose(out[:, [5, 55]], 0.5, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 9, 12])
@@ -167,15 +131,13 @@ def snapped(depth, bank):
 def test_disks_rendered_tap_by_tap_are_disks(model):
     """Of surfaces that hide others, dense banks continue more than disks do; here each is seen whole."""
     disk = PsfBank.disk(LENS)
-    sampled = disk.sampled(NEAR, FAR)
     layers, smooth = layered(9, (40, 50)), slanted(40, 50, 10)
     depths = np.stack([snapped(z, disk) for _, z in layers])
-    scenes = [
-        LayeredScene(np.stack([rgba for rgba, _ in layers]), depths),
-        Scene(smooth.aif, snapped(smooth.depth, disk)),
-    ]
-    for scene in scenes[model == "eq7" :]:
-        got, expected = (render(scene, LENS, bank, model=model, planes=500) for bank in (sampled, disk))
+    flat = Scene(smooth.aif, snapped(smooth.depth, disk)), disk if model == "eq7" else disk.averaged
+    whole = LayeredScene(np.stack([rgba for rgba, _ in layers]), depths), disk
+    for scene, bank in [flat] if model == "eq7" else [flat, whole]:
+        sampled = bank.sampled(NEAR, FAR)
+        got, expected = (render(scene, LENS, b, model=model, planes=500) for b in (sampled, disk))
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
@@ -188,7 +150,7 @@ def test_near_points_show_the_aperture_turned_and_far_ones_upright():
     far, near = (LENS.depth_at_coc(c) for c in (-3.0, 3.0))
     pictures = [render(Scene(aif, np.full((61, 61), z, np.float32)), LENS, bank)[..., 0] for z in (far, near)]
     np.testing.assert_allclose(pictures[0], pictures[1][::-1, ::-1], atol=1e-6)
-    kernel = bank.kernel(-3.0)
+    kernel = bank.averaged.kernel(-3.0)
     half = len(kernel) // 2
     np.testing.assert_allclose(pictures[0][30 - half : 31 + half, 30 - half : 31 + half], kernel, atol=1e-6)
     assert pictures[0][:30].sum() > pictures[0][31:].sum() + 0.1, "the open side is up, as the camera sees the mask"
@@ -244,11 +206,10 @@ def test_what_cannot_be_rendered_is_refused_in_one_sentence():
     layers = LayeredScene(np.ones((1, 30, 30, 4)), [0.3])
     with pytest.raises(InputError, match=r"are not covered"):
         render(layers, LENS, bank)
-    for model in ("surfaces", "eq7"):
-        with pytest.raises(InputError, match=r"kernels are up to 7 pixels wide, and the scene is 9x6 pixels"):
-            render(blocks(6, 9, 14), LENS, bank, model=model)
+    with pytest.raises(InputError, match=r"kernels are up to 7 pixels wide, and the scene is 9x6 pixels"):
+        render(blocks(6, 9, 14), LENS, bank)
     with pytest.raises(InputError, match=r"kernels are up to 7 pixels wide"):
         render(LayeredScene(np.ones((1, 6, 9, 4)), [1.0]), LENS, bank)
-    with pytest.raises(InputError, match=r"render\.model must be 'surfaces' or 'eq7', not 'magic'"):
+    with pytest.raises(InputError, match=r"render\.model must be one of surfaces, .*, eq7, not 'magic'"):
         render(blocks(30, 30, 15), LENS, bank, model="magic")
     render(blocks(7, 9, 16), LENS, bank)

