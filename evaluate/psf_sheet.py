@@ -1,7 +1,7 @@
 """A sheet about a bank of point spread functions (PSFs): a strip of kernels over depth, their rotation and MTF."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from .. import InputError
 from .charts import Line, line_chart, ranges
 from .pictures import Ink, UInt8
+from .psf_field_map import field_maps
 from .psf_measures import mtf
 from .psf_tiles import SHOWN, Tiles, choose_planes, choose_tiles, false_colours, tile_rows
 from .sheet import fit, inks, plain, typeface
@@ -278,6 +279,7 @@ def psf_sheet(
     channel_names: Sequence[str] | None = None,
     rotation: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
     energy: npt.NDArray[Any] | None = None,
+    field: Mapping[str, npt.NDArray[Any]] | None = None,
     facts: Sequence[str] = (),
     dark: bool = False,
 ) -> UInt8:
@@ -301,6 +303,8 @@ def psf_sheet(
         is none; without them that chart is left out. See `psf_measures.rotation_angles`.
     energy
         Floating point (K, C): share of the light that the window holds.
+    field
+        Where PSFs vary over the picture: kernels (rows, columns, h, w) at its positions, by heading.
     facts
         Lines of text under the title: camera, mask, wavelengths.
     dark
@@ -334,12 +338,13 @@ def psf_sheet(
     for k, chart in enumerate(charts):
         row[:, k * (width - half) : k * (width - half) + chart.shape[1]] = chart
     note = _text_block([(_note(stack, tiles), 12, muted)], width, back)
-    return _stacked([_text_block(lines, width, back), strip, _scale_bar(width, dark), note, row], width, back)
+    maps = [field_maps(field, width, dark=dark)] if field else []
+    return _stacked([_text_block(lines, width, back), strip, _scale_bar(width, dark), note, *maps, row], width, back)
 
 
 def _stacked(blocks: Sequence[UInt8], width: int, back: int) -> UInt8:
     """Put pictures under one another, with margins."""
-    gaps = [_GAP, 4, 2, 2 * _GAP, 0]
+    gaps = [_GAP, 4, 2, *[2 * _GAP] * (len(blocks) - 4), 0]
     height = sum(block.shape[0] for block in blocks) + sum(gaps)
     canvas = np.full((height + 2 * _MARGIN, width + 2 * _MARGIN, 3), back, np.uint8)
     top = _MARGIN

@@ -9,7 +9,9 @@ from ..synth.recipe_psf import Section
 from ..synth.store import Store, open_store
 from .shipped import find_recipe
 
-UNSAID = ("obstruction", "form", "gain", "roundness", "rotation", "wrapped", "square", "energy")
+UNSAID = (
+    "obstruction", "form", "gain", "roundness", "rotation", "wrapped", "square", "energy", "rim", "side", "nodes",
+)  # fmt: skip
 """Keys of a `psf` section that go without saying at their defaults."""
 Facts = list[tuple[str, str]]
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from ..synth.commit import split_indices
+from ..synth.psf_field import FieldBank
 from ..synth.psf_sampled import SampledBank
 from ..synth.recipe import FolderScenes, Recipe
 from ..synth.recipe_psf import MaskPsf
@@ -160,6 +161,8 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
 
 def _kernels(maker: SampleMaker) -> str:
     words = f"kernels up to {2 * maker.margin + 1} px wide"
+    if isinstance(maker.bank, FieldBank):
+        words += f" at {len(maker.bank.field_y)} x {len(maker.bank.field_x)} positions of the picture"
     if isinstance(maker.bank, SampledBank):
         words += f" in {len(maker.bank.coc)} planes"
         if maker.bank.energy is not None:

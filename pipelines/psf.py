@@ -13,6 +13,8 @@ from ..evaluate.psf_measures import rotation_angles
 from ..evaluate.psf_sheet import Planes, psf_sheet
 from ..synth.banks import checked_bank, make_bank
 from ..synth.files import write_atomically
+from ..synth.psf_field import FieldBank, StoredBank
+from ..synth.psf_files import bank_arrays
 from ..synth.psf_sampled import SampledBank
 from ..synth.pupil import SpiralMask, mask_from
 from ..synth.recipe import Recipe
@@ -21,11 +23,13 @@ from ..synth.store import open_store, stored_folders
 from .info import camera_words, psf_words
 from .shipped import find_recipe
 
+ON_SHEET = ("camera", "PSF", "planes", "defocus", "field")
+"""What of a bank's description its picture says."""
 Angles = npt.NDArray[np.float64]
 Facts = list[tuple[str, str]]
 
 
-def bank_of(target: str, **changes: Any) -> tuple[Recipe, SampledBank]:
+def bank_of(target: str, **changes: Any) -> tuple[Recipe, StoredBank]:
     """Return the recipe and the PSFs of the dataset in the folder `target`, or of the recipe of that name or path.
 
     Raises
@@ -63,8 +67,9 @@ def rotation(bank: SampledBank) -> tuple[Angles, Angles] | None:
     return np.array(measured), np.array(theory)
 
 
-def bank_facts(recipe: Recipe, bank: SampledBank) -> Facts:
-    """Describe a bank as (heading, text) lines."""
+def bank_facts(recipe: Recipe, stored: StoredBank) -> Facts:
+    """Describe a bank as (heading, text) lines; one whose kernels vary over the picture by those at its centre."""
+    bank = on_axis(stored)
     (far, near), (height, width) = bank.depth[[0, -1]], bank.size
     facts = [
         ("recipe", f"{recipe.name}, hash {recipe.hash()[:12]}"),
@@ -77,6 +82,10 @@ def bank_facts(recipe: Recipe, bank: SampledBank) -> Facts:
         scale = bank.reference * bank.lens.working_f_number / bank.lens.pixel_pitch
         words = f"psi {bank.defocus[0]:+.2f} to {bank.defocus[-1]:+.2f} rad at {bank.reference * 1e9:g} nm"
         facts.insert(4, ("defocus", f"{words}, where wavelength times f-number is {scale:.2f} px"))
+    if isinstance(stored, FieldBank):
+        rows, columns = stored.field_y, stored.field_x
+        grid = f"{len(rows)} x {len(columns)} positions, y {rows[0]:g} to {rows[-1]:g}, x {columns[0]:g} to"
+        facts.append(("field", f"{grid} {columns[-1]:g} half-diagonals; what else is said is of the one at the centre"))
     if bank.energy is not None:
         facts.append(("light", f"{bank.energy.min():.1%} to {bank.energy.max():.1%} of it falls within the kernels"))
     turned = rotation(bank)
@@ -87,6 +96,22 @@ def bank_facts(recipe: Recipe, bank: SampledBank) -> Facts:
             f"{name} {rate:.3f} (theory {theory:.3f})" for name, (rate, theory) in zip(names, rates, strict=True)
         ) + " degrees a radian of psi"))  # fmt: skip
     return facts
+
+
+def on_axis(bank: StoredBank) -> SampledBank:
+    """Return the PSFs at the centre of the picture, or at the position nearest to it that has some."""
+    return bank.nearest(0.0, 0.0) if isinstance(bank, FieldBank) else bank
+
+
+def _maps(stored: StoredBank) -> dict[str, npt.NDArray[np.float32]] | None:
+    """Kernels of the first and the last plane over the picture."""
+    if not isinstance(stored, FieldBank):
+        return None
+    kernels, _, _ = bank_arrays(stored)["kernel"]
+    depth = stored.banks[0].depth
+    ends = {"farthest": 0, "nearest": len(depth) - 1}
+    channel = kernels.shape[3] // 2
+    return {f"over the picture: {name} plane, {depth[k]:.4g} m": kernels[:, :, k, channel] for name, k in ends.items()}
 
 
 def _rate(psi: Angles, angles: Angles, theory: Angles) -> tuple[float, float]:
@@ -124,8 +149,8 @@ def write_psf(target: str, out: Path | None, save: Path | None, **changes: Any) 
     whole = Path(target).resolve()
     out = out or Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}-psf.png")))
     _check_names(out, save)
-    recipe, bank = bank_of(target, **changes)
-    facts = bank_facts(recipe, bank)
+    recipe, stored = bank_of(target, **changes)
+    facts, bank = bank_facts(recipe, stored), on_axis(stored)
     names = [f"{w * 1e9:.0f} nm" for w in bank.wavelengths] if bank.wavelengths else None
     sheet = psf_sheet(
         bank.kernels,
@@ -134,10 +159,15 @@ def write_psf(target: str, out: Path | None, save: Path | None, **changes: Any) 
         channel_names=names,
         rotation=rotation(bank),
         energy=bank.energy,
-        facts=[f"{heading}: {text}" for heading, text in facts if heading in ("camera", "PSF", "planes", "defocus")],
+        field=_maps(stored),
+        facts=[
+            f"{heading}: {text}"
+            for heading, text in facts
+            if heading in ("camera", "PSF", "planes", "defocus", "field")
+        ],
     )
     if save is not None:
-        bank.save(save)
+        stored.save(save)
     try:
         write_atomically(out, png_bytes(sheet))
     except OSError as error:

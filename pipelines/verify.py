@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .. import InputError
 from ..synth.banks import checked_bank, make_bank, stored_bank
 from ..synth.commit import dataset_digest, read_samples
+from ..synth.psf_files import bank_arrays
 from ..synth.recipe import ProceduralScenes
 from ..synth.samples import SampleMaker
 from ..synth.seeding import Purpose, generator
@@ -161,7 +162,8 @@ def _check_psf(store: Store, split: str, problems: list[str]) -> None:
     if '"path":"' in psf or '"picture":"' in psf:
         return
     made = make_bank(store.recipe).sampled(*store.recipe.scenes.depth)
-    if made.kernels.shape != stored.kernels.shape or not np.allclose(made.kernels, stored.kernels, rtol=0, atol=1e-6):
+    kernels, found = (bank_arrays(bank)["kernel"][0] for bank in (made, stored))
+    if kernels.shape != found.shape or not np.allclose(kernels, found, rtol=0, atol=1e-6):
         problems.append(f"psf/main of split {split} is not the PSF bank of the recipe.")
 
 

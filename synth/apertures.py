@@ -45,9 +45,7 @@ def round_aperture(samples: int = 256, obstruction: float = 0.0) -> Float64:
     covered = _disk_area(edges, 1.0)
     if obstruction:
         covered -= _disk_area(edges, obstruction)
-    share = np.clip(covered / (2.0 / samples) ** 2, 0.0, 1.0)
-    # Cells wholly in or out are exactly 1 or 0, not what the subtraction leaves of rounding.
-    return np.asarray(np.where(np.abs(share - np.rint(share)) < 1e-9, np.rint(share), share))
+    return _shares(covered)
 
 
 def _edges(samples: int) -> Float64:
@@ -56,9 +54,17 @@ def _edges(samples: int) -> Float64:
     return np.linspace(-1.0, 1.0, int(samples) + 1)
 
 
-def _disk_area(edges: Float64, radius: float) -> Float64:
-    corners = quadrant_area(edges[None, :], edges[:, None], radius)
+def _disk_area(edges: Float64, radius: float, centre: tuple[float, float] = (0.0, 0.0)) -> Float64:
+    """Area of each cell that lies within a disk, its centre (y, x) in pupil radii."""
+    y, x = edges - centre[0], edges - centre[1]
+    corners = quadrant_area(x[None, :], y[:, None], radius)
     return np.asarray(np.diff(np.diff(corners, axis=0), axis=1))
+
+
+def _shares(area: Float64) -> Float64:
+    """Share of each cell that an area in it is; cells wholly in or out are exactly 1 or 0, not what rounding leaves."""
+    share = np.clip(area / (2.0 / len(area)) ** 2, 0.0, 1.0)
+    return np.asarray(np.where(np.abs(share - np.rint(share)) < 1e-9, np.rint(share), share))
 
 
 def polygon_aperture(blades: int, *, roundness: float = 0.0, rotation: float = 0.0, samples: int = 256) -> Float64:
@@ -117,6 +123,29 @@ def _beyond_side(x: Float64, y: Float64, blades: int, roundness: float, rotation
     # How far the arc stands out from the chord; written without 1 / roundness, which may be 0.
     bow = np.sqrt(np.maximum(1.0 - (roundness * across) ** 2, 0.0)) + math.sqrt(1.0 - (roundness * math.sin(half)) ** 2)
     return np.asarray(along - math.cos(half) - roundness * (math.sin(half) ** 2 - across**2) / np.maximum(bow, 1e-9))
+
+
+def clipped_aperture(transmission: Float64, centre: tuple[float, float], radius: float) -> Float64:
+    """Return what a round window leaves of an aperture, by the area of each cell that it lets through.
+
+    Parameters
+    ----------
+    transmission
+        (n, n) float64, the square around the pupil.
+    centre
+        (y, x) of the window, in pupil radii from the pupil's centre, y downwards.
+    radius
+        Of the window, in pupil radii.
+
+    Returns
+    -------
+    (n, n) float64. In the few cells that the window's edge crosses together with another, shares are multiplied.
+    """
+    edges = _edges(len(transmission))
+    seen, pupil = _shares(_disk_area(edges, radius, centre)), _shares(_disk_area(edges, 1.0))
+    # Where the pupil's own edge cuts a cell, what lies beyond that is opaque already: on the axis both edges coincide.
+    passed = np.where(pupil > 0.0, np.minimum(seen / np.maximum(pupil, 1e-9), 1.0), seen)
+    return np.asarray(passed * transmission)
 
 
 def coded_aperture(name: str) -> Float64:

@@ -10,13 +10,14 @@ from .. import InputError
 from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
 from .mask_files import load_mask, read_heights
 from .psf import PsfBank
+from .psf_field import StoredBank
 from .psf_files import bank_digest, load_bank
-from .psf_sampled import SampledBank
 from .pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, Mask, SpiralMask, ZernikeMask
 from .recipe import Recipe
 from .recipe_psf import (
     AmplitudeMaskSection,
     AperturePsf,
+    CatEyePsf,
     ClearMaskSection,
     CubicMaskSection,
     DiskPsf,
@@ -52,6 +53,9 @@ def make_bank(recipe: Recipe) -> PsfBank:
             return PsfBank.power_exponential(lens, exponent=psf.exponent)
         case AperturePsf():
             return PsfBank.aperture(lens, _aperture(psf))
+        case CatEyePsf():
+            iris = psf.blades and polygon_aperture(psf.blades, roundness=psf.roundness, rotation=psf.rotation)
+            return PsfBank.cat_eye(lens, iris, clipping=psf.clipping, rim=psf.rim, side=psf.side, nodes=psf.nodes)
         case MeasuredPsf():
             return PsfBank.measured(psf.path, lens, size=psf.size)
         case MaskPsf():
@@ -75,7 +79,7 @@ def stored_bank(out: Path, recipe: Recipe) -> PsfBank | None:
     return bank
 
 
-def checked_bank(split: Path) -> SampledBank:
+def checked_bank(split: Path) -> StoredBank:
     """Read the bank of a dataset's split, and check that it is the one that was written.
 
     Raises

@@ -51,7 +51,14 @@ class DenseCanvas:
         Pixels on each side of the frame that are not part of the picture.
     shared
         Whether groups may be parts of one surface.
+
+    Attributes
+    ----------
+    varies
+        Whether kernels vary over the picture, so that not even equal ones sum up to one everywhere.
     """
+
+    varies = False
 
     def __init__(self, frame: tuple[int, ...], bank: PsfBank, reach: int, edge: int, *, shared: bool) -> None:
         self.bank, self.frame = bank, frame
@@ -75,7 +82,7 @@ class DenseCanvas:
         if not len(runs):
             return
         source = source.reshape(-1, *source.shape[-2:])
-        table = self.bank.dense(_slots(runs))
+        table = self.bank.dense(used_slots(runs))
         top, left = top + self.border, left + self.border
         mark_runs(runs, table.radius, top, left, self.touched)
         runs = self._transform(source, runs, top, left)
@@ -89,7 +96,9 @@ class DenseCanvas:
         """Blur a source of ones (rows, w, 1): what the coverage of an endless surface would be."""
         if self.ones.shape[1] == 1:
             self.ones = np.zeros((self.bank.channels, *self.spread.shape[1:]), np.float32)
-        table = self.bank.dense(_slots(runs))
+        if not len(runs):
+            return
+        table = self.bank.dense(used_slots(runs))
         top, left = top + self.border, left + self.border
         mark_runs(runs, table.radius, top, left, self.touched)
         scatter_cover(source, runs, table.starts, table.radius, table.weight, top, left, self.edge, self.ones)
@@ -111,7 +120,7 @@ class DenseCanvas:
         """
         del plane_coc  # only disks take slopes
         edge = self.edge - self.border
-        self.bank.dense(_slots(runs))  # all at once: to add kernels to a table is to make it anew
+        self.prepare(source, runs)  # all at once: to add kernels to a table is to make it anew
         for plane, (first, end) in enumerate(pairwise(bounds)):
             if first < end:
                 self.scatter(source, runs[first:end])
@@ -120,6 +129,10 @@ class DenseCanvas:
         out = np.empty((len(self.far), self.far.shape[2], 3), np.float32)
         resolve(self.near, self.far, source[0, edge:, edge:], out)
         return out
+
+    def prepare(self, source: Float32, runs: Runs) -> None:
+        """Make the kernels of all runs of the source, as `scatter` takes them, at once."""
+        self.bank.dense(used_slots(runs))
 
     def done(self) -> None:
         """Note that the accumulators are as clear as they were: every group was composited."""
@@ -165,7 +178,8 @@ class DenseCanvas:
         self.spread[3:, y : y + height, x : x + width + 1] += steps
 
 
-def _slots(runs: Runs) -> npt.NDArray[np.int64]:
+def used_slots(runs: Runs) -> npt.NDArray[np.int64]:
+    """Return the slots that occur in runs, ascending."""
     return np.flatnonzero(np.bincount(runs[:, 3]))
 
 

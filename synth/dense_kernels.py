@@ -240,7 +240,7 @@ def _lay_layer(spread: Any, ones: Any, y: int, x: int, n: int, edge: int, whole:
         one = ones[c, y, x : x + n] if whole == ONES else alpha
         for i in range(n):
             total = max(alpha[i], UNIT) if whole == ONE else max(alpha[i], one[i])
-            gain[i] = UNIT / total if total > FAINT and whole != PLAIN else UNIT
+            gain[i] = UNIT / total if total > UNSEEN and whole != PLAIN else UNIT
             seen[i] = UNIT - alpha[i] * gain[i]
         for k in range(len(spread)):
             if not _is_of(k, c, len(ones)):
@@ -307,4 +307,4 @@ def resolve(near: Any, far: Any, sharp: Any, out: Any) -> None:
                 behind = UNIT - near[y, a, x]
                 total = near[y, a, x] + far[y, a, x] * behind
                 light = (near[y, k, x] + far[y, k, x] * behind) / max(total, UNSEEN)
-                out[y, x, k] = light if total > UNSEEN else sharp[y, x, k]
+                out[y, x, k] = light if total > UNSEEN else sharp[y, x, k] / max(sharp[y, x, 3], UNSEEN)

@@ -22,6 +22,8 @@ class DiskCanvas:
     strip by strip (`composite_planes`), so that only a strip is under construction.
     """
 
+    varies = False
+
     def __init__(self, frame: tuple[int, ...], table: TapTable, reach: int, edge: int, *, shared: bool) -> None:
         self.frame, self.edge = frame, edge
         self.border = reach + 2

@@ -293,5 +293,5 @@ def render_surfaces(surfaces: Any, gap: int, cells: Any, filters: Any, edge: int
             for n in range(len(cells)):
                 _trace(surfaces, gap, y, x, cells[n], filters, light)
             for k in range(3):
-                sharp = rgba[0, y, x, k]
+                sharp = rgba[0, y, x, k] / max(rgba[0, y, x, 3], OPAQUE)
                 out[y - edge, x - edge, k] = light[k] / light[3] if light[3] > OPAQUE else sharp

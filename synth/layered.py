@@ -14,9 +14,11 @@ from .camera import ThinLens
 from .dense import DenseCanvas
 from .disk_kernels import ONE, ONES, OWN
 from .disks import DiskCanvas
+from .field_canvas import FieldCanvas
 from .layers import filled_depth, split_surfaces
 from .patches import depth_range, within_frame
 from .psf import PsfBank
+from .psf_field import FieldBank
 from .psf_shaped import ShapeBank
 from .run_kernels import count_runs, find_runs, layer_runs
 from .scene import LayeredScene, Patch, Scene
@@ -45,6 +47,8 @@ def canvas_for(
     reach = int(bank.reach(coc).max())
     if bank.by_differences:
         return DiskCanvas(frame, bank.taps(highest_slot), reach, edge, shared=shared)
+    if isinstance(bank, FieldBank):
+        return FieldCanvas(frame, bank, reach, edge, shared=shared)
     return DenseCanvas(frame, bank, reach, edge, shared=shared)
 
 
@@ -111,7 +115,7 @@ def _scatter_patch(canvas: Canvas, patch: Patch, slot: npt.NDArray[np.int32], re
     """
     alpha = patch.rgba[..., 3]
     canvas.scatter(patch.rgba, layer_runs_of(patch.rgba, slot), patch.top, patch.left)
-    if slot.size == 1 or (slot == slot.flat[0]).all():
+    if not canvas.varies and (slot == slot.flat[0]).all():
         return ONE
     if alpha.shape == canvas.frame and bool((alpha == 1).all()):
         return OWN
@@ -123,7 +127,7 @@ def _scatter_patch(canvas: Canvas, patch: Patch, slot: npt.NDArray[np.int32], re
         (patch.top - top, bottom - patch.top - alpha.shape[0]),
         (patch.left - left, right - patch.left - alpha.shape[1]),
     ]
-    slot = np.pad(slot, around, mode="edge")
+    slot = np.pad(np.broadcast_to(slot, alpha.shape), around, mode="edge")
     ones = np.ones((*slot.shape, 1), np.float32)
     canvas.scatter_ones(ones, layer_runs_of(ones, slot), top, left)
     return ONES

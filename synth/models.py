@@ -16,6 +16,7 @@ from .disk_kernels import PLAIN
 from .layered import border_for, canvas_for, layer_runs_of
 from .layers import filled_depth
 from .psf import PsfBank
+from .psf_field import FieldBank
 from .scene import LayeredScene, Scene
 
 Float32 = npt.NDArray[np.float32]
@@ -103,7 +104,18 @@ class _Slices:
         return np.ascontiguousarray(np.maximum(cut, 0))
 
     def kernels(self, bank: PsfBank) -> Iterator[tuple[int, "_Blur"]]:
-        """Yield the slices that are not empty, from far to near, with what blurs them."""
+        """Yield the slices that are not empty, from far to near, with what blurs them.
+
+        Raises
+        ------
+        InputError
+            If kernels vary over the picture.
+        """
+        if isinstance(bank, FieldBank):
+            raise InputError(
+                "this model blurs whole slices by one kernel, and the PSFs vary over the picture: use render.model "
+                "'surfaces' or 'eq7'."
+            )
         for k in np.unique(self.plane):
             yield int(k), _Blur(bank.slot_kernels(int(bank.slots(self.coc[k : k + 1])[0])))
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from .psf_shapes import (
     GAUSSIAN_REACH,
     aperture_kernel,
     aperture_light,
+    checked_pattern,
     disk_kernel,
     disk_light,
     gaussian_kernel,
@@ -28,6 +29,7 @@ from .psf_shapes import (
 )
 
 if TYPE_CHECKING:
+    from .psf_field import FieldBank, StoredBank
     from .psf_sampled import SampledBank
     from .psf_shaped import ShapeBank
     from .pupil import Mask
@@ -40,6 +42,8 @@ WAVELENGTHS = (640e-9, 550e-9, 460e-9)
 """Metres: where the three channels of an RGB sensor see, R, G and B."""
 
 
+LARGEST_SAMPLED = 10**8
+"""Values of the kernels of a bank that is stored."""
 TAPS_AT_ONCE = 8
 """Rows of dense kernels are filled up to a multiple of so many taps."""
 
@@ -167,18 +171,28 @@ class PsfBank(ABC):
         """
         from .psf_shaped import ShapeBank
 
-        given = np.asarray(transmission)
-        pattern = given.astype(np.float64) if given.dtype.kind in "bfiu" else np.empty(0)
-        square = pattern.ndim == 2 and pattern.shape[0] == pattern.shape[1] > 0
-        if not (square and np.isfinite(pattern).all() and pattern.min() >= 0 and 0 < pattern.max() <= 1):
-            raise InputError(
-                "an aperture's transmission must be a square of numbers from 0 to 1 that lets some light through."
-            )
+        pattern = checked_pattern(transmission)
         facts = {"transmission": pattern.tolist()} if pattern.size <= 4096 else {}
         return ShapeBank(
             "aperture", lens, coc_step, lambda c: aperture_kernel(pattern, c), 0.5, facts, True,
             light_through=lambda edges: aperture_light(pattern, edges),
         )  # fmt: skip
+
+    @staticmethod
+    def cat_eye(
+        lens: ThinLens,
+        transmission: npt.ArrayLike | None = None,
+        *,
+        clipping: float = 0.5,
+        rim: float = 1.0,
+        side: Literal["front", "rear"] = "front",
+        nodes: int = 9,
+        coc_step: float = 0.25,
+    ) -> "FieldBank[ShapeBank]":
+        """Shadows of an aperture that the lens's barrel clips away from the axis; see `psf_clipped.cat_eye_bank`."""
+        from .psf_clipped import cat_eye_bank
+
+        return cat_eye_bank(lens, transmission, clipping=clipping, rim=rim, side=side, nodes=nodes, coc_step=coc_step)
 
     @staticmethod
     def from_mask(
@@ -202,15 +216,15 @@ class PsfBank(ABC):
         )  # fmt: skip
 
     @staticmethod
-    def measured(path: str | Path, lens: ThinLens, *, size: int | None = None) -> "SampledBank":
+    def measured(path: str | Path, lens: ThinLens, *, size: int | None = None) -> "StoredBank":
         """Measured PSFs from a file; see `psf_measured.measured_bank`."""
         from .psf_measured import measured_bank
 
         return measured_bank(Path(path), lens, size=size)
 
     @staticmethod
-    def load(path: str | Path) -> "SampledBank":
-        """Read a bank from a dataset's split, or from a file written by `SampledBank.save`; see `psf_files`."""
+    def load(path: str | Path) -> "StoredBank":
+        """Read a bank from a dataset's split, or from a file written by its `save`; see `psf_files.load_bank`."""
         from .psf_files import load_bank
 
         return load_bank(Path(path))
@@ -254,8 +268,11 @@ class PsfBank(ABC):
         """Kernels of a slot: (channels, n, n) float64, n odd, each of unit sum."""
 
     @abstractmethod
-    def sampled(self, near: float, far: float) -> "SampledBank":
-        """All kernels between two depths in metres as a bank of planes, which is what datasets store."""
+    def sampled(self, near: float, far: float, *, values: int = LARGEST_SAMPLED) -> "StoredBank":
+        """All kernels between two depths in metres as a bank of planes, which is what datasets store.
+
+        Where that would be more than so many `values` in all, fewer planes stand for all.
+        """
 
     @property
     @abstractmethod
@@ -278,17 +295,20 @@ class PsfBank(ABC):
 
     def dense(self, used: npt.NDArray[np.integer[Any]]) -> DenseTable:
         """Kernels of at least the slots `used`; made once and kept."""
-        table = self._dense
-        if table is None or used.max() >= len(table.starts) or (table.starts[used] < 0).any():
-            known = np.flatnonzero(table.starts >= 0) if table is not None else np.empty(0, int)
-            self._dense = self._pack(np.union1d(used, known).astype(int))
-        assert self._dense is not None
-        return self._dense
+        table = self._dense or DenseTable(np.empty(0, int), np.empty(0, int), np.empty((self.channels, 0), np.float32))
+        starts = np.full(max(len(table.starts), int(used.max()) + 1), -1, np.int64)
+        starts[: len(table.starts)] = table.starts
+        missing = np.unique(used[starts[used] < 0])
+        if missing.size:
+            self._dense = table = self._add_kernels(table, missing, starts)
+        return table
 
-    def _pack(self, slots: npt.NDArray[np.int_]) -> DenseTable:
-        starts = np.full(slots[-1] + 1, -1, np.int64)
-        radius = np.zeros(slots[-1] + 1, np.int64)
-        rows, length = [], 0
+    def _add_kernels(
+        self, table: DenseTable, slots: npt.NDArray[np.integer[Any]], starts: npt.NDArray[np.int64]
+    ) -> DenseTable:
+        radius = np.zeros(len(starts), np.int64)
+        radius[: len(table.radius)] = table.radius
+        rows, length = [table.weight], table.weight.shape[1]
         for slot in slots:
             kernels = self.slot_kernels(int(slot))
             n = kernels.shape[-1]

@@ -13,9 +13,11 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .files import write_atomically
+from .psf_field import FieldBank, StoredBank, centred
 from .psf_sampled import SampledBank
 
 Array = npt.NDArray[Any]
+BankArrays = dict[str, tuple[Array, tuple[str, ...], str]]
 
 FILE_VERSION = 1
 """Of the .npz files written here; a file of a later one is refused."""
@@ -23,18 +25,20 @@ GROUP = "psf/main"
 """Where a split of a dataset holds its bank."""
 _ATTRIBUTES = "bank"
 _LENS = ("focal_length", "f_number", "focus_distance", "pixel_pitch")
+_FIELD = ("field_y", "field_x")
 
 
-def bank_attributes(bank: SampledBank) -> dict[str, Any]:
+def bank_attributes(bank: StoredBank) -> dict[str, Any]:
     """Return what a bank is besides its arrays, as JSON data: kind, lens (metres), wavelengths, reference and facts.
 
     An infinite focus distance is the text "inf", which JSON has no number for.
     """
+    planes = bank.banks[0] if isinstance(bank, FieldBank) else bank
     attributes = {
         "kind": bank.kind,
         "lens": {name: getattr(bank.lens, name) for name in _LENS},
-        "wavelengths": list(bank.wavelengths) if bank.wavelengths else None,
-        "reference": bank.reference,
+        "wavelengths": list(planes.wavelengths) if planes.wavelengths else None,
+        "reference": planes.reference,
         "facts": bank.facts,
     }
     return cast(dict[str, Any], _plain(attributes))
@@ -50,15 +54,19 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def bank_arrays(bank: SampledBank) -> dict[str, tuple[Array, tuple[str, ...], str]]:
+def bank_arrays(bank: StoredBank) -> BankArrays:
     """Return the arrays of a bank, each with the names of its axes and its unit.
 
     Returns
     -------
     `kernel` (plane, channel, y, x) float32, `coc` (plane,) float64 pixels, `depth` (plane,) float64 metres; `defocus`
-    (plane,) float64 radians and `energy` (plane, channel) float64 where the bank has them.
+    (plane,) float64 radians and `energy` (plane, channel) float64 where the bank has them. Where kernels vary over the
+    picture, those of `kernel` and `energy` have two more axes in front, the rows and columns of nodes, and there are
+    `field_y` (field_y,) and `field_x` (field_x,) float64, the positions of these in half-diagonals.
     """
-    arrays: dict[str, tuple[Array, tuple[str, ...], str]] = {
+    if isinstance(bank, FieldBank):
+        return _field_arrays(bank)
+    arrays: BankArrays = {
         "kernel": (bank.kernels, ("plane", "channel", "y", "x"), ""),
         "coc": (bank.coc, ("plane",), "px"),
         "depth": (bank.depth, ("plane",), "m"),
@@ -70,7 +78,22 @@ def bank_arrays(bank: SampledBank) -> dict[str, tuple[Array, tuple[str, ...], st
     return arrays
 
 
-def bank_digest(bank: SampledBank) -> str:
+def _field_arrays(bank: FieldBank[SampledBank]) -> BankArrays:
+    arrays = bank_arrays(bank.banks[0])
+    height, width = np.max([node.size for node in bank.banks], axis=0)
+    at_nodes = {"kernel": [centred(node.kernels, (height, width)) for node in bank.banks]}
+    if "energy" in arrays:
+        at_nodes["energy"] = [np.asarray(node.energy, np.float64) for node in bank.banks]
+    for name, each in at_nodes.items():
+        stack = np.stack(each).reshape(len(bank.field_y), len(bank.field_x), *each[0].shape)
+        _, axes, unit = arrays[name]
+        arrays[name] = stack, (*_FIELD, *axes), unit
+    for name in _FIELD:
+        arrays[name] = (getattr(bank, name), (name,), "half-diagonals")
+    return arrays
+
+
+def bank_digest(bank: StoredBank) -> str:
     """Digest of a bank: sha256 over its attributes and arrays, hexadecimal."""
     digest = hashlib.sha256(json.dumps(bank_attributes(bank), sort_keys=True).encode())
     for name, (array, _, _) in bank_arrays(bank).items():
@@ -79,7 +102,7 @@ def bank_digest(bank: SampledBank) -> str:
     return digest.hexdigest()
 
 
-def bank_from(attributes: dict[str, Any], arrays: dict[str, Array], where: str) -> SampledBank:
+def bank_from(attributes: dict[str, Any], arrays: dict[str, Array], where: str) -> StoredBank:
     """Make a bank again from what `bank_attributes` and `bank_arrays` returned.
 
     `depth` and `defocus` are not needed: they follow from `coc` and the lens.
@@ -97,21 +120,9 @@ def bank_from(attributes: dict[str, Any], arrays: dict[str, Array], where: str) 
         If something is missing or does not fit together.
     """
     try:
-        lens = ThinLens(**{name: float(attributes["lens"][name]) for name in _LENS})
-        kernels, energy = np.asarray(arrays["kernel"]), arrays.get("energy")
-        if energy is not None and np.shape(energy) != kernels.shape[:2]:
-            raise ValueError(f"its energy has shape {np.shape(energy)}")
-        reference = attributes.get("reference")
-        return SampledBank(
-            str(attributes["kind"]),
-            lens,
-            kernels,
-            arrays["coc"],
-            wavelengths=attributes.get("wavelengths"),
-            reference=None if reference is None else float(reference),
-            energy=None if energy is None else np.asarray(energy, np.float64),
-            facts=dict(attributes.get("facts") or {}),
-        )
+        if not any(name in arrays for name in _FIELD):
+            return _planes_from(attributes, arrays)
+        return _field_from(attributes, arrays)
     except KeyError as error:
         raise InputError(f"{where} holds no whole PSF bank ({error} is missing): make or fetch it again.") from None
     except (TypeError, ValueError, AttributeError) as error:
@@ -119,7 +130,39 @@ def bank_from(attributes: dict[str, Any], arrays: dict[str, Array], where: str) 
         raise InputError(f"{where} holds no usable PSF bank ({reason}): make or fetch it again.") from None
 
 
-def save_bank(bank: SampledBank, path: Path) -> None:
+def _planes_from(attributes: dict[str, Any], arrays: dict[str, Array]) -> SampledBank:
+    lens = ThinLens(**{name: float(attributes["lens"][name]) for name in _LENS})
+    kernels, energy = np.asarray(arrays["kernel"]), arrays.get("energy")
+    if energy is not None and np.shape(energy) != kernels.shape[:2]:
+        raise ValueError(f"its energy has shape {np.shape(energy)}")
+    reference = attributes.get("reference")
+    return SampledBank(
+        str(attributes["kind"]),
+        lens,
+        kernels,
+        arrays["coc"],
+        wavelengths=attributes.get("wavelengths"),
+        reference=None if reference is None else float(reference),
+        energy=None if energy is None else np.asarray(energy, np.float64),
+        facts=dict(attributes.get("facts") or {}),
+    )
+
+
+def _field_from(attributes: dict[str, Any], arrays: dict[str, Array]) -> FieldBank[SampledBank]:
+    field_y, field_x = (np.asarray(arrays[name], np.float64) for name in _FIELD)
+    at_nodes = {name: np.asarray(arrays[name]) for name in ("kernel", "energy") if name in arrays}
+    for name, array in at_nodes.items():
+        if array.shape[:2] != (field_y.size, field_x.size):
+            raise ValueError(f"its {name} has shape {array.shape} for {field_y.size} x {field_x.size} field positions")
+    banks = tuple(
+        _planes_from(attributes, {**arrays, **{name: array[node] for name, array in at_nodes.items()}})
+        for node in np.ndindex(field_y.size, field_x.size)
+    )
+    facts = dict(attributes.get("facts") or {})
+    return FieldBank(str(attributes["kind"]), banks, field_y, field_x, facts)
+
+
+def save_bank(bank: StoredBank, path: Path) -> None:
     """Write a bank to a .npz file, which is whole or absent; the same bank gives the same bytes.
 
     Parameters
@@ -147,7 +190,7 @@ def save_bank(bank: SampledBank, path: Path) -> None:
         raise InputError(f"{path} cannot be written ({error.strerror or error}): check the folder.") from None
 
 
-def load_bank(path: Path) -> SampledBank:
+def load_bank(path: Path) -> StoredBank:
     """Read a bank from a file written by `save_bank`, or from a dataset.
 
     Parameters
@@ -165,7 +208,7 @@ def load_bank(path: Path) -> SampledBank:
     arrays = read_npz(path, "the PSF bank")
     if _ATTRIBUTES not in arrays:
         raise InputError(
-            f"{path} was not written by SampledBank.save (it has no {_ATTRIBUTES!r}): read measured PSFs with "
+            f"{path} was not written by the save of a PSF bank (it has no {_ATTRIBUTES!r}): read measured PSFs with "
             "PsfBank.measured."
         )
     try:
@@ -182,7 +225,7 @@ def load_bank(path: Path) -> SampledBank:
     return bank_from(attributes, arrays, str(path))
 
 
-def _load_from_dataset(path: Path) -> SampledBank:
+def _load_from_dataset(path: Path) -> StoredBank:
     splits = [path] if path.suffix == ".zarr" else sorted(path.glob("*.zarr"))
     if not splits:
         raise InputError(f"{path} holds no .zarr folder: give a dataset, a split of one, or a .npz file.")
@@ -197,7 +240,7 @@ def _load_from_dataset(path: Path) -> SampledBank:
         found = GROUP in root
         group = root[GROUP] if found else None
         attributes = dict(group.attrs) if isinstance(group, zarr.Group) else {}
-        names = ("kernel", "coc", "energy")
+        names = ("kernel", "coc", "energy", *_FIELD)
         arrays = {n: np.asarray(cast(Any, group)[n][...]) for n in names if group is not None and n in cast(Any, group)}
     except Exception as error:  # likewise
         raise InputError(f"{where} is damaged ({type(error).__name__}: {str(error)[:200]}): fetch it again.") from None

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
+from .psf_field import FieldBank, StoredBank
 from .psf_files import read_npz
 from .psf_sampled import SampledBank
 from .psf_shapes import overlaps
@@ -17,8 +18,8 @@ Float64 = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def measured_bank(path: Path, lens: ThinLens, *, size: int | None = None) -> SampledBank:
-    """Bank of measured PSFs, one plane for each measured depth.
+def measured_bank(path: Path, lens: ThinLens, *, size: int | None = None) -> StoredBank:
+    """Bank of measured PSFs, one plane for each measured depth, at one or at several positions of the picture.
 
     The .npz file holds these arrays, and any others:
 
@@ -33,6 +34,11 @@ def measured_bank(path: Path, lens: ThinLens, *, size: int | None = None) -> Sam
         A number, or one for each plane, (K,), that is subtracted; what would become negative is 0.
     `centre`, optional
         (y, x) of the optical axis in pixels of `psf`, the first pixel's centre at 0.
+    `field`, optional
+        (F, 2) positions (y, x) in the picture that PSFs were measured at: from its centre, y downwards, in
+        half-diagonals of the picture. They form a grid, in any order; between its nodes PSFs are interpolated,
+        and beyond them repeated. `psf` then has an axis of length F before all others, and `centre`, which is where
+        a sharp point at that position is seen, may be (F, 2).
 
     Without `centre` the axis is taken to be at the energy centroid of the sharpest plane, all channels together: the
     one whose light is on the fewest pixels, ``(sum psf)^2 / sum psf^2``. All planes are shifted alike, since where the
@@ -58,6 +64,12 @@ def measured_bank(path: Path, lens: ThinLens, *, size: int | None = None) -> Sam
     if size is not None and not (size == int(size) and 1 <= size <= 4096):
         raise InputError(f"the size of a PSF bank's kernels must be 1 to 4096 pixels, not {size}.")
     arrays = read_npz(path, "the measured PSFs")
+    if "field" in arrays:
+        return _field_bank(arrays, path, lens, size)
+    return _bank(arrays, path, lens, size)
+
+
+def _bank(arrays: Arrays, path: Path, lens: ThinLens, size: int | None) -> SampledBank:
     psf = _light(arrays, path)
     coc = _coc(arrays, len(psf), lens, path)
     pitch = _number(arrays, "pixel_pitch", lens.pixel_pitch, path)
@@ -80,6 +92,49 @@ def measured_bank(path: Path, lens: ThinLens, *, size: int | None = None) -> Sam
     order = np.argsort(coc)
     kernels, energy = cut / kept[:, :, None, None], kept / total
     return SampledBank("measured", lens, kernels[order], coc[order], energy=energy[order], facts=facts)
+
+
+def _field_bank(arrays: Arrays, path: Path, lens: ThinLens, size: int | None) -> FieldBank[SampledBank]:
+    field_y, field_x, order = _grid(arrays, path)
+    banks = [_bank_at(int(n), arrays, path, lens, size) for n in order]
+    widest = max(max(bank.size) for bank in banks)
+    if any(bank.size != (widest, widest) for bank in banks):
+        # Axes stand at different places of their windows: the kernels of all positions must have one size.
+        banks = [_bank_at(int(n), arrays, path, lens, widest) for n in order]
+    facts = {**banks[0].facts, "centre": [bank.facts["centre"] for bank in banks], "size": size}
+    return FieldBank("measured", tuple(banks), field_y, field_x, facts)
+
+
+def _bank_at(number: int, arrays: Arrays, path: Path, lens: ThinLens, size: int | None) -> SampledBank:
+    own = {**arrays, "psf": arrays["psf"][number]}
+    if "centre" in arrays and arrays["centre"].ndim == 2:
+        own["centre"] = arrays["centre"][number]
+    try:
+        return _bank(own, path, lens, size)
+    except InputError as error:
+        raise InputError(f"at field position {number}: {error}") from None
+
+
+def _grid(arrays: Arrays, path: Path) -> tuple[Float64, Float64, npt.NDArray[np.int64]]:
+    """Rows and columns of the field positions, and the number of the position at each node, row by row."""
+    field, count = arrays["field"], len(np.atleast_1d(arrays.get("psf", 0)))
+    if field.dtype.kind not in "uif" or field.shape != (count, 2) or not np.isfinite(field).all():
+        raise InputError(
+            f"{path}: 'field' has shape {field.shape} and type {field.dtype}, and 'psf' begins with {count} positions: "
+            "give two numbers, (y, x), for each; heights along one radius must be turned on to a grid first."
+        )
+    if "centre" in arrays and arrays["centre"].shape not in ((2,), (count, 2)):
+        raise InputError(f"{path}: 'centre' must be (y, x), or one for each of the {count} positions of 'field'.")
+    y, x = np.round(field.astype(np.float64), 6).T
+    field_y, row = np.unique(y, return_inverse=True)
+    field_x, column = np.unique(x, return_inverse=True)
+    node = row * len(field_x) + column
+    if len(np.unique(node)) != count or count != len(field_y) * len(field_x):
+        raise InputError(
+            f"{path}: the {count} positions of 'field' have {len(field_y)} different y and {len(field_x)} different x, "
+            "and are no grid: give one position for every pair of them."
+        )
+    return field_y, field_x, np.argsort(node).astype(np.int64)
 
 
 def _light(arrays: Arrays, path: Path) -> Float64:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .psf import PsfBank, Slots
+from .psf import LARGEST_SAMPLED, PsfBank, Slots
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -146,7 +146,7 @@ class SampledBank(PsfBank):
         square[:, top : top + self.size[0], left : left + self.size[1]] = self.kernels[slot]
         return square
 
-    def sampled(self, near: float, far: float) -> "SampledBank":
+    def sampled(self, near: float, far: float, *, values: int = LARGEST_SAMPLED) -> "SampledBank":
         """Return the bank itself."""
         return self
 

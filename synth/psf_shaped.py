@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .psf import PsfBank, Slots, TapTable
+from .psf import LARGEST_SAMPLED, PsfBank, Slots, TapTable
 from .psf_sampled import SampledBank
 
 Float64 = npt.NDArray[np.float64]
@@ -20,8 +20,6 @@ Float64 = npt.NDArray[np.float64]
 PIXEL_MOMENT = 1.0 / 6.0
 """Mean squared distance from the centre of a square pixel, square pixels."""
 _TAPS = ("dy", "dx", "weight", "radius")
-LARGEST_SAMPLED = 10**8
-"""Values of the kernels of a bank that is stored."""
 
 
 class ShapeBank(PsfBank):
@@ -89,8 +87,13 @@ class ShapeBank(PsfBank):
         they are a little too wide: here each has the second moment of the shape itself, for a disk c^2 / 16 along each
         axis, by standing for a smaller CoC.
         """
+        return self.averaged_as(self)
+
+    def averaged_as(self, other: "ShapeBank") -> "ShapeBank":
+        """Return the bank for averaged pixels that stands for smaller CoCs as another bank does; see `averaged`."""
+        shape, narrower = self._exact_shape, _narrowing(other._exact_shape)
         bank = copy(self)
-        bank._exact_shape = _narrowed(self._exact_shape)
+        bank._exact_shape = lambda c: shape(narrower(c))
         bank._shape, bank._taps, bank._dense, bank._finer = cache(bank._exact_shape), None, None, {}
         bank.averaged = bank
         return bank
@@ -135,12 +138,12 @@ class ShapeBank(PsfBank):
         upright = self._exact_shape(abs(coc))
         return upright[::-1, ::-1] if self._turns and coc > 0 else upright
 
-    def sampled(self, near: float, far: float) -> "SampledBank":
+    def sampled(self, near: float, far: float, *, values: int = LARGEST_SAMPLED) -> "SampledBank":
         """All kernels between two depths in metres, one every `coc_step` pixels of CoC, or fewer if they are huge."""
         first, last = (round(float(self.lens.coc(z)) / self.coc_step) for z in (far, near))
         # Very wide blur would fill the memory: then fewer planes stand for all, the focus plane still among them.
         widest = 2 * int(self.reach(np.array([first, last]) * self.coc_step).max()) + 1
-        stride = -(-(last - first + 1) * widest**2 // LARGEST_SAMPLED)
+        stride = -(-(last - first + 1) * widest**2 // values)
         steps = np.arange(-(-first // stride), last // stride + 1) * stride
         cut = [self.slot_kernels(int(slot)) for slot in self._slot(steps)]
         size = max(k.shape[-1] for k in cut)
@@ -152,8 +155,8 @@ class ShapeBank(PsfBank):
 
 
 @cache
-def _narrowed(shape: Callable[[float], Float64]) -> Callable[[float], Float64]:
-    """Return the shape with each of its kernels as wide as it would be without the integration over pixels."""
+def _narrowing(shape: Callable[[float], Float64]) -> Callable[[float], float]:
+    """Return the CoC, by CoC, whose kernel is as wide as this one's would be without the integration over pixels."""
     widest = 64.0
     per_square = (_second_moment(shape(widest)) - PIXEL_MOMENT) / widest**2
     sizes = np.arange(0.0, 16.0 + 1 / 16, 1 / 16)
@@ -161,11 +164,11 @@ def _narrowed(shape: Callable[[float], Float64]) -> Callable[[float], Float64]:
     first = int(np.flatnonzero(moments <= 0)[-1])
     sizes, moments = sizes[first:], moments[first:]
 
-    def narrower(c: float) -> Float64:
+    def narrower(c: float) -> float:
         wanted = per_square * c * c
         if wanted < moments[-1]:
-            return shape(float(np.interp(wanted, moments, sizes)))
-        return shape(float(np.sqrt(c * c - PIXEL_MOMENT / per_square)))
+            return float(np.interp(wanted, moments, sizes))
+        return float(np.sqrt(c * c - PIXEL_MOMENT / per_square))
 
     return narrower
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import InputError
+
 Float64 = npt.NDArray[np.float64]
 
 GAUSSIAN_REACH = 3.5
@@ -140,6 +142,24 @@ def overlaps(edges: npt.NDArray[np.floating[Any]], cells: npt.NDArray[np.floatin
     """Length that each interval of `edges` shares with each interval of `cells`, both ascending: (m, n) float64."""
     low = np.maximum(edges[:-1, None], cells[None, :-1])
     return np.asarray(np.maximum(np.minimum(edges[1:, None], cells[None, 1:]) - low, 0.0))
+
+
+def checked_pattern(transmission: npt.ArrayLike) -> Float64:
+    """Return an aperture's transmission as (n, n) float64.
+
+    Raises
+    ------
+    InputError
+        If it is not square, not within 0 to 1, or wholly opaque.
+    """
+    given = np.asarray(transmission)
+    pattern = given.astype(np.float64) if given.dtype.kind in "bfiu" else np.empty(0)
+    square = pattern.ndim == 2 and pattern.shape[0] == pattern.shape[1] > 0
+    if not (square and np.isfinite(pattern).all() and pattern.min() >= 0 and 0 < pattern.max() <= 1):
+        raise InputError(
+            "an aperture's transmission must be a square of numbers from 0 to 1 that lets some light through."
+        )
+    return pattern
 
 
 def aperture_light(transmission: Float64, edges: Float64) -> Float64:

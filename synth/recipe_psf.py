@@ -63,6 +63,31 @@ class AperturePsf(Section):
         return self
 
 
+class CatEyePsf(Section):
+    """Shadow of an iris, or of a round aperture, that the lens's barrel clips away from the axis."""
+
+    kind: Literal["cat-eye"]
+    clipping: float = Field(default=0.5, gt=0, le=0.9)
+    """Share of a round pupil that is hidden in the picture's corners."""
+    rim: float = Field(default=1.0, ge=1, le=100)
+    """Radius of the window that clips, over that of the pupil."""
+    side: Literal["front", "rear"] = "front"
+    blades: int | None = Field(default=None, ge=3, le=64)
+    roundness: float = Field(default=0.0, ge=0, le=1)
+    rotation: float = 0.0
+    """Radians, counter-clockwise in the picture."""
+    nodes: int = Field(default=9, ge=3, le=33)
+    """Rows and columns of field positions that have kernels of their own; odd."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.blades is None and (self.roundness or self.rotation):
+            raise ValueError("roundness and rotation are an iris's: give its number of blades")
+        if self.nodes % 2 == 0:
+            raise ValueError(f"nodes must be odd, so that one is on the axis, not {self.nodes}")
+        return self
+
+
 class _MaskSection(Section):
     wavelength: Wavelength = 550e-9
     """Design wavelength: where heights were computed, and where defocus is counted."""
@@ -184,5 +209,6 @@ class MeasuredPsf(Section):
 
 
 PsfSection = Annotated[
-    DiskPsf | GaussianPsf | PowerExponentialPsf | AperturePsf | MaskPsf | MeasuredPsf, Field(discriminator="kind")
+    DiskPsf | GaussianPsf | PowerExponentialPsf | AperturePsf | CatEyePsf | MaskPsf | MeasuredPsf,
+    Field(discriminator="kind"),
 ]

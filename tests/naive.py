@@ -30,6 +30,25 @@ def blur_by_slot(rgba, slots, bank, channel=0):
     return out
 
 
+def blur_by_field(rgba, slots, bank, channel=0, *, edge):
+    """Spread each pixel by its own kernel, interpolated between the nodes of a field; `edge` is around the picture."""
+    size = np.array(slots.shape) - 2 * edge
+    half, reach = np.hypot(*size) / 2, max(slots.shape)
+    y_weights, x_weights = (
+        np.array([np.interp((np.arange(n) - (n - 1) / 2) / half, nodes, hat) for hat in np.eye(len(nodes))])
+        for n, nodes in zip(slots.shape, (bank.field_y, bank.field_x), strict=True)
+    )
+    out = np.zeros(np.add(rgba.shape, (2 * reach, 2 * reach, 0)))
+    for y, x in zip(*np.nonzero(rgba.any(axis=-1)), strict=True):
+        weights = np.outer(y_weights[:, y], x_weights[:, x]).ravel()
+        for node in np.flatnonzero(weights):
+            kernel = weights[node] * bank.slot_kernels(int(slots[y, x] + node))[channel]
+            r = len(kernel) // 2
+            at = np.s_[y + reach - r : y + reach + r + 1, x + reach - r : x + reach + r + 1]
+            out[at] += kernel[..., None] * rgba[y, x]
+    return out[reach : reach + rgba.shape[0], reach : reach + rgba.shape[1]]
+
+
 def composite(groups, gap, fill, coc=None):
     """Composite blurred groups [(plane, rgba)], far to near: surfaces add up, and cover what lies behind them.
 

@@ -50,6 +50,9 @@ def files(tmp_path_factory):
     psf = np.zeros((3, 11, 11))
     psf[0, 4:7, 4:7], psf[1, 5, 5], psf[2, 3:8, 5] = 1, 1, 1
     np.savez(folder / "stack.npz", psf=psf, depth=lens.depth_at_coc(coc), centre=np.array([5.0, 5.0]))
+    corners = np.array([(y, x) for y in (-0.6, 0.6) for x in (-0.8, 0.8)])
+    turned = np.stack([np.rot90(psf, k, (1, 2)) for k in range(4)])
+    np.savez(folder / "field.npz", psf=turned, field=corners, coc=coc, centre=np.array([5.0, 5.0]))
     Image.fromarray(np.uint8(255 * np.tri(8))).save(folder / "code.png")
     np.save(folder / "heights.npy", np.linspace(0, 1e-6, 64).reshape(8, 8))
     save_mask(SpiralMask(lobes=2), folder / "mask.json")
@@ -65,6 +68,8 @@ def every_psf(files):
         "pattern": {"kind": "aperture", "pattern": "mura-5"},
         "picture": {"kind": "aperture", "picture": str(files / "code.png")},
         "measured": {"kind": "measured", "path": str(files / "stack.npz")},
+        "field": {"kind": "measured", "path": str(files / "field.npz")},
+        "cat-eye": {"kind": "cat-eye", "clipping": 0.6, "blades": 7, "roundness": 0.5, "nodes": 5},
         "clear": {"kind": "mask", "mask": {"kind": "clear", "obstruction": 0.3}, **mask},
         "spiral": {"kind": "mask", "mask": {"kind": "spiral", "form": "blend", "lobes": 2}, **mask},
         "zernike": {"kind": "mask", "mask": {"kind": "zernike", "coefficients": [0, 0, 0, 0, 1.0]}, **mask},
@@ -81,8 +86,8 @@ def every_psf(files):
 
 
 KINDS = (
-    "power", "iris", "ring", "pattern", "picture", "measured", "clear", "spiral", "zernike", "fisher", "cubic",
-    "heights", "amplitude", "file",
+    "power", "iris", "ring", "pattern", "picture", "measured", "field", "cat-eye", "clear", "spiral", "zernike",
+    "fisher", "cubic", "heights", "amplitude", "file",
 )  # fmt: skip
 
 
