@@ -41,7 +41,7 @@ class DiskCanvas:
             self.spread = cleared("spread", (rows, 4 * width), np.float32)
             self.far = cleared("far", (rows, 4, width), np.float32)
         self.near = np.empty((used, 4, width), np.float32)
-        self.last, self.behind = np.empty((2, used, width), np.float32)
+        self.last, self.behind = np.empty((used, width), np.float32), np.empty((used, width), np.float32)
         self.ones = np.zeros((1, width), np.float32)
         self.touched = np.zeros((rows, width // BLOCK + 1), np.uint8)
         self._values, self._parts = np.zeros(16 * width, np.float32), np.empty((8, width), np.float32)

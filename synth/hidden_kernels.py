@@ -72,10 +72,10 @@ def find_hidden(plane: Any, coc: Any, gap: int, reach: Any, steps: Any) -> None:
 
 
 @jit
-def paint_hidden(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, steps: Any) -> None:
+def paint_hidden(rgba: Any, plane: Any, coc: Any, gap: int, steps: Any) -> None:
     """Say which surface lies hidden behind each pixel, the one that ends nearest to it, and paint a first guess.
 
-    Writes index 1 of each array: `plane` (H, W; -1 where nothing is hidden), `coc` and `slot` (H, W) of the nearest
+    Writes index 1 of each array: `plane` (H, W; -1 where nothing is hidden), `coc` (H, W) of the nearest
     pixel that shows the surface, `rgba` (H, W, 4) the mean over the directions of `steps` (4, H, W) that find the same
     surface, weighted by inverse distance, of its last visible pixels.
     """
@@ -94,7 +94,7 @@ def paint_hidden(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, steps: An
                 plane[1, y, x] = -1
                 continue
             surface = plane[0, v, u]
-            plane[1, y, x], coc[1, y, x], slot[1, y, x] = surface, coc[0, v, u], slot[0, v, u]
+            plane[1, y, x], coc[1, y, x] = surface, coc[0, v, u]
             total, red, green, blue = 0.0, 0.0, 0.0, 0.0
             for k in range(4):
                 s = steps[k, y, x]

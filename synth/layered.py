@@ -15,7 +15,7 @@ from .dense import DenseCanvas
 from .disk_kernels import ONE, ONES, OWN
 from .disks import DiskCanvas
 from .field_canvas import FieldCanvas
-from .layers import filled_depth, split_surfaces
+from .layers import filled_depth, slots_for_coc, split_surfaces
 from .patches import depth_range, within_frame
 from .psf import PsfBank
 from .psf_field import FieldBank
@@ -36,7 +36,7 @@ def _run_type(rows: int, width: int, highest_slot: int) -> type[np.integer[Any]]
 
 
 def _runs(
-    group: npt.NDArray[np.int32], slot: npt.NDArray[np.int32], groups: int, highest_slot: int
+    group: npt.NDArray[np.int16], slot: npt.NDArray[np.int32], groups: int, highest_slot: int
 ) -> tuple[Runs, npt.NDArray[np.int64]]:
     """Runs of equal group and slot of (S, h, w) images, sorted by group, and where each group begins."""
     counts = np.zeros(groups, np.int64)
@@ -80,8 +80,9 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     bank, coc = bank.averaged, lens.coc(ends)
     border = border_for(scene, bank, coc)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
-    highest_slot = int(found.slot[0].max())
-    runs, bounds = _runs(found.plane, found.slot, len(found.plane_coc), highest_slot)
+    slot = slots_for_coc(found, bank, coc)
+    highest_slot = int(slot[0].max())
+    runs, bounds = _runs(found.plane, slot, len(found.plane_coc), highest_slot)
     canvas = canvas_for(found.plane.shape[1:], bank, coc, highest_slot, scene.margin + border, shared=True)
     return canvas.composite_planes(found.rgba, runs, bounds, found.gap, found.plane_coc)
 

@@ -13,13 +13,14 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .hidden_kernels import find_hidden, find_neighbours, list_hidden, paint_hidden, relax
-from .layers_kernels import fill_empty_rows, fill_rows, mean_coc, sort_pixels
+from .layers_kernels import fill_empty_rows, fill_rows, find_slots, mean_coc, sort_pixels
 from .psf import PsfBank
 from .silhouette_kernels import mark_edges, settle, soften
 from .workspace import cleared, scratch
 
 Float32 = npt.NDArray[np.float32]
 
+MOST_PLANES = 16384
 SWEEPS = 8
 """How often hidden pixels are drawn towards the mean of their neighbours; more changes captures by less than noise."""
 SURFACE_STEP = 1.0
@@ -91,10 +92,10 @@ def plane_grid(near: float, far: float, lens: ThinLens, planes: int) -> PlaneGri
     Raises
     ------
     InputError
-        If `planes` is less than 2.
+        If `planes` is less than 2 or more than `MOST_PLANES`.
     """
-    if planes < 2:
-        raise InputError(f"render.planes must be 2 or more, not {planes}.")
+    if not 2 <= planes <= MOST_PLANES:
+        raise InputError(f"render.planes must be 2 to {MOST_PLANES}, not {planes}.")
     low, high = 1.0 / far, 1.0 / near
     step = (high - low) / (planes - 1)
     if step * lens.coc_per_dioptre < 1e-6:
@@ -136,11 +137,9 @@ class Surfaces:
         (3, H, W, 4) float32, premultiplied linear radiance and coverage: what is seen, what is hidden, and the
         fringes: what spills of nearer surfaces into pixels at their silhouettes.
     plane
-        (3, H, W) int32, counted from far to near; -1 where nothing is.
+        (3, H, W) int16, counted from far to near; -1 where nothing is.
     coc
         (3, H, W) float32, signed pixels.
-    slot
-        (3, H, W) int32, kernel of each pixel.
     gap
         Two pixels more than this many planes apart belong to different surfaces.
     plane_coc
@@ -148,9 +147,8 @@ class Surfaces:
     """
 
     rgba: Float32
-    plane: npt.NDArray[np.int32]
+    plane: npt.NDArray[np.int16]
     coc: Float32
-    slot: npt.NDArray[np.int32]
     gap: int
     plane_coc: npt.NDArray[np.float64]
 
@@ -185,19 +183,16 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
     size = (depth.shape[0] + 2 * border, depth.shape[1] + 2 * border)
     found = Surfaces(
         rgba=scratch("rgba", (3, *size, 4), np.float32),
-        plane=scratch("plane", (3, *size), np.int32),
+        plane=scratch("plane", (3, *size), np.int16),
         coc=scratch("coc", (3, *size), np.float32),
-        slot=scratch("slot", (3, *size), np.int32),
         gap=grid.gap,
         plane_coc=np.zeros(int(grid.number(np.array([near], np.float32))[0]) + 1),
     )
-    optics = np.array([lens.coc_per_dioptre, 1.0 / lens.focus_distance, 1.0 / bank.coc_step], np.float32)
+    optics = np.array([lens.coc_per_dioptre, 1.0 / lens.focus_distance], np.float32)
     planes_at = np.array([grid.anchor, grid.per_dioptre], np.float32)
     coc = lens.coc(far), lens.coc(near)
-    lookup, first_step = bank.lookup(*coc)
     sort_pixels(
-        aif, depth, border, optics, planes_at, grid.first, lookup, first_step,
-        found.rgba[0], found.plane[0], found.coc[0], found.slot[0],
+        aif, depth, border, optics, planes_at, grid.first, found.rgba[0], found.plane[0], found.coc[0],
     )  # fmt: skip
     mean_coc(found.plane[0], found.coc[0], np.zeros(len(found.plane_coc), np.int64), found.plane_coc)
     found.plane[2].fill(-1)
@@ -205,11 +200,19 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
     find_hidden(found.plane[0], found.coc[0], grid.gap, hidden_reach(bank, coc), steps)
     mark = cleared("mark", size, np.uint8)
     mark_edges(found.plane[0], grid.gap, mark)
-    soften(found.rgba, found.plane, found.coc, found.slot, grid.gap, mark)
-    paint_hidden(found.rgba, found.plane, found.coc, found.slot, grid.gap, steps)
+    soften(found.rgba, found.plane, found.coc, grid.gap, mark)
+    paint_hidden(found.rgba, found.plane, found.coc, grid.gap, steps)
     _smooth(found)
     settle(found.rgba, found.plane, mark)
     return found
+
+
+def slots_for_coc(found: Surfaces, bank: PsfBank, coc: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Return the kernel of each pixel, (3, H, W) int32, in place of `found.coc`, whose ends (pixels) `coc` has."""
+    slot = found.coc.view(np.int32)
+    lookup, first_step = bank.lookup(float(coc.min()), float(coc.max()))
+    find_slots(found.coc.reshape(-1), np.float32(1.0 / bank.coc_step), lookup, first_step, slot.reshape(-1))
+    return slot
 
 
 def _smooth(found: Surfaces) -> None:
@@ -217,7 +220,7 @@ def _smooth(found: Surfaces) -> None:
     _, height, width = found.plane.shape
     count = int(np.count_nonzero(found.plane[1] >= 0))
     at, fixed = scratch("hidden", (count, 5), np.int32), scratch("fixed", (count, 4), np.float32)
-    number = scratch("number", (height, width), np.int32)
+    number = scratch("steps", (height, width), np.int32)  # which no one needs any more
     n = list_hidden(found.rgba, found.plane, number, at)
     find_neighbours(found.rgba, found.plane, found.gap, number, at[:n], fixed)
     before, now = (scratch(name, (n + 1, 4), np.float32) for name in ("before", "now"))

@@ -74,22 +74,18 @@ def sort_pixels(
     optics: Any,
     planes_at: Any,
     first: int,
-    lookup: Any,
-    first_step: int,
     rgba: Any,
     plane: Any,
     coc: Any,
-    slot: Any,
 ) -> None:
     """Write an image (h, w, 3) with its depth (h, w), continued by `border` pixels of reflection, sorted by depth.
 
-    In one pass: `rgba` (H, W, 4) with coverage 1, `coc` (H, W) as `ThinLens.coc`, `slot` (H, W) as `PsfBank.slots`,
-    `plane` (H, W) as `PlaneGrid.number`. `optics` is CoC per dioptre, focus in dioptres, steps per pixel of CoC;
-    `planes_at` anchor in dioptres, planes per dioptre; `lookup` (steps) and `first_step` are `PsfBank.lookup`.
+    In one pass: `rgba` (H, W, 4) with coverage 1, `coc` (H, W) as `ThinLens.coc`, `plane` (H, W) as
+    `PlaneGrid.number`. `optics` is CoC per dioptre and focus in dioptres; `planes_at` anchor in dioptres and planes per
+    dioptre.
     """
     h, w = depth.shape
-    per_dioptre, focus, per_pixel = optics[0], optics[1], optics[2]
-    last_step = len(lookup) - 1
+    per_dioptre, focus = optics[0], optics[1]
     anchor, per_plane, half, one = planes_at[0], planes_at[1], np.float32(0.5), np.float32(1.0)
     for y in range(h + 2 * border):
         v = _mirror(y - border, h)
@@ -99,14 +95,13 @@ def sort_pixels(
             blur[x] = per_dioptre * (inverse - focus)
             number[x] = max(int(np.floor((inverse - anchor) * per_plane + half)) - first, 0)
         for x in range(w):
-            slot[y, border + x] = lookup[min(max(int(np.rint(blur[x] * per_pixel)) - first_step, 0), last_step)]
             for k in range(3):
                 rgba[y, border + x, k] = aif[v, x, k]
             rgba[y, border + x, 3] = one
         for i in range(border):
             for x, u in ((border - 1 - i, _mirror(-1 - i, w)), (border + w + i, _mirror(w + i, w))):
                 u += border
-                coc[y, x], plane[y, x], slot[y, x] = coc[y, u], plane[y, u], slot[y, u]
+                coc[y, x], plane[y, x] = coc[y, u], plane[y, u]
                 for k in range(4):
                     rgba[y, x, k] = rgba[y, u, k]
 
@@ -121,3 +116,14 @@ def mean_coc(plane: Any, coc: Any, count: Any, mean: Any) -> None:
             mean[plane[y, x]] += coc[y, x]
     for i in range(len(mean)):
         mean[i] /= max(count[i], 1)
+
+
+@jit
+def find_slots(coc: Any, per_pixel: Any, lookup: Any, first_step: int, slot: Any) -> None:
+    """Write the `slot` (n) of each `coc` (n), signed pixels, as `PsfBank.slots`; both may be one place in memory.
+
+    `per_pixel` is steps per pixel of CoC, `lookup` (steps) and `first_step` are `PsfBank.lookup`.
+    """
+    last_step = len(lookup) - 1
+    for i in range(len(coc)):
+        slot[i] = lookup[min(max(int(np.rint(coc[i] * per_pixel)) - first_step, 0), last_step)]

@@ -131,11 +131,11 @@ def _coverage(colour: Any, front: Any, back: Any, vary_front: float, vary_back: 
 
 
 @jit
-def soften(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, mark: Any) -> None:
+def soften(rgba: Any, plane: Any, coc: Any, gap: int, mark: Any) -> None:
     """Divide each pixel of `mark` (H, W) between the two surfaces that meet there.
 
-    Of a pixel behind an edge the fringe goes to index 2 of the arrays: `rgba` (H, W, 4) premultiplied, `plane`, `coc`
-    and `slot` (H, W) those of the nearer surface; index 0 keeps the farther surface's colour. Of a pixel in front,
+    Of a pixel behind an edge the fringe goes to index 2 of the arrays: `rgba` (H, W, 4) premultiplied, `plane` and
+    `coc` (H, W) those of the nearer surface; index 0 keeps the farther surface's colour. Of a pixel in front,
     index 0 keeps the premultiplied part of the nearer surface, and `rgba` at index 2 the colour of the farther one,
     with -1 as its `plane`: see `settle`. Either way the two make up the colour that was given.
     """
@@ -170,7 +170,7 @@ def soften(rgba: Any, plane: Any, coc: Any, slot: Any, gap: int, mark: Any) -> N
                 rgba[2, y, x, k] = part if behind else rest
             if behind:
                 rgba[2, y, x, 3] = a
-                plane[2, y, x], coc[2, y, x], slot[2, y, x] = near, coc[0, v, u], slot[0, v, u]
+                plane[2, y, x], coc[2, y, x] = near, coc[0, v, u]
             else:
                 rgba[0, y, x, 3] = a
 

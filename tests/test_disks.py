@@ -172,8 +172,9 @@ def test_strips_runs_and_single_pixels_make_the_same_picture(rows, monkeypatch):
     for g in range(4):
         parts = [naive.blur_by_slot(np.where((group == g)[s, ..., None], rgba[s], 0.0), slot[s], bank) for s in (0, 1)]
         groups.append((g, sum(parts)))
-    edge, gap, plane_coc = 4, 1, np.array([-4.0, 1.0, 3.0, 6.0])
-    expected = naive.composite(groups, gap, fill=True, coc=lambda plane: plane_coc[plane])[edge:-edge, edge:-edge]
+    edge, gap = 4, 1
+    coc = np.array([-4.0, 1.5, 3.0, 5.0])
+    expected = naive.composite(groups, gap, fill=True, coc=lambda plane: coc[plane])[edge:-edge, edge:-edge]
     monkeypatch.setattr(disks, "ROWS", rows)
     runs, bounds = runs_of(group, slot)
     assert (runs[:, 2] - runs[:, 1]).max() > SHORT
@@ -181,7 +182,7 @@ def test_strips_runs_and_single_pixels_make_the_same_picture(rows, monkeypatch):
     cut = np.concatenate(pixels).astype(np.int32), np.cumsum([0] + [len(p) for p in pixels])
     for these, where in ((runs, bounds), cut):
         canvas = DiskCanvas((30, 60), bank.taps(50), 5, edge, shared=True)
-        np.testing.assert_allclose(canvas.composite_planes(rgba, these, where, gap, plane_coc), expected, atol=1e-5)
+        np.testing.assert_allclose(canvas.composite_planes(rgba, these, where, gap, coc), expected, atol=1e-5)
 
 
 def test_pictures_too_tall_for_short_run_fields_are_rendered_alike():

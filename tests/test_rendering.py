@@ -207,7 +207,7 @@ def test_wrong_use_is_refused_in_one_sentence():
     scene = blocks(20, 20, 12, (1.0, 2.0))
     with pytest.raises(InputError, match=r"another lens"):
         render(scene, LENS, PsfBank.disk(LENS.refocused(3.0)))
-    with pytest.raises(InputError, match=r"planes must be 2 or more"):
+    with pytest.raises(InputError, match=r"planes must be 2 to 16384, not 1"):
         render(scene, LENS, planes=1)
     with pytest.raises(InputError, match=r"method"):
         render(scene, LENS, method="magic")
