@@ -185,6 +185,7 @@ def test_strips_runs_and_single_pixels_make_the_same_picture(rows, monkeypatch):
         np.testing.assert_allclose(canvas.composite_planes(rgba, these, where, gap, coc), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pictures_too_tall_for_short_run_fields_are_rendered_alike():
     rng = np.random.default_rng(8)
     aif = rng.random((11000, 12, 3), np.float32)
