@@ -7,6 +7,7 @@ transform. All three ways add to the same accumulators.
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from .simd import STRIP
 from .workspace import cleared, keep_clear, scratch
 
 Float32 = npt.NDArray[np.float32]
-Runs = npt.NDArray[np.int32]
+Runs = npt.NDArray[np.integer[Any]]
 
 FFT_PER_TAP = 12.0
 """Taps that are applied in the time that a real transform of N pixels takes, over N log2 N: what decides between both.

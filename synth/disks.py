@@ -1,5 +1,7 @@
 """Blurring by disks: the few differences of their rows along x, spread over whole runs and summed up once."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,7 +11,7 @@ from .simd_disks import PIXELS
 from .workspace import cleared, keep_clear
 
 Float32 = npt.NDArray[np.float32]
-Runs = npt.NDArray[np.int32]
+Runs = npt.NDArray[np.integer[Any]]
 
 ROWS = 16
 """Rows of the picture that are finished at once: few enough for all that they need to stay in the processor's cache."""

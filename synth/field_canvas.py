@@ -19,7 +19,7 @@ from .psf_field import FieldBank, hats, picture_positions
 from .workspace import scratch
 
 Float32 = npt.NDArray[np.float32]
-Runs = npt.NDArray[np.int32]
+Runs = npt.NDArray[np.integer[Any]]
 
 PARITIES = tuple(product((0, 1), (0, 1)))
 """Even or odd row, even or odd column of the nodes that a copy of the source goes to."""

@@ -25,17 +25,25 @@ from .scene import LayeredScene, Patch, Scene
 from .workspace import scratch
 
 Float32 = npt.NDArray[np.float32]
-Runs = npt.NDArray[np.int32]
+Runs = npt.NDArray[np.integer[Any]]
 
 Canvas = DiskCanvas | DenseCanvas
 
 
-def _runs(group: npt.NDArray[np.int16], slot: npt.NDArray[np.int32], groups: int) -> tuple[Runs, Any]:
+def _run_type(rows: int, width: int, highest_slot: int) -> type[np.integer[Any]]:
+    """Smaller one of two types that holds the rows, columns and slots of runs: in noise every pixel has its own."""
+    return np.int16 if max(rows, width, highest_slot) < 2**15 else np.int32
+
+
+def _runs(
+    group: npt.NDArray[np.int16], slot: npt.NDArray[np.int32], groups: int, highest_slot: int
+) -> tuple[Runs, npt.NDArray[np.int64]]:
     """Runs of equal group and slot of (S, h, w) images, sorted by group, and where each group begins."""
     counts = np.zeros(groups, np.int64)
     count_runs(group, slot, counts)
     bounds = np.concatenate([[0], np.cumsum(counts)])
-    runs = np.empty((int(bounds[-1]), 5), np.int32)
+    images, height, width = group.shape
+    runs = np.empty((int(bounds[-1]), 5), _run_type(images * height, width, highest_slot))
     find_runs(group, slot, bounds[:-1].copy(), runs)
     return runs, bounds
 
@@ -73,8 +81,9 @@ def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) ->
     border = border_for(scene, bank, coc)
     found = split_surfaces(scene.aif, depth, border, bank, planes)
     slot = slots_for_coc(found, bank, coc)
-    runs, bounds = _runs(found.plane, slot, len(found.plane_coc))
-    canvas = canvas_for(found.plane.shape[1:], bank, coc, int(slot[0].max()), scene.margin + border, shared=True)
+    highest_slot = int(slot[0].max())
+    runs, bounds = _runs(found.plane, slot, len(found.plane_coc), highest_slot)
+    canvas = canvas_for(found.plane.shape[1:], bank, coc, highest_slot, scene.margin + border, shared=True)
     return canvas.composite_planes(found.rgba, runs, bounds, found.gap, found.plane_coc)
 
 
@@ -136,5 +145,6 @@ def _scatter_patch(canvas: Canvas, patch: Patch, slot: npt.NDArray[np.int32], re
 
 def layer_runs_of(rgba: Float32, slot: npt.NDArray[np.int32]) -> Runs:
     """Runs of one layer (h, w, channels) where it is not transparent; `slot` (h, w), or (1, 1) for all of it."""
-    runs = scratch("runs", (rgba.shape[0] * rgba.shape[1], 5), np.int32)
+    height, width = rgba.shape[:2]
+    runs = scratch("runs", (height * width, 5), _run_type(height, width, int(slot.max(initial=0))))
     return runs[: layer_runs(rgba, slot, runs)]

@@ -185,6 +185,17 @@ def test_strips_runs_and_single_pixels_make_the_same_picture(rows, monkeypatch):
         np.testing.assert_allclose(canvas.composite_planes(rgba, these, where, gap, coc), expected, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_pictures_too_tall_for_short_run_fields_are_rendered_alike():
+    rng = np.random.default_rng(8)
+    aif = rng.random((11000, 12, 3), np.float32)
+    depth = (1 / (0.4 + np.linspace(0, 0.3, 11000))[:, None] * np.ones(12)).astype(np.float32)
+    assert np.iinfo(np.int16).max < 3 * 11000
+    turned = Scene(np.ascontiguousarray(aif.transpose(1, 0, 2)), np.ascontiguousarray(depth.T))
+    expected = render(turned, LENS, planes=8).transpose(1, 0, 2)
+    np.testing.assert_allclose(render(Scene(aif, depth), LENS, planes=8), expected, atol=1e-5)
+
+
 def test_rounding_does_not_grow_along_a_row():
     """The same step of rounding in every pixel would add up, in running sums, to 5e-5 at the end of this row."""
     scene = Scene(np.full((24, 4000, 3), 0.7, np.float32), np.full((24, 4000), 1.6, np.float32))
@@ -196,11 +207,11 @@ def test_rounding_does_not_grow_along_a_row():
 def test_memory_stays_below_twelve_images(planes, noise):
     """All that a thread's first render allocates, its workspace included; disks to 10 px in radius."""
     rng = np.random.default_rng(7)
-    inverse = 0.2 + 0.6 * (np.mgrid[:240, :320][0] > 120) + np.linspace(0, 0.15, 320)
+    inverse = 0.2 + 0.6 * (np.mgrid[:480, :640][0] > 240) + np.linspace(0, 0.15, 640)
     depth = (1 / inverse * (1 + noise * rng.standard_normal(inverse.shape))).astype(np.float32)
     lens = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=3e-5)
     assert 8 < np.abs(lens.coc(depth)).max() / 2 < 11
-    scene, bank = Scene(rng.random((240, 320, 3), np.float32), depth), PsfBank.disk(lens)
+    scene, bank = Scene(rng.random((480, 640, 3), np.float32), depth), PsfBank.disk(lens)
     render(scene, lens, bank, planes=planes)
     peak = []
 
