@@ -13,7 +13,7 @@ from .workspace import cleared, keep_clear
 Float32 = npt.NDArray[np.float32]
 Runs = npt.NDArray[np.integer[Any]]
 
-ROWS = 16
+ROWS = 32
 """Rows of the picture that are finished at once: few enough for all that they need to stay in the processor's cache."""
 
 

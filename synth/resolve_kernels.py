@@ -22,6 +22,8 @@ SHARE = np.float32(1 / 64)
 """A sixteenth, and a half for each of two differences over two pixels."""
 LITTLE = np.float32(0.1)
 """Where less than this was seen of what is behind, its slope means nothing."""
+LEAST = 1.0
+"""Square pixels: of CoCs with a smaller product one is in focus, and nothing varies together."""
 NEARLY_ONE = np.float32(1 - 1e-4)
 """More coverage than this hides what is behind."""
 
@@ -75,11 +77,13 @@ def _take_slopes(
         if not (FAINT < alpha[i] < NEARLY_ONE and below[i] > LITTLE):
             continue
         x = left + i
+        front, back = plane_coc[int(last[y, x])], plane_coc[int(behind[y, x])]
+        if abs(front * back) < LEAST:
+            continue
         _beside(near, far, last, gap, y, x, y, x - 1, sides[0])
         _beside(near, far, last, gap, y, x, y, x + 1, sides[1])
         _beside(near, far, last, gap, y, x, y - 1, x, sides[2])
         _beside(near, far, last, gap, y, x, y + 1, x, sides[3])
-        front, back = plane_coc[int(last[y, x])], plane_coc[int(behind[y, x])]
         together[:] = 0
         _add_slopes(sides[:2], front, back, below[i] * SHARE, together)
         _add_slopes(sides[2:], front, back, below[i] * SHARE, together)

@@ -81,6 +81,8 @@ def slopes(near, far, last, behind, gap, coc):
     out, shape = np.zeros(near.shape), last.shape
     for y, x in np.argwhere((near[..., 3] > 1e-6) & (near[..., 3] < 1 - 1e-4) & (far[..., 3] > 0.1)):
         c, c2 = coc(last[y, x]), coc(behind[y, x])
+        if abs(c * c2) < 1:
+            continue
 
         def beside(dy, dx, y=y, x=x):
             v, u = min(max(y + dy, 0), shape[0] - 1), min(max(x + dx, 0), shape[1] - 1)
