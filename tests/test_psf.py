@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defocal import InputError
-from defocal.synth import PsfBank, ThinLens
+from defocal.synth import PsfBank, ThinLens, polygon_aperture
 from defocal.synth.psf_shapes import (
     aperture_kernel,
     disk_kernel,
@@ -288,3 +288,20 @@ def test_wrong_transmissions_are_refused(pattern):
 def test_kernels_are_served_in_steps(coc):
     bank = PsfBank.disk(LENS)
     np.testing.assert_array_equal(bank.kernel(coc), disk_kernel(abs(np.rint(coc * 8)) / 8).astype(np.float32))
+
+
+@pytest.mark.parametrize("bank", [PsfBank.disk(LENS), PsfBank.aperture(LENS, polygon_aperture(6))])
+def test_kernels_for_averaged_pixels_have_the_second_moment_of_the_shape(bank):
+    """c^2 / 16 along each axis for a disk: the integration over pixels adds nothing, at any size."""
+
+    def moment(kernel):
+        at = np.arange(len(kernel)) - len(kernel) // 2
+        return sum((kernel.sum(axis=axis) * at**2).sum() - (kernel.sum(axis=axis) * at).sum() ** 2 for axis in (0, 1))
+
+    per_square = (moment(bank.kernel(200.0).astype(float)) - 1 / 6) / 200**2
+    if bank.kind == "disk":
+        assert per_square == pytest.approx(1 / 8, rel=1e-4)
+    for coc in (0.5, 1.0, 1.5, 2.25, 3.0, 6.5, 12.0, 15.875, 16.125, 40.0):
+        expected = per_square * coc**2
+        assert moment(bank.averaged.kernel(coc).astype(float)) == pytest.approx(expected, rel=0.012, abs=2e-3), coc
+    assert bank.averaged.averaged is bank.averaged
