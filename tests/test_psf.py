@@ -292,7 +292,7 @@ def test_kernels_are_served_in_steps(coc):
 
 @pytest.mark.parametrize("bank", [PsfBank.disk(LENS), PsfBank.aperture(LENS, polygon_aperture(6))])
 def test_kernels_for_averaged_pixels_have_the_second_moment_of_the_shape(bank):
-    """c^2 / 16 along each axis for a disk: the integration over pixels adds nothing, at any size."""
+    """c^2 / 16 along each axis for a disk: the integration over pixels adds nothing, from a CoC of half a pixel on."""
 
     def moment(kernel):
         at = np.arange(len(kernel)) - len(kernel) // 2
@@ -303,5 +303,5 @@ def test_kernels_for_averaged_pixels_have_the_second_moment_of_the_shape(bank):
         assert per_square == pytest.approx(1 / 8, rel=1e-4)
     for coc in (0.5, 1.0, 1.5, 2.25, 3.0, 6.5, 12.0, 15.875, 16.125, 40.0):
         expected = per_square * coc**2
-        assert moment(bank.averaged.kernel(coc).astype(float)) == pytest.approx(expected, rel=0.012, abs=2e-3), coc
+        assert moment(bank.averaged.kernel(coc).astype(float)) == pytest.approx(expected, rel=0.012, abs=6e-3), coc
     assert bank.averaged.averaged is bank.averaged
