@@ -4,6 +4,7 @@ From far to near, ``out = out (1 - a_k * h_k) + (a_k L_k) * h_k`` (D3-Net Eqs. 1
 `a_k` being whole surfaces with what they hide included: with the visible masks alone the product would create light.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .dense import DenseCanvas
 from .disk_kernels import ONE, ONES, OWN
 from .disks import DiskCanvas
 from .field_canvas import FieldCanvas
-from .layers import filled_depth, slots_for_coc, split_surfaces
+from .layers import Surfaces, Sweep, filled_depth, slots_for_coc, split_surfaces
 from .patches import depth_range, within_frame
 from .psf import PsfBank
 from .psf_field import FieldBank
@@ -72,19 +73,30 @@ def border_for(scene: Scene | LayeredScene, bank: PsfBank, coc: Any) -> int:
     return max(reach - scene.margin, 0)
 
 
-def render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, planes: int) -> Float32:
-    """Render an image and depth map: split into surfaces that go on behind their occluders; see `render`."""
+def render_surfaces(scene: Scene, banks: Sequence[PsfBank], planes: int) -> list[Float32]:
+    """Render an image and depth map: split into surfaces that go on behind their occluders; see `render`.
+
+    Through the lenses of several banks the scene is split once for all of them.
+    """
     depth = filled_depth(scene.depth)
     ends = np.array([depth.min(), depth.max()])
-    bank.check_covers(ends)
-    bank, coc = bank.averaged, lens.coc(ends)
-    border = border_for(scene, bank, coc)
-    found = split_surfaces(scene.aif, depth, border, bank, planes)
-    slot = slots_for_coc(found, bank, coc)
+    for bank in banks:
+        bank.check_covers(ends)
+    banks = [bank.averaged for bank in banks]
+    border = max(border_for(scene, bank, bank.lens.coc(ends)) for bank in banks)
+    sweep = Sweep.of([bank.lens for bank in banks]) if len(banks) > 1 else None
+    found = split_surfaces(scene.aif, depth, border, banks[0], planes, sweep)
+    return [_composite(found, bank, bank.lens.coc(ends), scene.margin + border, sweep) for bank in banks]
+
+
+def _composite(found: Surfaces, bank: PsfBank, coc: npt.NDArray[np.float64], edge: int, sweep: Sweep | None) -> Float32:
+    change = sweep.change(bank.lens) if sweep else None
+    slot = slots_for_coc(found, bank, coc, change)
+    plane_coc = found.plane_coc * change[0] + change[1] if change else found.plane_coc
     highest_slot = int(slot[0].max())
     runs, bounds = _runs(found.plane, slot, len(found.plane_coc), highest_slot)
-    canvas = canvas_for(found.plane.shape[1:], bank, coc, highest_slot, scene.margin + border, shared=True)
-    return canvas.composite_planes(found.rgba, runs, bounds, found.gap, found.plane_coc)
+    canvas = canvas_for(found.plane.shape[1:], bank, coc, highest_slot, edge, shared=True)
+    return canvas.composite_planes(found.rgba, runs, bounds, found.gap, plane_coc)
 
 
 def render_layers(scene: LayeredScene, lens: ThinLens, bank: PsfBank) -> Float32:

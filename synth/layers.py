@@ -5,7 +5,8 @@ centre of one. Two neighbouring pixels more than `gap` planes apart belong to di
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -128,6 +129,39 @@ def hidden_reach(bank: PsfBank, coc: tuple[float, float]) -> Float32:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """Several lenses that look at one scene: what can be found for all of them at once.
+
+    Attributes
+    ----------
+    lens
+        Focused in their middle, with the widest blur among them.
+    swing
+        By how many pixels the CoC of a depth may be larger for one of them.
+    """
+
+    lens: ThinLens
+    swing: float
+
+    @classmethod
+    def of(cls, lenses: Sequence[ThinLens]) -> "Sweep":
+        """Sum up lenses that differ in focus, f-number or pixel pitch."""
+        focus = [1.0 / lens.focus_distance for lens in lenses]
+        low, high = min(focus), max(focus)
+        middle = math.inf if high == 0 else 2.0 / (low + high)
+        widest = max(lens.coc_per_dioptre for lens in lenses)
+        lens = lenses[0].refocused(middle)
+        lens = replace(lens, pixel_pitch=lens.pixel_pitch * lens.coc_per_dioptre / widest)
+        return cls(lens, widest * (high - low) / 2)
+
+    def change(self, lens: ThinLens) -> tuple[float, float]:
+        """Return the factor, and what to add (pixels), that make of a CoC of `self.lens` that of another lens."""
+        factor = lens.coc_per_dioptre / self.lens.coc_per_dioptre
+        focus = 1.0 / self.lens.focus_distance - 1.0 / lens.focus_distance
+        return factor, lens.coc_per_dioptre * focus
+
+
+@dataclass(frozen=True, slots=True)
 class Surfaces:
     """An image sorted into planes, with what lies behind it where blur can bring it to light.
 
@@ -153,7 +187,9 @@ class Surfaces:
     plane_coc: npt.NDArray[np.float64]
 
 
-def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, planes: int) -> Surfaces:
+def split_surfaces(
+    aif: Float32, depth: Float32, border: int, bank: PsfBank, planes: int, sweep: "Sweep | None" = None
+) -> Surfaces:
     """Sort an image into planes and continue each surface behind what occludes it (A*, L* of D3-Net Eq. 1).
 
     From every depth edge the farther surface goes on under the nearer one, as far as the blur of the two can reach,
@@ -172,12 +208,14 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
         Gives the lens, and the kernels.
     planes
         At most so many.
+    sweep
+        The lenses that will look at it, if they are several; then `coc` is that of `sweep.lens`.
 
     Returns
     -------
     Arrays of the thread's workspace: use them before the next call.
     """
-    lens = bank.lens
+    lens = sweep.lens if sweep else bank.lens
     near, far = float(depth.min()), float(depth.max())
     grid = plane_grid(near, far, lens, planes)
     size = (depth.shape[0] + 2 * border, depth.shape[1] + 2 * border)
@@ -197,7 +235,9 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
     mean_coc(found.plane[0], found.coc[0], np.zeros(len(found.plane_coc), np.int64), found.plane_coc)
     found.plane[2].fill(-1)
     steps = cleared("steps", (4, *size), np.int16)
-    find_hidden(found.plane[0], found.coc[0], grid.gap, hidden_reach(bank, coc), steps)
+    reach = hidden_reach(bank, coc)
+    reach[1] += 2 * reach[0] * (sweep.swing if sweep else 0)
+    find_hidden(found.plane[0], found.coc[0], grid.gap, reach, steps)
     mark = cleared("mark", size, np.uint8)
     mark_edges(found.plane[0], grid.gap, mark)
     soften(found.rgba, found.plane, found.coc, grid.gap, mark)
@@ -207,11 +247,28 @@ def split_surfaces(aif: Float32, depth: Float32, border: int, bank: PsfBank, pla
     return found
 
 
-def slots_for_coc(found: Surfaces, bank: PsfBank, coc: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
-    """Return the kernel of each pixel, (3, H, W) int32, in place of `found.coc`, whose ends (pixels) `coc` has."""
-    slot = found.coc.view(np.int32)
+def slots_for_coc(
+    found: Surfaces, bank: PsfBank, coc: npt.NDArray[np.float64], change: tuple[float, float] | None = None
+) -> npt.NDArray[np.int32]:
+    """Return the kernel of each pixel, (3, H, W) int32.
+
+    Parameters
+    ----------
+    found
+        The surfaces; without a `change` its `coc` is no more, the slots take its place.
+    bank
+        Gives the kernels.
+    coc
+        Ends of the CoCs, pixels, of the bank's lens.
+    change
+        A factor, and what to add, pixels, that make of `found.coc` the CoC of the bank's lens.
+    """
+    slot = scratch("slot", found.coc.shape, np.int32) if change else found.coc.view(np.int32)
     lookup, first_step = bank.lookup(float(coc.min()), float(coc.max()))
-    find_slots(found.coc.reshape(-1), np.float32(1.0 / bank.coc_step), lookup, first_step, slot.reshape(-1))
+    lens = np.array(change or (1, 0), np.float32)
+    per_pixel = np.float32(1.0 / bank.coc_step)
+    plane, blur = found.plane.reshape(-1), found.coc.reshape(-1)
+    find_slots(plane, blur, lens, per_pixel, lookup, first_step, slot.reshape(-1))
     return slot
 
 

@@ -119,11 +119,17 @@ def mean_coc(plane: Any, coc: Any, count: Any, mean: Any) -> None:
 
 
 @jit
-def find_slots(coc: Any, per_pixel: Any, lookup: Any, first_step: int, slot: Any) -> None:
+def find_slots(plane: Any, coc: Any, lens: Any, per_pixel: Any, lookup: Any, first_step: int, slot: Any) -> None:
     """Write the `slot` (n) of each `coc` (n), signed pixels, as `PsfBank.slots`; both may be one place in memory.
 
-    `per_pixel` is steps per pixel of CoC, `lookup` (steps) and `first_step` are `PsfBank.lookup`.
+    Places whose `plane` (n) is -1 are left alone: arithmetic on whatever lies there may be very slow.
+
+    `lens` (2) makes of a CoC that of another lens: a factor and what to add. `per_pixel` is steps per pixel of CoC,
+    `lookup` (steps) and `first_step` are `PsfBank.lookup`.
     """
     last_step = len(lookup) - 1
     for i in range(len(coc)):
-        slot[i] = lookup[min(max(int(np.rint(coc[i] * per_pixel)) - first_step, 0), last_step)]
+        if plane[i] < 0:
+            continue
+        here = coc[i] * lens[0] + lens[1]
+        slot[i] = lookup[min(max(int(np.rint(here * per_pixel)) - first_step, 0), last_step)]

@@ -8,6 +8,7 @@ channel, for all colours, or a kernel for each. The renderer rounds CoCs, so tha
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,6 +85,14 @@ class DenseTable:
     """(channels, weights)."""
 
 
+@dataclass(slots=True)
+class Tables:
+    """Kernels of a bank in the forms that the renderer takes, as far as they were asked for."""
+
+    taps: TapTable | None = None
+    dense: DenseTable | None = None
+
+
 class PsfBank(ABC):
     """Kernels by signed circle of confusion of a lens.
 
@@ -108,7 +117,10 @@ class PsfBank(ABC):
     channels: int = 1
     coc_step: float
     by_differences: bool = False
-    _dense: DenseTable | None = None
+
+    @cached_property
+    def _tables(self) -> Tables:
+        return Tables()
 
     @staticmethod
     def disk(lens: ThinLens, *, coc_step: float = 0.125) -> "ShapeBank":
@@ -233,6 +245,21 @@ class PsfBank(ABC):
         """Return the bank for pixels `times` as small, or None if its kernels are known on its pixels alone."""
         return None
 
+    def through(self, lens: ThinLens) -> "PsfBank":
+        """Return the same kernels, by CoC, for another lens: other focus, f-number or pixel pitch.
+
+        Raises
+        ------
+        InputError
+            If the kernels are bound to their lens, as those of masks and measured ones are.
+        """
+        if lens == self.lens:
+            return self
+        raise InputError(
+            f"the kernels of a {self.kind!r} bank were made for one lens: make a bank for each focus distance and "
+            "f-number, for example by giving a function of the lens."
+        )
+
     def kernel(self, coc: float) -> Float32:
         """Kernel of a signed CoC in pixels: (n, n) float32 for a bank of one channel, else (3, n, n); n odd."""
         kernels = self.slot_kernels(int(self.slots(np.array(coc))))
@@ -295,12 +322,13 @@ class PsfBank(ABC):
 
     def dense(self, used: npt.NDArray[np.integer[Any]]) -> DenseTable:
         """Kernels of at least the slots `used`; made once and kept."""
-        table = self._dense or DenseTable(np.empty(0, int), np.empty(0, int), np.empty((self.channels, 0), np.float32))
+        empty = DenseTable(np.empty(0, int), np.empty(0, int), np.empty((self.channels, 0), np.float32))
+        table = self._tables.dense or empty
         starts = np.full(max(len(table.starts), int(used.max()) + 1), -1, np.int64)
         starts[: len(table.starts)] = table.starts
         missing = np.unique(used[starts[used] < 0])
         if missing.size:
-            self._dense = table = self._add_kernels(table, missing, starts)
+            self._tables.dense = table = self._add_kernels(table, missing, starts)
         return table
 
     def _add_kernels(

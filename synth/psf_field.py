@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from .camera import ThinLens
 from .psf import Float32, Float64, PsfBank, Slots
 from .psf_sampled import SampledBank
 from .psf_shaped import ShapeBank
@@ -113,6 +114,18 @@ class FieldBank(PsfBank, Generic[Node]):
         _check_nodes(self.field_y, self.field_x, banks)
         self.lens, self.channels, self.coc_step = banks[0].lens, banks[0].channels, banks[0].coc_step
         self._facts = facts or {"kind": kind}
+        self._like: FieldBank[Any] | None = None
+
+    def through(self, lens: ThinLens) -> "FieldBank[Any]":
+        """Return the same kernels, by CoC, for another lens; see `PsfBank.through`."""
+        if lens == self.lens:
+            return self
+        banks: tuple[Any, ...] = tuple(bank.through(lens) for bank in self.banks)
+        bank = FieldBank(self.kind, banks, self.field_y, self.field_x, self._facts)
+        bank._tables, bank._like = self._tables, self._like or self
+        if self.__dict__.get("averaged") is self:
+            bank.averaged = bank
+        return bank
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -136,6 +149,8 @@ class FieldBank(PsfBank, Generic[Node]):
     @cached_property
     def averaged(self) -> "FieldBank[Any]":
         """The bank for pictures whose pixels are averages over their area already; see `ShapeBank.averaged`."""
+        if self._like:
+            return self._like.averaged.through(self.lens)
         middle = self.nearest(0.0, 0.0)
         if isinstance(middle, SampledBank):
             return self

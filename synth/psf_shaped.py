@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .psf import LARGEST_SAMPLED, PsfBank, Slots, TapTable
+from .psf import LARGEST_SAMPLED, PsfBank, Slots, Tables, TapTable
 from .psf_sampled import SampledBank
 
 Float64 = npt.NDArray[np.float64]
@@ -51,23 +51,29 @@ class ShapeBank(PsfBank):
         # Only the CoCs of slots repeat.
         self._shape, self._exact_shape, self._reach_per_coc = cache(shape), shape, reach_per_coc
         self._parameters, self._turns = parameters or {}, turns
-        self._taps: TapTable | None = None
         self.light_through = light_through
-        self._finer: dict[int, ShapeBank] = {}
+        self._like: ShapeBank | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the bank was made from, as JSON data."""
         return {"kind": self.kind, "coc_step": self.coc_step, **self._parameters}
 
+    def through(self, lens: ThinLens) -> "ShapeBank":
+        """Return the same kernels, by CoC, for another lens; both banks share what is made of them."""
+        if lens == self.lens:
+            return self
+        _ = self._tables  # now, so that the copy has the very same
+        bank = copy(self)
+        bank.lens, bank._like = lens, self._like or self
+        bank.__dict__.pop("averaged", None)
+        if self.__dict__.get("averaged") is self:
+            bank.averaged = bank
+        return bank
+
     def finer(self, times: int) -> "ShapeBank":
-        """Return the bank for pixels `times` as small; made once and kept."""
-        if times not in self._finer:
-            bank = copy(self)
-            bank.lens, bank._finer = replace(self.lens, pixel_pitch=self.lens.pixel_pitch / times), {}
-            bank.__dict__.pop("averaged", None)
-            self._finer[times] = bank
-        return self._finer[times]
+        """Return the bank for pixels `times` as small."""
+        return self.through(replace(self.lens, pixel_pitch=self.lens.pixel_pitch / times))
 
     def lookup(self, low: float, high: float) -> tuple[Slots, int]:
         """Slots of the CoCs from `low` to `high` pixels; see `PsfBank.lookup`."""
@@ -87,14 +93,14 @@ class ShapeBank(PsfBank):
         they are a little too wide: here each has the second moment of the shape itself, for a disk c^2 / 16 along each
         axis, by standing for a smaller CoC.
         """
-        return self.averaged_as(self)
+        return self._like.averaged.through(self.lens) if self._like else self.averaged_as(self)
 
     def averaged_as(self, other: "ShapeBank") -> "ShapeBank":
         """Return the bank for averaged pixels that stands for smaller CoCs as another bank does; see `averaged`."""
         shape, narrower = self._exact_shape, _narrowing(other._exact_shape)
         bank = copy(self)
         bank._exact_shape = lambda c: shape(narrower(c))
-        bank._shape, bank._taps, bank._dense, bank._finer = cache(bank._exact_shape), None, None, {}
+        bank._shape, bank._tables, bank._like = cache(bank._exact_shape), Tables(), None
         bank.averaged = bank
         return bank
 
@@ -114,9 +120,11 @@ class ShapeBank(PsfBank):
 
     def taps(self, highest_slot: int) -> TapTable:
         """Taps of the slots 0 to at least `highest_slot`; made once and kept."""
-        if self._taps is None or len(self._taps.radius) <= highest_slot:
-            self._taps = _tap_table([self.slot_kernels(slot)[0] for slot in range(highest_slot + 17)])
-        return self._taps
+        table = self._tables.taps
+        if table is None or len(table.radius) <= highest_slot:
+            table = _tap_table([self.slot_kernels(slot)[0] for slot in range(highest_slot + 17)])
+            self._tables.taps = table
+        return table
 
     def taps_with(self, highest_slot: int, coc: Sequence[float]) -> tuple[TapTable, int]:
         """Taps of the slots 0 to at least `highest_slot`, then of CoCs that are not rounded, and the first one's slot.

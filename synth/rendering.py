@@ -95,4 +95,4 @@ def render(
         return render_exact(scene, lens, bank, samples, planes)
     if isinstance(scene, LayeredScene):
         return render_layers(scene, lens, bank)
-    return render_surfaces(scene, lens, bank, planes)
+    return render_surfaces(scene, [bank], planes)[0]

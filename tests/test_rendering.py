@@ -102,7 +102,7 @@ def test_oversampled_layers_are_rendered_by_texels_or_averaged_before():
     pixels = LayeredScene(rgba.reshape(2, 40, 2, 50, 2, 4).mean(axis=(2, 4)), [4.0, 1.2], margin=4)
     np.testing.assert_allclose(render(scene, LENS, measured), render(pixels, LENS, measured), atol=1e-6)
     one = PsfBank.disk(LENS)
-    assert one.finer(2) is one.finer(2)
+    assert one.finer(2).taps(40) is one.taps(40)
     np.testing.assert_allclose(render(scene, LENS, one, model="eq7").mean(), got.mean(), rtol=0.1)
 
 
