@@ -1,6 +1,6 @@
 """The parts of the report page that are the same on every page: head, style and script."""
 
-from .pictures import LAYERS
+from .row import LAYERS
 
 HEAD = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">

@@ -19,9 +19,6 @@ import numpy.typing as npt
 from .. import InputError
 from .page import HEAD, SCRIPT, STYLE
 from .pictures import (
-    LAYERS,
-    Layer,
-    Row,
     coc_range,
     coc_ticks,
     depth_range,
@@ -31,6 +28,7 @@ from .pictures import (
     scale_colours,
     webp_bytes,
 )
+from .row import LAYERS, Layer, Row
 
 Histogram = tuple[npt.ArrayLike, npt.ArrayLike]
 _SHORT: dict[Layer, str] = {"capture": "Capture", "aif": "All in focus", "depth": "Depth", "coc": "CoC"}
