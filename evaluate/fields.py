@@ -77,7 +77,7 @@ def relative(boxes: Float64, size: tuple[int, int]) -> Float64:
         raise InputError(f"boxes are finite numbers of shape (S, 4), in pixels, not {boxes.shape} or unknown ones.")
     if not (boxes[:, 2:] > boxes[:, :2]).all():
         raise InputError("a box is its left, top, right and bottom edge, in this order.")
-    return (boxes + 0.5) / np.tile(size[::-1], 2)
+    return np.asarray((boxes + 0.5) / np.tile(size[::-1], 2))
 
 
 def enlarged(shares: Float64) -> tuple[Float64, int]:

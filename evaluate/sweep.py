@@ -201,7 +201,7 @@ class _Board:
             self.text(x, y, heading, 14, cell.shape[1])
             y += _LINE
         self.cells.append((x, y, cell))
-        return y + cell.shape[0] + _GAP
+        return y + len(cell) + _GAP
 
     def drawn(self, dark: bool) -> UInt8:
         """Draw everything on white, or on near-black."""
