@@ -14,12 +14,14 @@ from PIL import Image, ImageDraw
 
 from .. import InputError
 from .pictures import UInt8, eight_bits, resized
+from .row import Row
 from .sheet import check_width, fit, plain, typeface
 
 Float64 = npt.NDArray[np.float64]
 _DARK = 24
 _SMOOTH = 3
 _MOST = 0.2
+_ALIKE = 0.01
 
 
 def field_of_view_boxes(intrinsics: npt.ArrayLike, size: tuple[int, int], reference: int = 0) -> Float64:
@@ -62,6 +64,14 @@ def field_of_view_boxes(intrinsics: npt.ArrayLike, size: tuple[int, int], refere
     ends = np.array([(-0.5, -0.5), (size[1] - 0.5, size[0] - 0.5)])
     placed = (ends - centre[:, None]) * (focal[reference] / focal)[:, None] + centre[reference]
     return np.asarray(placed.reshape(-1, 4))
+
+
+def stack_boxes(row: Row) -> Float64 | None:
+    """Return `field_of_view_boxes` of a sample's stack; None if unknown or equal within a hundredth of a pixel."""
+    if row.stack is None or row.intrinsics is None:
+        return None
+    boxes = field_of_view_boxes(row.intrinsics, (row.stack.shape[1], row.stack.shape[2]), row.reference)
+    return boxes if np.ptp(boxes, axis=0).max() >= _ALIKE else None
 
 
 def relative(boxes: Float64, size: tuple[int, int]) -> Float64:

@@ -20,6 +20,7 @@ UInt8 = npt.NDArray[np.uint8]
 Ink = tuple[int, ...]
 SCALE_TITLES = {"depth": "depth in m, near to far", "coc": "CoC in px: - farther, + nearer than focus"}
 
+_INSET = (18, 24)
 _HATCH: tuple[int, int] = (70, 92)
 # Farther and nearer, each from white (in focus) to dark: colour blindness does not confuse blue with orange.
 _FARTHER = ("#ffffff", "#a6cfe8", "#4f97c9", "#1f5fa8", "#0a2c5e")
@@ -115,8 +116,8 @@ def depth_colours(depth: npt.NDArray[Any], near: float, far: float) -> UInt8:
     return _paint(position.astype(np.float32), _depth_table())
 
 
-def mosaic_colours(raw: npt.NDArray[Any], black: float, white: float, cfa: str) -> UInt8:
-    """Colour a raw mosaic: each pixel in the colour of its filter, so that the pattern can be seen.
+def mosaic_picture(raw: npt.NDArray[Any], black: float, white: float, cfa: str) -> UInt8:
+    """Show a raw mosaic in grey, and its middle magnified in the colours of the filters.
 
     Parameters
     ----------
@@ -125,11 +126,11 @@ def mosaic_colours(raw: npt.NDArray[Any], black: float, white: float, cfa: str) 
     black, white
         Digital numbers of no light and of the brightest, which become 0 and 1 before they are encoded for display.
     cfa
-        The colours of two by two pixels in reading order, such as "RGGB"; "" for a sensor without filters, in grey.
+        The colours of two by two pixels in reading order, such as "RGGB"; "" for a sensor without filters.
 
     Returns
     -------
-    uint8 (..., H, W, 3), sRGB.
+    uint8 (..., H, W, 3), sRGB. The inset is left out of mosaics less than 144 pixels wide.
 
     Raises
     ------
@@ -144,14 +145,20 @@ def mosaic_colours(raw: npt.NDArray[Any], black: float, white: float, cfa: str) 
         raise InputError(f"the filters of a mosaic are four of R, G and B, such as RGGB, not {cfa!r}.")
     light = np.clip((np.arange(2**16) - black) / (white - black), 0, 1)
     codes = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    grey = np.rint(255 * codes).astype(np.uint8)[raw]
-    if not cfa:
-        return np.repeat(grey[..., None], 3, axis=-1)
-    colours = np.zeros((*raw.shape, 3), np.uint8)
+    picture = np.repeat(np.rint(255 * codes).astype(np.uint8)[raw][..., None], 3, axis=-1)
+    height, width = raw.shape[-2:]
+    times = width // 72
+    rows, columns = _INSET
+    if not cfa or times < 2 or height < times * rows + 8:
+        return picture
+    top, left = (height - rows) // 4 * 2, (width - columns) // 4 * 2
+    part = picture[..., top : top + rows, left : left + columns, :].copy()
     for k, colour in enumerate(cfa):
-        cell = np.s_[..., k // 2 :: 2, k % 2 :: 2]
-        colours[(*cell, "RGB".index(colour))] = grey[cell]
-    return colours
+        part[..., k // 2 :: 2, k % 2 :: 2, [c for c in range(3) if "RGB"[c] != colour]] = 0
+    inset = np.s_[..., height - times * rows - 4 : height - 4, width - times * columns - 4 : width - 4, :]
+    picture[..., height - times * rows - 5 : height - 3, width - times * columns - 5 : width - 3, :] = 255
+    picture[inset] = part.repeat(times, axis=-3).repeat(times, axis=-2)
+    return picture
 
 
 def coc_colours(coc: npt.NDArray[Any], limit: float) -> UInt8:

@@ -39,7 +39,7 @@ class Row:
         frame of the reference slice.
     coc
         Floating point (H, W), signed CoC diameter in pixels, positive nearer than the focus; NaN is unknown. Beside a
-        stack (S, H, W), each map in the frame of its slice.
+        stack (S, H, W), one map for each slice, all in the frame of the reference slice.
     stack
         uint8 or uint16 (S, H, W, 3), sRGB: the slices of a focal stack.
     labels
@@ -47,11 +47,11 @@ class Row:
     intrinsics
         Floating point (S, 3, 3), pixels: the camera matrix of each slice.
     reference
-        The slice in whose frame depth and all-in-focus picture are.
+        The slice in whose frame depth, CoC and all-in-focus picture are.
     dual
         uint8 or uint16 (2, H, W, 3), sRGB: the left and the right view of a dual-pixel capture.
     raw
-        uint8 (H, W, 3), or (S, H, W, 3) beside a stack: mosaics as `mosaic_colours` shows them.
+        uint8 (H, W, 3), or (S, H, W, 3) beside a stack: mosaics as `mosaic_picture` shows them.
 
     Raises
     ------

@@ -7,10 +7,10 @@ the scene stands still and the picture's edge moves.
 
 from typing import Any
 
-from .fields import enlarged, field_of_view_boxes, relative, slice_colours
+from .fields import enlarged, relative, slice_colours, stack_boxes
 from .row import Row
 
-CONTROLS = """<div class="bar" id="sweep" hidden><button id="play">Play</button><button id="other">Other view</button>
+CONTROLS = """<div class="bar" id="sweep" hidden><button id="play">Play</button><button id="other">Left / right</button>
 <input type="range" id="slice" min="0" value="0" step="1" aria-label="Slice">
 <output id="which" for="slice"></output>
 <label id="choose"><input type="checkbox" id="fields"> Fields of view</label></div>
@@ -39,7 +39,7 @@ const further = layer => data[now].frames[layer];
 const frame = layer => layer === "dual" ? side : further(layer) ? slice : 0;
 const source = layer => frame(layer) ? further(layer)[frame(layer) - 1] : picture(layer).src;
 const placed = () => fields.checked && Boolean(data[now].boxes);
-const owner = layer => layer !== "dual" && further(layer) ? slice : data[now].reference;
+const owner = layer => layer === "stack" || layer === "raw" && further(layer) ? slice : data[now].reference;
 const box = k => data[now].boxes?.[k] ?? [0, 0, 1, 1];
 function spotIn(layer) {
   const from = box(placed() ? data[now].reference : owner(shown())), to = box(owner(layer));
@@ -58,9 +58,9 @@ function turn() {
   image.alt = further(layer) ? names[k] + " of sample " + data[now].index + ", " + layer : picture(layer).alt;
   boxes.hidden = dual || !placed();
   for (const r of boxes.querySelectorAll("rect")) r.classList.toggle("now", r.dataset.slice === String(slice));
-  const b = box(slice), moved = !boxes.hidden && further(layer);
-  image.style.transform = moved
-    ? "translate(" + 100 * b[0] + "%," + 100 * b[1] + "%) scale(" + (b[2] - b[0]) + "," + (b[3] - b[1]) + ")" : "";
+  const b = box(boxes.hidden ? data[now].reference : owner(layer));
+  image.style.transform =
+    "translate(" + 100 * b[0] + "%," + 100 * b[1] + "%) scale(" + (b[2] - b[0]) + "," + (b[3] - b[1]) + ")";
 }
 function move(step) {
   if (shown() === "dual") side = 1 - side;
@@ -91,19 +91,19 @@ view.addEventListener("keydown", e => {
 def stack_facts(row: Row) -> dict[str, Any]:
     """Return what the script must know of a sample's slices: names, reference, and boxes as shares of the picture."""
     facts: dict[str, Any] = {"slices": row.names(), "reference": row.reference}
-    if row.stack is not None and row.intrinsics is not None:
-        size = row.stack.shape[1], row.stack.shape[2]
-        shares = relative(field_of_view_boxes(row.intrinsics, size, row.reference), size)
-        facts["boxes"] = shares.round(6).tolist()
+    boxes = stack_boxes(row)
+    if boxes is not None and row.stack is not None:
+        facts["boxes"] = relative(boxes, row.stack.shape[1:3]).round(6).tolist()
     return facts
 
 
 def field_boxes(row: Row) -> str:
-    """Draw the fields of view of a stack as SVG, to scale and enlarged; "" where no intrinsics are known."""
-    if row.stack is None or row.intrinsics is None:
+    """Draw the fields of view of a stack as SVG, to scale and enlarged; "" where they are unknown or alike."""
+    boxes = stack_boxes(row)
+    if boxes is None or row.stack is None:
         return ""
     height, width = row.stack.shape[1:3]
-    shares = relative(field_of_view_boxes(row.intrinsics, (height, width), row.reference), (height, width))
+    shares = relative(boxes, (height, width))
     wide, factor = enlarged(shares)
     colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in slice_colours(len(shares)).tolist()]
 

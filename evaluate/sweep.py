@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from .. import InputError
-from .fields import draw_boxes, enlarged, field_diagram, field_of_view_boxes, relative
+from .fields import draw_boxes, enlarged, field_diagram, relative, stack_boxes
 from .pictures import UInt8, coc_range, depth_range, eight_bits, layer_picture, resized
 from .row import LAYERS, Layer, Row
 from .sheet import check_width, fit, inks, legend, typeface
@@ -173,14 +173,14 @@ def stack_sheet(
 
 
 def _fields(row: Row, width: int) -> UInt8 | None:
-    """Draw the fields of view of a stack, if they are given and differ by more than a hundredth of a pixel."""
-    if row.intrinsics is None or row.stack is None:
+    """Draw the fields of view of a stack, if they are known and differ."""
+    boxes = stack_boxes(row)
+    if boxes is None or row.stack is None:
         return None
-    boxes = field_of_view_boxes(row.intrinsics, (row.stack.shape[1], row.stack.shape[2]), row.reference)
-    if np.ptp(boxes, axis=0).max() < 0.01:
-        return None
-    labels = [f"{k + 1}  {label}" for k, label in enumerate(row.labels)]
-    return draw_boxes(row.stack[row.reference], boxes, labels, width=max(width, 120))
+    # Slices that differ only in their aperture see the same.
+    distinct = np.sort(np.unique(boxes.round(2), axis=0, return_index=True)[1])
+    labels = [f"{k + 1}  {row.labels[k]}" if row.labels else str(k + 1) for k in distinct]
+    return draw_boxes(row.stack[row.reference], boxes[distinct], labels, width=max(width, 120))
 
 
 class _Board:
