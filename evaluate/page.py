@@ -128,7 +128,7 @@ async function open(k) {
   now = k; maps = {}; spot = null; begin();
   $("name").textContent = "#" + data[k].index + "  " + data[k].source;
   show(); read();
-  if (!view.open) { view.showModal(); (range.checkVisibility() ? range : radios.find(r => r.checked)).focus(); }
+  if (!view.open) { view.showModal(); (stepping() ? range : radios.find(r => r.checked)).focus(); }
   const found = {};
   for (const kind of ["depth", "coc"])
     if (data[k][kind]) found[kind] = await Promise.all([data[k][kind]].flat().map(unpack));
@@ -166,9 +166,7 @@ view.addEventListener("close", () => {
   cards[now].focus();
 });
 """
-SCRIPT += (
-    SLIDER_SCRIPT
-    + """
+START = """
 addEventListener("hashchange", follow); follow();
 """
-)
+SCRIPT += SLIDER_SCRIPT + START

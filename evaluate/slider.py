@@ -41,6 +41,7 @@ const source = layer => frame(layer) ? further(layer)[frame(layer) - 1] : pictur
 const placed = () => fields.checked && Boolean(data[now].boxes);
 const owner = layer => layer === "stack" || layer === "raw" && further(layer) ? slice : data[now].reference;
 const box = k => data[now].boxes?.[k] ?? [0, 0, 1, 1];
+const stepping = () => !$("sweep").hidden && !range.hidden;
 function spotIn(layer) {
   const from = box(placed() ? data[now].reference : owner(shown())), to = box(owner(layer));
   return spot.map((v, a) => (from[a] + v * (from[a + 2] - from[a]) - to[a]) / (to[a + 2] - to[a]));
