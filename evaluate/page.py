@@ -1,6 +1,7 @@
 """The parts of the report page that are the same on every page: head, style and script."""
 
-from .pictures import LAYERS
+from .row import LAYERS
+from .slider import SLIDER_SCRIPT, SLIDER_STYLE
 
 HEAD = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -68,13 +69,13 @@ SHOWN = """
 body:has(#grid-LAYER:checked) :is(.frame img,#scales .scale)[data-layer=LAYER]{visibility:visible;
 display:block}
 body:has(#grid-LAYER:checked) .frame:not(:has([data-layer=LAYER]))::before{content:"not given"}"""
-STYLE += "".join(SHOWN.replace("LAYER", layer) for layer in LAYERS)
+STYLE += "".join(SHOWN.replace("LAYER", layer) for layer in LAYERS) + SLIDER_STYLE
 
 SCRIPT = """
 "use strict";
 const $ = id => document.getElementById(id), view = $("view"), stage = $("stage");
 const data = JSON.parse($("data").textContent);
-const cards = [...document.querySelectorAll(".card")], radios = [...view.querySelectorAll("input")];
+const cards = [...document.querySelectorAll(".card")], radios = [...view.querySelectorAll("[name=view]")];
 let now = -1, maps = {}, spot = null;
 
 async function unpack(map) {
@@ -86,25 +87,26 @@ async function unpack(map) {
   return {...map, codes};
 }
 const signed = (v, digits) => (v > 0 ? "+" : v < 0 ? "\\u2212" : "") + Math.abs(v).toFixed(digits);
-function code(map) {
-  const x = Math.min(map.width - 1, Math.floor(spot[0] * map.width));
-  const y = Math.min(map.height - 1, Math.floor(spot[1] * map.height));
-  return map.codes[y * map.width + x];
+const outside = place => place.some(v => v < 0 || v >= 1);
+function code(map, place) {
+  if (outside(place)) return 0;
+  return map.codes[Math.floor(place[1] * map.height) * map.width + Math.floor(place[0] * map.width)];
 }
 function read() {
   const mark = stage.querySelector("s");
   mark.style.display = spot ? "block" : "none";
   if (!spot) { $("read").value = ""; return; }
   mark.style.left = 100 * spot[0] + "%"; mark.style.top = 100 * spot[1] + "%";
-  const s = data[now], parts = [];
-  parts.push("x " + Math.floor(spot[0] * s.width) + ", y " + Math.floor(spot[1] * s.height));
+  const s = data[now], parts = [], at = spotIn(shown());
+  const pixel = "x " + Math.floor(at[0] * s.width) + ", y " + Math.floor(at[1] * s.height);
+  parts.push(outside(at) ? "outside this slice" : pixel);
   if (maps.depth) {
-    const c = code(maps.depth), z = maps.depth.least * Math.exp((c - 1) * maps.depth.step);
+    const [map] = maps.depth, c = code(map, spotIn("depth")), z = map.least * Math.exp((c - 1) * map.step);
     const metres = (z < 100 ? z.toPrecision(3) : z.toFixed(0)) + " m";
     parts.push("depth " + (c === 0 ? "unknown" : c === 65535 ? "infinite" : metres));
   }
   if (maps.coc) {
-    const c = code(maps.coc), v = (c - 32768) * maps.coc.step;
+    const map = maps.coc[frame("coc")], c = code(map, spotIn("coc")), v = (c - 32768) * map.step;
     const side = Math.abs(v) < 0.5 ? "in focus" : v > 0 ? "nearer than the focus" : "farther than the focus";
     parts.push("CoC " + (c === 0 ? "unknown" : signed(v, 2) + " px (" + side + ")"));
   }
@@ -114,8 +116,8 @@ const picture = layer => cards[now].querySelector('img[data-layer="' + layer + '
 function show() {
   for (const r of radios) r.disabled = !picture(r.value);
   if (!radios.some(r => r.checked && !r.disabled)) radios.find(r => !r.disabled).checked = true;
-  const layer = radios.find(r => r.checked).value, from = picture(layer), to = stage.querySelector("img");
-  to.src = from.src; to.alt = from.alt;
+  const layer = shown(), from = picture(layer);
+  turn();
   stage.style.setProperty("--shape", from.getAttribute("width") / from.getAttribute("height"));
   const scale = document.querySelector('#scales [data-layer="coc"]');
   $("extra").replaceChildren(cards[now].querySelector("template").content.cloneNode(true));
@@ -123,12 +125,13 @@ function show() {
   if (layer === "coc") $("extra").prepend(scale.cloneNode(true));
 }
 async function open(k) {
-  now = k; maps = {}; spot = null;
+  now = k; maps = {}; spot = null; begin();
   $("name").textContent = "#" + data[k].index + "  " + data[k].source;
   show(); read();
-  if (!view.open) { view.showModal(); radios.find(r => r.checked).focus(); }
+  if (!view.open) { view.showModal(); (stepping() ? range : radios.find(r => r.checked)).focus(); }
   const found = {};
-  for (const kind of ["depth", "coc"]) if (data[k][kind]) found[kind] = await unpack(data[k][kind]);
+  for (const kind of ["depth", "coc"])
+    if (data[k][kind]) found[kind] = await Promise.all([data[k][kind]].flat().map(unpack));
   if (now === k) { maps = found; read(); }
 }
 function follow() {
@@ -151,10 +154,10 @@ stage.addEventListener("keydown", e => {
 view.addEventListener("keydown", e => {
   if (e.ctrlKey || e.altKey || e.metaKey) return;
   const radio = radios[Number(e.key) - 1], key = e.key.toLowerCase();
-  if (radio && !radio.disabled) { radio.checked = true; show(); }
+  if (radio && !radio.disabled) { radio.checked = true; show(); read(); }
   else if (key === "n") go(1); else if (key === "p") go(-1);
 });
-for (const r of radios) r.addEventListener("change", show);
+for (const r of radios) r.addEventListener("change", () => { show(); read(); });
 $("back").onclick = () => go(-1); $("next").onclick = () => go(1); $("close").onclick = () => view.close();
 view.addEventListener("click", e => { if (e.target === view) view.close(); });
 view.addEventListener("close", () => {
@@ -162,5 +165,8 @@ view.addEventListener("close", () => {
   try { history.replaceState(null, "", location.pathname + location.search); } catch { location.hash = ""; }
   cards[now].focus();
 });
+"""
+START = """
 addEventListener("hashchange", follow); follow();
 """
+SCRIPT += SLIDER_SCRIPT + START

@@ -6,7 +6,6 @@ is drawn as a grey hatch, a pattern that neither colour map contains.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,55 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from .row import Layer, Row
 
 UInt8 = npt.NDArray[np.uint8]
 Ink = tuple[int, ...]
-Layer = Literal["capture", "aif", "depth", "coc"]
-LAYERS: dict[Layer, str] = {
-    "capture": "capture",
-    "aif": "all-in-focus",
-    "depth": "depth",
-    "coc": "circle of confusion",
-}
-"""The pictures that a sample may have, in the order of display, with their headings."""
-
 SCALE_TITLES = {"depth": "depth in m, near to far", "coc": "CoC in px: - farther, + nearer than focus"}
 
+_INSET = (18, 24)
 _HATCH: tuple[int, int] = (70, 92)
 # Farther and nearer, each from white (in focus) to dark: colour blindness does not confuse blue with orange.
 _FARTHER = ("#ffffff", "#a6cfe8", "#4f97c9", "#1f5fa8", "#0a2c5e")
 _NEARER = ("#ffffff", "#fdc98a", "#f08a24", "#b85506", "#5f2a02")
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Row:
-    """What one sample shows; an array that is None is not shown.
-
-    Parameters
-    ----------
-    index
-        Position of the sample in its dataset.
-    source
-        Where the scene came from, as a person would name it.
-    capture, aif
-        uint8 or uint16 (H, W, 3), sRGB: the defocused capture and the all-in-focus picture.
-    depth
-        Floating point (H, W), metres along the optical axis; NaN is unknown.
-    coc
-        Floating point (H, W), signed CoC diameter in pixels, positive nearer than the focus; NaN is unknown.
-    """
-
-    index: int
-    source: str
-    capture: npt.NDArray[Any] | None = None
-    aif: npt.NDArray[Any] | None = None
-    depth: npt.NDArray[Any] | None = None
-    coc: npt.NDArray[Any] | None = None
-
-    def array(self, layer: Layer) -> npt.NDArray[Any] | None:
-        """Return the array of a layer, or None."""
-        array: npt.NDArray[Any] | None = getattr(self, layer)
-        return array
 
 
 def eight_bits(image: npt.NDArray[Any]) -> UInt8:
@@ -155,6 +116,51 @@ def depth_colours(depth: npt.NDArray[Any], near: float, far: float) -> UInt8:
     return _paint(position.astype(np.float32), _depth_table())
 
 
+def mosaic_picture(raw: npt.NDArray[Any], black: float, white: float, cfa: str) -> UInt8:
+    """Show a raw mosaic in grey, and its middle magnified in the colours of the filters.
+
+    Parameters
+    ----------
+    raw
+        uint16 (..., H, W), digital numbers.
+    black, white
+        Digital numbers of no light and of the brightest, which become 0 and 1 before they are encoded for display.
+    cfa
+        The colours of two by two pixels in reading order, such as "RGGB"; "" for a sensor without filters.
+
+    Returns
+    -------
+    uint8 (..., H, W, 3), sRGB. The inset is left out of mosaics less than 144 pixels wide.
+
+    Raises
+    ------
+    InputError
+        If the mosaic is not uint16 (..., H, W), white is not above black, or the filters are not four of R, G, B.
+    """
+    if raw.ndim < 2 or raw.size == 0 or raw.dtype != np.uint16:
+        raise InputError(f"a mosaic to show is uint16 (..., H, W) and not empty, not {raw.dtype} {raw.shape}.")
+    if not black < white:
+        raise InputError(f"the white level of a mosaic is above its black level, not {white:g} to {black:g}.")
+    if cfa and (len(cfa) != 4 or set(cfa) - set("RGB")):
+        raise InputError(f"the filters of a mosaic are four of R, G and B, such as RGGB, not {cfa!r}.")
+    light = np.clip((np.arange(2**16) - black) / (white - black), 0, 1)
+    codes = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    picture = np.repeat(np.rint(255 * codes).astype(np.uint8)[raw][..., None], 3, axis=-1)
+    height, width = raw.shape[-2:]
+    times = width // 72
+    rows, columns = _INSET
+    if not cfa or times < 2 or height < times * rows + 8:
+        return picture
+    top, left = (height - rows) // 4 * 2, (width - columns) // 4 * 2
+    part = picture[..., top : top + rows, left : left + columns, :].copy()
+    for k, colour in enumerate(cfa):
+        part[..., k // 2 :: 2, k % 2 :: 2, [c for c in range(3) if "RGB"[c] != colour]] = 0
+    inset = np.s_[..., height - times * rows - 4 : height - 4, width - times * columns - 4 : width - 4, :]
+    picture[..., height - times * rows - 5 : height - 3, width - times * columns - 5 : width - 3, :] = 255
+    picture[inset] = part.repeat(times, axis=-3).repeat(times, axis=-2)
+    return picture
+
+
 def coc_colours(coc: npt.NDArray[Any], limit: float) -> UInt8:
     """Colour a map of signed circles of confusion: white in focus, orange nearer, blue farther.
 
@@ -244,7 +250,8 @@ def scale_colours(layer: Literal["depth", "coc"], count: int) -> UInt8:
     return table[np.rint(np.linspace(0, len(table) - 1, count)).astype(np.intp)]
 
 
-def _resized(values: npt.NDArray[Any], width: int, height: int) -> npt.NDArray[Any]:
+def resized(values: npt.NDArray[Any], width: int, height: int) -> npt.NDArray[Any]:
+    """Resize a picture: means of pixels where it shrinks, whole pixels where it grows."""
     shrinks = width <= values.shape[1] and height <= values.shape[0]
     return np.asarray(
         cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
@@ -256,21 +263,24 @@ def _resized_map(values: npt.NDArray[np.float32], width: int, height: int) -> np
     return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.float32)
 
 
-def layer_picture(row: Row, layer: Layer, width: int, *, near: float, far: float, coc_limit: float) -> UInt8 | None:
+def layer_picture(
+    row: Row, layer: Layer, width: int, *, near: float, far: float, coc_limit: float, frame: int = 0
+) -> UInt8 | None:
     """Return one layer of a sample as a picture, uint8 (H, width, 3), or None if the sample lacks it.
 
-    Maps are averaged before they are coloured (depth as 1/z), so that every colour is one of the legend's.
-    `near`, `far` (metres) and `coc_limit` (pixels) are the ends of the colours.
+    Maps are thinned before they are coloured, so that every colour is one of the legend's.
+    `near`, `far` (metres) and `coc_limit` (pixels) are the ends of the colours; `frame` is the slice or the view.
 
     Raises
     ------
     InputError
         If the array has a shape or a dtype that the layer does not allow.
     """
-    array = row.array(layer)
-    if array is None:
+    frames = row.frames(layer)
+    if not len(frames):
         return None
-    checked = eight_bits(array) if layer in ("capture", "aif") else _map_values(array, layer)
+    array = frames[frame]
+    checked = _map_values(array, layer) if layer in ("depth", "coc") else eight_bits(array)
     height = max(1, round(width * checked.shape[0] / checked.shape[1]))
     if layer == "depth":
         inverse = 1 / np.where(checked > 0, checked, np.float32(np.nan))
@@ -278,7 +288,7 @@ def layer_picture(row: Row, layer: Layer, width: int, *, near: float, far: float
             return depth_colours(1 / _resized_map(inverse.astype(np.float32), width, height), near, far)
     if layer == "coc":
         return coc_colours(_resized_map(checked.astype(np.float32), width, height), coc_limit)
-    return _resized(checked, width, height)
+    return resized(checked, width, height)
 
 
 def png_bytes(image: npt.NDArray[Any]) -> bytes:

@@ -19,9 +19,6 @@ import numpy.typing as npt
 from .. import InputError
 from .page import HEAD, SCRIPT, STYLE
 from .pictures import (
-    LAYERS,
-    Layer,
-    Row,
     coc_range,
     coc_ticks,
     depth_range,
@@ -31,10 +28,30 @@ from .pictures import (
     scale_colours,
     webp_bytes,
 )
+from .row import LAYERS, Layer, Row
+from .slider import CONTROLS, field_boxes, stack_facts
 
 Histogram = tuple[npt.ArrayLike, npt.ArrayLike]
-_SHORT: dict[Layer, str] = {"capture": "Capture", "aif": "All in focus", "depth": "Depth", "coc": "CoC"}
-_QUALITY: dict[Layer, int] = {"capture": 78, "aif": 78, "depth": 72, "coc": 72}
+Picture = tuple[int, int, str]  # height, width, WebP as a data: address
+_SHORT: dict[Layer, str] = {
+    "stack": "Focal stack",
+    "capture": "Capture",
+    "dual": "Dual pixel",
+    "raw": "Raw",
+    "aif": "All in focus",
+    "depth": "Depth",
+    "coc": "CoC",
+}
+# A mosaic with its noise costs most bytes, and its pattern is still to be seen.
+_QUALITY: dict[Layer, int] = {
+    "stack": 78,
+    "capture": 78,
+    "dual": 78,
+    "raw": 45,
+    "aif": 78,
+    "depth": 72,
+    "coc": 72,
+}
 _READOUT_EDGE = 160
 _DEPTH_STEP = 5e-4
 
@@ -69,6 +86,7 @@ def html_page(
     notes: Sequence[str] = (),
     *,
     width: int = 640,
+    stack_width: int = 480,
     coc_limit: float | None = None,
 ) -> str:
     """Write a page about a dataset.
@@ -87,13 +105,15 @@ def html_page(
         Sentences shown below the facts.
     width
         Greatest width of a picture in pixels; narrower samples keep their size.
+    stack_width
+        The same for samples with a focal stack, which have many pictures.
     coc_limit
         End of the CoC colours in pixels; by default the greatest |CoC| of all samples.
 
     Returns
     -------
-    The text of the page, to be written as UTF-8; about 100 kB a sample at the default width. The same input
-    gives the same text.
+    The text of the page, to be written as UTF-8; about 100 kB a sample at the default width, and as much for
+    each slice of a focal stack. The same input gives the same text.
 
     Raises
     ------
@@ -104,17 +124,19 @@ def html_page(
         raise InputError("a page needs at least one sample; none was given.")
     if len({sample.index for sample in samples}) < len(samples):
         raise InputError("the samples of a page need different indices; at least two share one.")
-    layers = [layer for layer in LAYERS if any(sample.array(layer) is not None for sample in samples)]
+    layers = [layer for layer in LAYERS if any(len(sample.frames(layer)) for sample in samples)]
     limit = coc_range([sample.coc for sample in samples]) if coc_limit is None else coc_limit
     charts = "".join(_chart(name, *histogram) for name, histogram in histograms.items())
-    cards = "".join(_card(sample, width, limit) for sample in samples)
+    pictures = [_pictures(sample, stack_width if sample.slices else width, limit) for sample in samples]
+    cards = "".join(_card(sample, found) for sample, found in zip(samples, pictures, strict=True))
+    data = [_data(sample, found) for sample, found in zip(samples, pictures, strict=True)]
     body = [
         f"<header><h1>{escape(title)}</h1>{_facts(facts)}{_list(notes)}</header>",
         f'<section class="charts" aria-label="Histograms">{charts}</section>' if charts else "",
         f'<main>{_layer_choice("grid", layers)}<div id="scales">{_grid_scales(samples, layers, limit)}</div>',
         f'<div class="grid">{cards}</div></main>',
         _dialog(layers),
-        f'<script type="application/json" id="data">{_json([_readouts(s) for s in samples])}</script>',
+        f'<script type="application/json" id="data">{_json(data)}</script>',
         f"<script>{SCRIPT}</script>",
     ]
     return HEAD.format(title=escape(title), style=STYLE) + "\n".join(body) + "\n</body></html>\n"
@@ -173,42 +195,54 @@ def _grid_scales(samples: Sequence[SampleView], layers: Sequence[Layer], limit: 
     return "".join(parts)
 
 
-def _card(sample: SampleView, width: int, limit: float) -> str:
-    """Write one sample of the grid: every picture, of which the chosen one is visible, and a caption."""
+def _pictures(sample: SampleView, width: int, limit: float) -> dict[Layer, list[Picture]]:
+    """Encode every frame of every layer of a sample."""
     near, far = sample.depth_scale()
-    images = []
-    for layer, name in LAYERS.items():
-        array = sample.array(layer)
+    found: dict[Layer, list[Picture]] = {}
+    for layer in LAYERS:
+        frames = sample.frames(layer)
         # An array without columns passes here, for `layer_picture` to refuse it in words.
-        shown = width if array is None else max(1, min([width, *array.shape[1:2]]))
-        picture = layer_picture(sample, layer, shown, near=near, far=far, coc_limit=limit)
-        if picture is None:
-            continue
-        content = base64.b64encode(webp_bytes(picture, _QUALITY[layer])).decode()
-        images.append(
-            f'<img data-layer="{layer}" alt="{name} of sample {sample.index}" width={picture.shape[1]} '
-            f'height={picture.shape[0]} src="data:image/webp;base64,{content}">'
-        )
-    if not images:
+        size = max(1, min([width, *frames.shape[2:3]]))
+        for k in range(len(frames)):
+            picture = layer_picture(sample, layer, size, near=near, far=far, coc_limit=limit, frame=k)
+            if picture is not None:
+                address = f"data:image/webp;base64,{base64.b64encode(webp_bytes(picture, _QUALITY[layer])).decode()}"
+                found.setdefault(layer, []).append((picture.shape[0], picture.shape[1], address))
+    if not found:
         raise InputError(f"sample {sample.index} has no picture to show.")
+    return found
+
+
+def _card(sample: SampleView, pictures: Mapping[Layer, list[Picture]]) -> str:
+    """Write one sample of the grid: a picture of each layer, of which the chosen one is visible, and a caption."""
+    near, far = sample.depth_scale()
+    images = "".join(
+        f'<img data-layer="{layer}" alt="{LAYERS[layer]} of sample {sample.index}" width={width} '
+        f'height={height} src="{address}">'
+        for layer, [(height, width, address), *_] in pictures.items()
+    )
     scale = _scale("depth", near, far) if sample.depth is not None else ""
+    slices = f" \u00b7 {sample.slices} slices" if sample.slices else ""
+    drawn = field_boxes(sample)
+    boxes = f'<template class="fields">{drawn}</template>' if drawn else ""
     return (
-        f'<a class="card" href="#{sample.index}"><span class="frame">{"".join(images)}</span>'
-        f"<span class=label><b>#{sample.index}</b> {escape(sample.source)}</span>"
-        f"<template>{scale}{_list(sample.caption)}</template></a>\n"
+        f'<a class="card" href="#{sample.index}"><span class="frame">{images}</span>'
+        f"<span class=label><b>#{sample.index}</b> {escape(sample.source)}{slices}</span>"
+        f"<template>{scale}{_list(sample.caption)}</template>{boxes}</a>\n"
     )
 
 
 def _dialog(layers: Sequence[Layer]) -> str:
+    stepping = "comma and full stop step through the slices, " if "stack" in layers else ""
     return f"""<dialog id="view" aria-labelledby="name">
 <div class="bar"><h2 id="name"></h2><button id="back">Previous</button><button id="next">Next</button>
 <button id="close">Close</button></div>
 <div class="bar">{_layer_choice("view", layers)}<output id="read"></output></div>
-<div id="stage" tabindex="0" role="group" aria-label="Picture; arrow keys move the read-out">
-<img alt=""><s></s></div>
+{CONTROLS}<div id="stage" tabindex="0" role="group" aria-label="Picture; arrow keys move the read-out">
+<img alt=""><div id="boxes" hidden></div><s></s></div>
 <div id="extra"></div>
 <p class="hint">Move the pointer over the picture, or focus it and use the arrow keys (Shift: larger steps).
-1 to {len(layers)} switch the picture, N and P go to the next and previous sample, Esc closes.</p>
+1 to {len(layers)} switch the picture, N and P go to the next and previous sample, {stepping}Esc closes.</p>
 </dialog>"""
 
 
@@ -227,28 +261,37 @@ def _thinned(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return values[np.ix_(y, x)].astype(np.float64)
 
 
-def _readouts(sample: SampleView) -> dict[str, Any]:
-    """Code depth and CoC for the pointer in 16 bits; 0 is unknown.
-
-    Depth is logarithmic in steps of 0.05 % (code 65535 is infinity), CoC linear in steps of 0.01 px or more.
-    """
-    first = next(array for layer in LAYERS if (array := sample.array(layer)) is not None)
+def _data(sample: SampleView, pictures: Mapping[Layer, list[Picture]]) -> dict[str, Any]:
+    """Collect what the script needs of a sample: texts, further frames, and maps to read out."""
+    first = next(frames[0] for layer in LAYERS if len(frames := sample.frames(layer)))
     found: dict[str, Any] = {"index": sample.index, "source": sample.source}
     found["width"], found["height"] = first.shape[1], first.shape[0]
+    found["frames"] = {layer: [address for *_, address in rest] for layer, [_, *rest] in pictures.items() if rest}
     if sample.depth is not None:
-        z = _thinned(sample.depth)
-        least = depth_range([z])[0]
-        known = z > 0
-        logs = np.log(np.where(known & np.isfinite(z), z, least) / least) / _DEPTH_STEP
-        codes = np.where(np.isinf(z), 65535, 1 + np.rint(np.minimum(logs, 65533)))
-        found["depth"] = _readout(np.where(known, codes, 0), {"least": least, "step": _DEPTH_STEP})
+        found["depth"] = _depth_readout(sample.depth)
     if sample.coc is not None:
-        c = _thinned(sample.coc)
-        step = max(0.01, coc_range([c]) / 32000)
-        known = np.isfinite(c)
-        codes = 32768 + np.rint(np.where(known, c, 0) / step)
-        found["coc"] = _readout(np.where(known, codes, 0), {"step": step})
-    return found
+        maps = [_coc_readout(values) for values in sample.frames("coc")]
+        found["coc"] = maps if len(maps) > 1 else maps[0]
+    return found | stack_facts(sample)
+
+
+def _depth_readout(depth: npt.NDArray[Any]) -> dict[str, Any]:
+    """Code depth for the pointer in 16 bits, logarithmic in steps of 0.05 %; 0 is unknown, 65535 infinite."""
+    z = _thinned(depth)
+    least = depth_range([z])[0]
+    known = z > 0
+    logs = np.log(np.where(known & np.isfinite(z), z, least) / least) / _DEPTH_STEP
+    codes = np.where(np.isinf(z), 65535, 1 + np.rint(np.minimum(logs, 65533)))
+    return _readout(np.where(known, codes, 0), {"least": least, "step": _DEPTH_STEP})
+
+
+def _coc_readout(coc: npt.NDArray[Any]) -> dict[str, Any]:
+    """Code CoC for the pointer in 16 bits, linear in steps of 0.01 px or more; 0 is unknown."""
+    c = _thinned(coc)
+    step = max(0.01, coc_range([c]) / 32000)
+    known = np.isfinite(c)
+    codes = 32768 + np.rint(np.where(known, c, 0) / step)
+    return _readout(np.where(known, codes, 0), {"step": step})
 
 
 def _readout(codes: npt.NDArray[np.float64], scale: dict[str, float]) -> dict[str, Any]:

@@ -11,11 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .. import InputError
 from .pictures import (
-    LAYERS,
     SCALE_TITLES,
     Ink,
-    Layer,
-    Row,
     UInt8,
     coc_range,
     coc_ticks,
@@ -24,11 +21,13 @@ from .pictures import (
     layer_picture,
     scale_colours,
 )
+from .row import LAYERS, Layer, Row
 
 _MARGIN, _GAP, _LINE = 24, 10, 22
 
 
-def _check_width(width: int) -> None:
+def check_width(width: int) -> None:
+    """Refuse a width in pixels at which no text can be read."""
     if width < 120:
         raise InputError(f"pictures for people are at least 120 pixels wide, not {width}.")
 
@@ -85,7 +84,7 @@ def legend(layer: Literal["depth", "coc"], low: float, high: float, width: int =
     InputError
         If the ends are not in order or the width is too small.
     """
-    _check_width(width)
+    check_width(width)
     bar = width - 2
     ticks = depth_ticks(low, high, gap=36 / bar) if layer == "depth" else coc_ticks(high, max(1, bar // 64))
     back, ink, muted = inks(dark)
@@ -139,10 +138,10 @@ def contact_sheet(
     InputError
         If there is nothing to show, or an array or a scale cannot be shown.
     """
-    layers = [layer for layer in LAYERS if any(row.array(layer) is not None for row in rows)]
+    layers = [layer for layer in LAYERS if any(len(row.frames(layer)) for row in rows)]
     if not layers:
         raise InputError("a contact sheet needs at least one sample with at least one picture; none was given.")
-    _check_width(width)
+    check_width(width)
     known = depth_range([row.depth for row in rows])
     low, high = known[0] if near is None else near, known[1] if far is None else far
     limit = coc_range([row.coc for row in rows]) if coc_limit is None else coc_limit

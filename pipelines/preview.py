@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from ..evaluate.pictures import png_bytes
+from ..evaluate.fields import stack_boxes
+from ..evaluate.pictures import mosaic_picture, png_bytes
 from ..evaluate.report import SampleView, html_page
 from ..evaluate.sheet import contact_sheet
+from ..evaluate.sweep import stack_sheet, sweep_webp
 from ..synth.commit import read_samples
 from ..synth.light import decode, encode
 from ..synth.recipe import Recipe
@@ -31,7 +33,8 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     target
         Folder of a finished dataset, or a recipe by name or path.
     out
-        Folder for `contact.png` (the first few of the samples) and `preview.html`; `<target>-preview` if None.
+        Folder for `contact.png` (the first few of the samples) and `preview.html`, and where there are focal stacks
+        `sweep.webp` and `stack.png` (the first of them); `<target>-preview` if None.
 
     Returns
     -------
@@ -51,13 +54,27 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     title = f"{recipe.name}: {len(views[:ON_SHEET])} of {total} samples"
     sheet = contact_sheet(views[:ON_SHEET], title=title, near=near, far=far)
     page = html_page(recipe.name, dict(recipe_facts(recipe)), views, _histograms(views), _notes(views, total))
+    contents = {"contact.png": png_bytes(sheet), "preview.html": page.encode(), **_of_stack(recipe, views, near, far)}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "contact.png").write_bytes(png_bytes(sheet))
-        (out / "preview.html").write_text(page, encoding="utf-8")
+        for name, content in contents.items():
+            (out / name).write_bytes(content)
     except OSError as error:
         raise InputError(f"cannot write pictures to {out}: {error.strerror}.") from None
-    return [out / "contact.png", out / "preview.html"]
+    return [out / name for name in contents]
+
+
+def _of_stack(recipe: Recipe, views: list[SampleView], near: float, far: float) -> dict[str, bytes]:
+    """Draw the first focal stack as an animation and as a sheet."""
+    view = next((view for view in views if view.stack is not None), None)
+    if view is None or view.stack is None:
+        return {}
+    title = f"{recipe.name}: focal stack of sample {view.index}, {view.slices} slices"
+    sheet = stack_sheet(view, title=title, near=near, far=far)
+    return {
+        "sweep.webp": sweep_webp(view.stack, view.labels, boxes=stack_boxes(view)),
+        "stack.png": png_bytes(sheet),
+    }
 
 
 def _spread(total: int, count: int) -> list[int]:
@@ -83,17 +100,63 @@ def _from_recipe(target: str, count: int) -> tuple[Recipe, list[tuple[int, str, 
 
 
 def _views(recipe: Recipe, samples: list[tuple[int, str, Arrays]]) -> list[SampleView]:
-    lens, (near, far) = recipe.lens, recipe.scenes.depth
-    caption = (
-        f"{lens.focal_length * 1e3:g} mm, f/{lens.f_number:g}, focused at {lens.focus_distance:g} m, "
-        f"{recipe.psf.kind} PSF",
-    )
+    near, far = recipe.scenes.depth
     views = []
     for index, source, arrays in samples:
-        pictures = {n: _shown(arrays[n], recipe.output.encoding) for n in ("capture", "aif") if n in arrays}
-        maps = {n: arrays[n].astype(np.float32) for n in ("depth", "coc") if n in arrays}
-        views.append(SampleView(index=index, source=source, near=near, far=far, caption=caption, **pictures, **maps))
+        shown: dict[str, Any] = {
+            n: _shown(arrays[n], recipe.output.encoding) for n in ("capture", "aif", "dual", "stack") if n in arrays
+        }
+        shown |= {n: arrays[n].astype(np.float32) for n in ("depth", "coc") if n in arrays}
+        if "raw" in arrays:
+            shown["raw"] = _mosaic(recipe, arrays["raw"])
+        if "stack_raw" in arrays:
+            shown["raw" if "stack" in shown else "stack"] = _mosaic(recipe, arrays["stack_raw"])
+        if "stack" in shown:
+            shown |= _slices(recipe, arrays)
+        caption = _caption(recipe, arrays)
+        views.append(SampleView(index=index, source=source, near=near, far=far, caption=caption, **shown))
     return views
+
+
+def _slices(recipe: Recipe, arrays: Arrays) -> dict[str, Any]:
+    """Return what tells the slices of a stack apart, as far as the sample has it."""
+    found: dict[str, Any] = {}
+    if "focus" in arrays and "f_number" in arrays:
+        pairs = zip(arrays["focus"].tolist(), arrays["f_number"].tolist(), strict=True)
+        found["labels"] = [f"focus {focus:.3g} m, f/{f_number:.3g}" for focus, f_number in pairs]
+    if "intrinsics" in arrays:
+        found["intrinsics"] = arrays["intrinsics"]
+    if "focus" in arrays:
+        rule = getattr(getattr(recipe, "stack", None), "reference", "farthest")
+        focus = arrays["focus"]
+        slices: dict[str, Any] = {
+            "farthest": focus.argmax(),
+            "nearest": focus.argmin(),
+            "first": 0,
+            "last": len(focus) - 1,
+        }
+        found["reference"] = int(slices[rule])
+    return found
+
+
+def _mosaic(recipe: Recipe, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    section = getattr(recipe, "sensor", None)
+    if section is None:
+        return mosaic_picture(raw, 0, max(1, int(raw.max())), "")
+    sensor = section.sensor()
+    return mosaic_picture(raw, sensor.black_level, sensor.white_level, sensor.cfa.replace("none", ""))
+
+
+def _caption(recipe: Recipe, arrays: Arrays) -> list[str]:
+    lens, lines = recipe.lens, []
+    if "focus" not in arrays or {"capture", "raw", "dual"} & set(arrays):
+        focus = f"f/{lens.f_number:g}, focused at {lens.focus_distance:g} m"
+        lines.append(f"{lens.focal_length * 1e3:g} mm, {focus}, {recipe.psf.kind} PSF")
+    if "focus" in arrays:
+        first, last = (f"{arrays['focus'][k]:.3g} m" for k in (0, -1))
+        sweep = f"{len(arrays['focus'])} slices, focused at {first} to {last}"
+        lines.append(f"{lens.focal_length * 1e3:g} mm, {sweep}, {recipe.psf.kind} PSF")
+    return lines
 
 
 def _shown(image: npt.NDArray[Any], encoding: str) -> npt.NDArray[Any]:

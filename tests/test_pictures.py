@@ -340,7 +340,7 @@ def test_page_of_unknown_depth_only():
 
 def test_page_leaves_out_pictures_that_no_sample_has():
     text = page([sample(0, coc=None, aif=None)])
-    values = [a["value"] for tag, a in Elements(text).found if tag == "input"]
+    values = [a["value"] for tag, a in Elements(text).found if tag == "input" and a["type"] == "radio"]
     assert values == ["capture", "depth"] * 2
 
 
