@@ -4,8 +4,12 @@ from pathlib import Path
 
 from ..synth.camera import ThinLens
 from ..synth.commit import FOLDER, dataset_digest, read_samples
-from ..synth.recipe import FolderScenes, Recipe
+from ..synth.draws import Draw
+from ..synth.recipe import Recipe
+from ..synth.recipe_capture import StackSection
 from ..synth.recipe_psf import Section
+from ..synth.recipe_scenes import FolderScenes
+from ..synth.sensor import Sensor
 from ..synth.store import Store, open_store
 from .shipped import find_recipe
 
@@ -28,8 +32,56 @@ def recipe_facts(recipe: Recipe) -> Facts:
         ("CoC", f"{lens.coc(far):+.2f} px at {far:g} m to {lens.coc(near):+.2f} px at {near:g} m; "
                 f"within 1 px from {sharp_near:.3g} to {sharp_far:.3g} m"),
         ("PSF", psf_words(recipe.psf)),
-        ("arrays", f"{', '.join(recipe.output.arrays)}; images {recipe.output.encoding}, {recipe.output.bits} bits"),
+        *capture_facts(recipe),
+        ("arrays", f"{', '.join(recipe.arrays)}; images {recipe.output.encoding}, {recipe.output.bits} bits"),
     ]  # fmt: skip
+
+
+def capture_facts(recipe: Recipe) -> Facts:
+    """Describe the stack, the sensor and the distributions of a recipe, as far as it has them."""
+    facts = []
+    if recipe.stack:
+        facts.append(("stack", stack_words(recipe.stack)))
+    if recipe.sensor:
+        facts.append(("sensor", sensor_words(recipe.sensor.sensor())))
+    facts += [("drawn", f"{name}: {_draw_words(draw)}") for name, draw in recipe.draws.items()]
+    return facts
+
+
+def stack_words(stack: StackSection) -> str:
+    """Describe a recipe's `stack` section in a line."""
+    if stack.focus:
+        words = [f"{stack.count} slices focused at {', '.join(f'{d:g}' for d in stack.focus)} m"]
+    elif stack.range:
+        near, far = stack.range
+        how = {"inverse": "uniform in 1/distance", "distance": "uniform in distance", "random": "drawn"}
+        words = [f"{stack.count} slices from {near:.4g} to {far:.4g} m, {how.get(stack.spacing, stack.spacing)}"]
+    else:
+        low, high = stack.quantiles
+        words = [f"{stack.count} slices between the {low:g} and {high:g} quantiles of the scene's depth"]
+    if stack.f_numbers:
+        words.append(f"each at f/{', '.join(f'{n:g}' for n in stack.f_numbers)}")
+    words.append("field of view changes with focus" if stack.breathing else "aligned")
+    if stack.hand_rotation or stack.hand_translation:
+        words.append(f"hand motion of {stack.hand_rotation:g} rad and {stack.hand_translation:g} m")
+    return ", ".join(words)
+
+
+def sensor_words(sensor: Sensor) -> str:
+    """Describe a sensor in a line."""
+    mosaic = "three full channels" if sensor.cfa == "none" else f"{sensor.cfa}, {sensor.demosaic} demosaicing"
+    return (
+        f"{sensor.bits} bits, full well {sensor.full_well:g} e-, read noise {sensor.read_noise:g} e-, "
+        f"gain {sensor.gain:g}, {sensor.shot_noise} shot noise, {mosaic}"
+    )
+
+
+def _draw_words(draw: Draw) -> str:
+    if draw.kind == "from":
+        low, high = draw.values or (0, 0)
+        return f"between quantiles {low:g} and {high:g} of the depth" if draw.values else "from the scene's intrinsics"
+    values = [f"{v:g}" if isinstance(v, float) else str(v) for v in draw.values]
+    return f"one of {', '.join(values)}" if draw.kind == "choice" else f"{draw.kind} from {values[0]} to {values[1]}"
 
 
 def camera_words(lens: ThinLens) -> str:
@@ -73,7 +125,7 @@ def store_facts(store: Store) -> Facts:
     size = sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file())
     facts = [("dataset", f"{store.path}, {len(store)} samples, {size / 1e6:.1f} MB on disk")]
     for split in store.splits:
-        shapes = [f"{name} {store.array(split, name).shape[1:]}" for name in store.recipe.output.arrays]
+        shapes = [f"{name} {store.array(split, name).shape[1:]}" for name in store.recipe.arrays]
         facts.append((split, f"{store.array(split, 'index').shape[0]} samples: {', '.join(shapes)}"))
     if (store.path / FOLDER).exists():
         done = len(list((store.path / FOLDER).glob("*.json")))

@@ -13,12 +13,13 @@ from .. import InputError
 from ..synth.commit import split_indices
 from ..synth.psf_field import FieldBank
 from ..synth.psf_sampled import SampledBank
-from ..synth.recipe import FolderScenes, Recipe
+from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
+from ..synth.recipe_scenes import FolderScenes
 from ..synth.samples import SampleMaker
 from ..synth.store import sample_bytes, shard_samples
 from .generate import free_bytes
-from .info import camera_words, psf_words
+from .info import camera_words, capture_facts, psf_words
 
 SHARP = 1.0
 """A CoC of at most this many pixels counts as in focus: it stays within one pixel."""
@@ -36,7 +37,9 @@ class Survey:
     scenes
         How many were looked at.
     coc
-        (n,) float32, signed pixels, all known pixels of those scenes.
+        (m,) float32, signed pixels, all known pixels of those scenes, in all slices of a stack.
+    sharpest
+        (n,) float32, signed pixels, of each known pixel in the slice that shows it sharpest.
     depth
         (n,) float32, metres, of the same pixels.
     unknown
@@ -45,27 +48,35 @@ class Survey:
 
     scenes: int
     coc: npt.NDArray[np.float32]
+    sharpest: npt.NDArray[np.float32]
     depth: npt.NDArray[np.float32]
     unknown: float
 
     @property
     def sharp(self) -> float:
         """Share of the known pixels that are in focus."""
-        return float((np.abs(self.coc) <= SHARP).mean())
+        return float((np.abs(self.sharpest) <= SHARP).mean())
 
     @property
     def nearer(self) -> float:
         """Share of the known pixels that are blurred for being nearer than the focus plane."""
-        return float((self.coc > SHARP).mean())
+        return float((self.sharpest > SHARP).mean())
 
 
 def survey(maker: SampleMaker) -> Survey:
     """Look at up to `SURVEYED` scenes of a recipe, evenly spread over its samples."""
     chosen = np.unique(np.linspace(0, maker.count - 1, min(SURVEYED, maker.count)).round().astype(int))
-    depths = [maker.scene(int(sample)).flatten().depth.ravel() for sample in chosen]
+    cocs, sharpest, depths, pixels = [], [], [], 0
+    for sample in chosen:
+        shot = maker.shot(int(sample))
+        pixels += shot.flat.depth.size
+        known = shot.flat.depth[~np.isnan(shot.flat.depth)]
+        coc = np.stack([lens.coc(known) for lens in shot.lenses])
+        cocs.append(coc.ravel())
+        sharpest.append(np.take_along_axis(coc, np.abs(coc).argmin(axis=0)[None], axis=0)[0])
+        depths.append(known)
     depth = np.concatenate(depths)
-    known = depth[~np.isnan(depth)]
-    return Survey(len(chosen), maker.recipe.lens.coc(known), known, 1 - len(known) / len(depth))
+    return Survey(len(chosen), np.concatenate(cocs), np.concatenate(sharpest), depth, 1 - len(depth) / pixels)
 
 
 def check_blur(recipe: Recipe, seen: Survey) -> None:
@@ -82,13 +93,14 @@ def check_blur(recipe: Recipe, seen: Survey) -> None:
     span = f"CoC {seen.coc.min():+.1f} to {seen.coc.max():+.1f} px over depths {_span(seen.depth)}"
     near, far = lens.depth_of_field(SHARP)
     shaped = isinstance(recipe.psf, MaskPsf)
+    moved = "the focus of the stack" if recipe.stack else "camera.focus_distance"
     if seen.sharp == 0 and not shaped and "all-blurred" not in recipe.accept:
         raise InputError(
             f"nothing would be in focus ({span}): the lens is focused at {lens.focus_distance:g} m and sharp from "
-            f"{near:.3g} to {far:.3g} m. Move camera.focus_distance into the scene, or set "
+            f"{near:.3g} to {far:.3g} m. Move {moved} into the scene, or set "
             'accept = ["all-blurred"] if this is what you want.'
         )
-    if seen.sharp == 1 and "all-sharp" not in recipe.accept:
+    if np.abs(seen.coc).max() <= SHARP and "all-sharp" not in recipe.accept:
         raise InputError(
             f"nothing would be blurred ({span}): open the aperture (camera.f_number), lengthen camera.focal_length or "
             'shrink camera.pixel_pitch, or set accept = ["all-sharp"] if this is what you want.'
@@ -141,14 +153,18 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
     per_shard = shard_samples(recipe, maker.size, maker.count)
     sharp_near, sharp_far = lens.depth_of_field(SHARP)
     height, width = maker.size
+    sweeps = bool(recipe.stack or recipe.draws)
+    anywhere = " in some slice" if recipe.stack else ""
     splits = dict.fromkeys(recipe.output.splits, 0) | {n: len(rows) for n, rows in split_indices(maker).items()}
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
         ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),
         ("camera", f"{camera_words(lens)}, sharp from {sharp_near:.3g} to {sharp_far:.3g} m"),
+        *capture_facts(recipe),
         ("PSF", f"{psf_words(recipe.psf)}; {_kernels(maker)}"),
-        ("CoC", f"{lens.coc(far):+.2f} px at {far:g} m to {lens.coc(near):+.2f} px at {near:g} m (+ is nearer)"),
-        ("in focus", f"{seen.sharp:.1%} of pixels within {SHARP:g} px; {seen.nearer:.1%} blurred nearer, "
+        ("CoC", f"{seen.coc.min():+.2f} to {seen.coc.max():+.2f} px (+ is nearer than the focus)" if sweeps else
+                f"{lens.coc(far):+.2f} px at {far:g} m to {lens.coc(near):+.2f} px at {near:g} m (+ is nearer)"),
+        ("in focus", f"{seen.sharp:.1%} of pixels within {SHARP:g} px{anywhere}; {seen.nearer:.1%} blurred nearer, "
                      f"{abs(1 - seen.sharp - seen.nearer):.1%} farther ({seen.scenes} scenes looked at)"),
         ("unknown", f"{seen.unknown:.1%} of pixels have no depth"),
         ("size", f"{_size(raw)} raw, about {_size(raw * COMPRESSED)} on disk; "

@@ -1,7 +1,7 @@
 """Proof that a store is what it says: digests, physics, and samples made again from its own recipe."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from .. import InputError
 from ..synth.banks import checked_bank, make_bank, stored_bank
+from ..synth.camera import ThinLens
 from ..synth.commit import dataset_digest, read_samples
 from ..synth.psf_files import bank_arrays
-from ..synth.recipe import ProceduralScenes
+from ..synth.recipe_scenes import ProceduralScenes
 from ..synth.samples import SampleMaker
 from ..synth.seeding import Purpose, generator
 from ..synth.store import Store, array_digest, open_store, sample_digest
@@ -104,7 +105,7 @@ def _check_folder(store: Store) -> list[str]:
     found = {item.name for item in store.path.iterdir()}
     expected = {"recipe.toml", "samples.csv", *(f"{split}.zarr" for split in store.splits)}
     problems += [f"{name} does not belong to the dataset." for name in sorted(found - expected)]
-    members = {"zarr.json", "psf", "index", *store.recipe.output.arrays}
+    members = {"zarr.json", "psf", "index", *store.recipe.arrays}
     for split in store.splits:
         there = {item.name for item in (store.path / f"{split}.zarr").iterdir()}
         problems += [f"{split}.zarr/{name} does not belong to the dataset." for name in sorted(there - members)]
@@ -140,15 +141,37 @@ def _check_physics(store: Store, arrays: Arrays) -> list[str]:
     if depth is not None and not (depth[~np.isnan(depth)] > 0).all():
         problems.append("depth has values that are zero or negative.")
     if depth is not None and coc is not None:
-        lens = store.recipe.lens
-        expected, stored = lens.coc(depth), coc.astype(np.float32)
-        if (np.isnan(expected) != np.isnan(stored)).any():
-            problems.append("coc and depth are not unknown at the same pixels.")
-        # Half a step of the stored depth moves the CoC by 2^-11 of its distance from infinity; float16 rounds as much.
-        slack = 2.0**-10 * (np.abs(stored) + np.abs(lens.coc_per_dioptre / depth)) + 1e-4
-        if (np.abs(expected - stored) > slack).any():
-            problems.append("coc is not the circle of confusion of depth through the recipe's lens.")
+        try:
+            lenses = _lenses(store, arrays)
+        except (InputError, LookupError) as error:
+            return [*problems, f"what was drawn for it makes no camera: {error}"]
+        maps = coc.reshape(-1, *depth.shape)
+        wrong = [_compare_coc(lens, depth, one) for lens, one in zip(lenses, maps, strict=True)]
+        problems += dict.fromkeys(problem for problem in wrong if problem)
     return problems
+
+
+def _lenses(store: Store, arrays: Arrays) -> list[ThinLens]:
+    """Return the lens of each CoC map of a sample."""
+    recipe = store.recipe
+    if recipe.draws:
+        drawn = zip(recipe.draws.items(), arrays["drawn"].tolist(), strict=True)
+        recipe = recipe.at({name: draw.value(number) for (name, draw), number in drawn})
+    if recipe.stack is None:
+        return [recipe.lens]
+    slices = zip(arrays["focus"].tolist(), arrays["f_number"].tolist(), strict=True)
+    return [replace(recipe.lens, focus_distance=focus, f_number=f_number) for focus, f_number in slices]
+
+
+def _compare_coc(lens: ThinLens, depth: npt.NDArray[np.float32], coc: npt.NDArray[Any]) -> str | None:
+    expected, stored = lens.coc(depth), coc.astype(np.float32)
+    if (np.isnan(expected) != np.isnan(stored)).any():
+        return "coc and depth are not unknown at the same pixels."
+    # Half a step of the stored depth moves the CoC by 2^-11 of its distance from infinity; float16 rounds as much.
+    slack = 2.0**-10 * (np.abs(stored) + np.abs(lens.coc_per_dioptre / depth)) + 1e-4
+    if (np.abs(expected - stored) > slack).any():
+        return "coc is not the circle of confusion of depth through the recipe's lens."
+    return None
 
 
 def _check_psf(store: Store, split: str, problems: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
+    from .breathing import PHONES, Breathing
     from .camera import Intrinsics, ThinLens
     from .mask_files import load_mask, save_mask
     from .procedural import procedural_scene
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
     from .recipe import Recipe, load_recipe
     from .rendering import render
     from .scene import LayeredScene, Patch, Scene
+    from .stack import FocalStack, render_stack
     from .store import open_store
 
 _HOME = {
+    "PHONES": "breathing",
+    "Breathing": "breathing",
+    "FocalStack": "stack",
+    "render_stack": "stack",
     "AmplitudeMask": "pupil",
     "ClearMask": "pupil",
     "CubicMask": "pupil",
@@ -49,9 +55,12 @@ _HOME = {
 }
 
 __all__ = [
+    "PHONES",
     "AmplitudeMask",
+    "Breathing",
     "ClearMask",
     "CubicMask",
+    "FocalStack",
     "HeightMap",
     "Intrinsics",
     "LayeredScene",
@@ -72,6 +81,7 @@ __all__ = [
     "procedural_scene",
     "read_scenes",
     "render",
+    "render_stack",
     "round_aperture",
     "save_mask",
 ]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
+from .camera import ThinLens
 from .mask_files import load_mask, read_heights
 from .psf import PsfBank
 from .psf_field import StoredBank
@@ -35,15 +36,15 @@ from .recipe_psf import (
 from .store import split_facts, stored_folders
 
 
-def make_bank(recipe: Recipe) -> PsfBank:
-    """Make the PSF bank of a recipe.
+def make_bank(recipe: Recipe, lens: ThinLens | None = None) -> PsfBank:
+    """Make the PSF bank of a recipe, for its own lens or for another one, as of a slice of a stack.
 
     Raises
     ------
     InputError
         If a file that it names cannot be used, or its mask cannot be simulated as it says.
     """
-    lens, psf = recipe.lens, recipe.psf
+    lens, psf = lens or recipe.lens, recipe.psf
     match psf:
         case DiskPsf():
             return PsfBank.disk(lens)
@@ -63,6 +64,22 @@ def make_bank(recipe: Recipe) -> PsfBank:
                 make_mask(psf.mask), lens, psf.wavelengths, depth=recipe.scenes.depth, planes=psf.planes,
                 size=psf.size, energy=psf.energy, samples=psf.samples,
             )  # fmt: skip
+
+
+def half_banks(recipe: Recipe) -> tuple[PsfBank, PsfBank]:
+    """Make the banks of a dual pixel's views: of the left and the right half of the aperture, as the camera sees it.
+
+    A point behind the focus plane shows the half upright, a nearer one turned by 180 degrees: the two views of a
+    point behind the focus lie apart to the left and to the right, of a nearer one the other way.
+    """
+    psf = recipe.psf
+    assert isinstance(psf, DiskPsf | AperturePsf)
+    whole = round_aperture() if isinstance(psf, DiskPsf) else _aperture(psf)
+    n = whole.shape[1]
+    # An odd middle column is shared.
+    share = np.clip(n / 2 - np.arange(n), 0, 1)
+    left, right = PsfBank.aperture(recipe.lens, whole * share), PsfBank.aperture(recipe.lens, whole * share[::-1])
+    return left, right
 
 
 def stored_bank(out: Path, recipe: Recipe) -> PsfBank | None:

@@ -121,7 +121,7 @@ def committed_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, An
     try:
         content: dict[str, Any] = json.loads(_marker(out, shard).read_text(encoding="utf-8"))
         indices = tuple(row["index"] for row in content["samples"])
-        fields = {"index", "split", "row", "source", "digest", *(f"sha256_{n}" for n in maker.recipe.output.arrays)}
+        fields = {"index", "split", "row", "source", "digest", *(f"sha256_{n}" for n in maker.recipe.arrays)}
         whole = all(row.keys() == fields for row in content["samples"])
         mine = content["recipe_hash"] == maker.recipe.hash() and indices == shard.samples
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -7,144 +7,94 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
+    PrivateAttr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from .. import InputError
-from .camera import Intrinsics, ThinLens
+from .camera import ThinLens
+from .draws import Draw, check_range, ends, extract, typical, value_at, with_value
+from .recipe_capture import Phone, SensorSection, StackSection
 from .recipe_psf import AperturePsf, DiskPsf, GaussianPsf, Length, MaskPsf, PowerExponentialPsf, PsfSection
 from .recipe_psf import Section as _Section
+from .recipe_scenes import FolderScenes, ProceduralScenes
 from .units import parse_bytes
 
 FORMAT_VERSION = 1
 
-DepthRange = tuple[Length, Length]
-Pixels = Annotated[int, Field(ge=16, le=16384)]
-Objects = Annotated[int, Field(ge=0, le=2000)]
+MOST_CORNERS = 64
 LARGEST_REACH = 512
 """Half-size in pixels of the largest kernel that a recipe may ask for."""
 YOUNGER = (("render", "model", "surfaces"), ("render", "samples", 256))
 """Keys (section, key, default) that came after version 1 was in use: left out at their default, they change no hash."""
 Accept = Literal["all-blurred", "all-sharp"]
-
-
-class _ScenesBase(_Section):
-    depth: DepthRange
-    """Nearest and farthest depth, metres."""
-
-    @field_validator("depth")
-    @classmethod
-    def _ordered(cls, depth: tuple[float, float]) -> tuple[float, float]:
-        if not depth[0] < depth[1]:
-            raise ValueError(f"the nearest depth ({depth[0]} m) must be below the farthest ({depth[1]} m)")
-        if not 1e-4 <= depth[0] <= depth[1] <= 1e7:
-            raise ValueError(f"depths must lie between 0.1 mm and 10000 km, not {depth[0]:g} to {depth[1]:g} m")
-        return depth
-
-
-class ProceduralScenes(_ScenesBase):
-    """Scenes made from the seed."""
-
-    kind: Literal["procedural"]
-    count: int = Field(ge=1)
-    size: tuple[Pixels, Pixels] = (480, 640)
-    """Height and width, pixels."""
-    objects: tuple[Objects, Objects] = (20, 60)
-    """Fewest and most objects in a scene."""
-
-    @field_validator("objects")
-    @classmethod
-    def _objects_ordered(cls, objects: tuple[int, int]) -> tuple[int, int]:
-        if objects[0] > objects[1]:
-            raise ValueError(f"the fewest ({objects[0]}) must not exceed the most ({objects[1]})")
-        return objects
-
-
-class FolderScenes(_ScenesBase):
-    """Pairs of colour and depth files; see `readers.folder.FolderReader` for what each key means."""
-
-    kind: Literal["folder"]
-    path: str
-    count: int | None = Field(default=None, ge=1)
-    """How many pairs, in order of their names; all if left out."""
-    rgb: str = "rgb/*"
-    depth_map: str = "depth/*"
-    depth_unit: Length = 0.001
-    depth_kind: Literal["z", "ray", "disparity"] = "z"
-    invalid: tuple[float, ...] = (0.0,)
-    focal: float | None = Field(default=None, gt=0)
-    """Focal length in pixels; for disparities."""
-    baseline: Length | None = None
-    disparity_offset: float = 0.0
-    intrinsics: tuple[float, float, float, float] | None = None
-    """fx, fy, cx, cy in pixels; for ray distances."""
-    encoding: Literal["srgb", "linear"] = "srgb"
-    pairing: Literal["name", "order"] = "name"
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.depth_kind == "disparity" and (self.focal is None or self.baseline is None):
-            raise ValueError("depth_kind = 'disparity' needs focal (pixels) and baseline (a length)")
-        if "\0" in self.path:
-            raise ValueError("path must not hold a null character")
-        if self.intrinsics is not None and not min(self.intrinsics[:2]) >= 1:
-            raise ValueError("intrinsics = [fx, fy, cx, cy] need focal lengths of a pixel or more")
-        if self.depth_kind == "ray" and self.intrinsics is None:
-            raise ValueError("depth_kind = 'ray' needs intrinsics = [fx, fy, cx, cy] in pixels")
-        return self
-
-    @property
-    def camera(self) -> Intrinsics | None:
-        """The declared intrinsics of the images."""
-        if self.intrinsics is None:
-            return None
-        fx, fy, cx, cy = self.intrinsics
-        return Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy)
+ArrayName = Literal["aif", "depth", "coc", "capture", "raw", "dual", "stack", "stack_raw"]
+NEEDED = "f_number and focus_distance, or defocus = [farthest, nearest] in radians"
 
 
 class CameraSection(_Section):
     """The thin lens and its sensor: f-number and focus distance, or the defocus that both shall give."""
 
-    focal_length: Length
+    phone: Phone | None = None
+    """Gives focal length and f-number, and in a stack the deviations of its field of view."""
+    focal_length: Length | None = None
     f_number: float | None = Field(default=None, gt=0)
     focus_distance: Length | None = None
+    """Of single captures; may be left out where there is a stack."""
     pixel_pitch: Length
     defocus: tuple[float, float] | None = None
     """Radians at the pupil's edge, at the mask's design wavelength, of the farthest and the nearest depth."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        physical = (self.f_number is not None, self.focus_distance is not None)
-        if self.defocus is None and not all(physical):
-            raise ValueError("needs f_number and focus_distance, or defocus = [farthest, nearest] in radians")
-        if self.defocus is not None and any(physical):
+        optics = (self.focal_length is not None, self.f_number is not None)
+        if self.phone is not None and (any(optics) or self.defocus is not None):
+            raise ValueError("phone determines focal_length and f_number: leave those, and defocus, out")
+        if self.phone is None and self.focal_length is None:
+            raise ValueError("needs focal_length, or phone")
+        if self.phone is None and self.defocus is None and self.f_number is None:
+            raise ValueError(f"needs {NEEDED}")
+        if self.defocus is not None and (self.f_number is not None or self.focus_distance is not None):
             raise ValueError("defocus determines f_number and focus_distance: leave those out")
-        if self.defocus is None:
-            self.lens((1.0, 2.0), 550e-9)
+        if self.defocus is None and self.focus_distance is not None:
+            self.lens((1.0, 2.0), 550e-9, self.focus_distance)
         return self
 
-    def lens(self, depth: tuple[float, float], wavelength: float) -> ThinLens:
-        """Return the camera model for scenes of such depths, metres; the wavelength is that of `defocus`."""
+    def lens(self, depth: tuple[float, float], wavelength: float, focus_distance: float) -> ThinLens:
+        """Return the camera model.
+
+        Parameters
+        ----------
+        depth
+            Nearest and farthest depth of the scenes, metres: for `defocus`, which is counted at the wavelength.
+        wavelength
+            Metres.
+        focus_distance
+            Metres; for cameras without `defocus`.
+        """
+        focal_length, f_number = self.focal_length, self.f_number
+        if self.phone is not None:
+            from .breathing import PHONES
+
+            focal_length, f_number = PHONES[self.phone].focal_length, PHONES[self.phone].f_number
+        assert focal_length is not None
         if self.defocus is not None:
             near, far = depth
             return ThinLens.for_defocus(
-                near, far, self.defocus, wavelength, focal_length=self.focal_length, pixel_pitch=self.pixel_pitch
+                near, far, self.defocus, wavelength, focal_length=focal_length, pixel_pitch=self.pixel_pitch
             )
-        assert self.f_number is not None
-        assert self.focus_distance is not None
+        assert f_number is not None
         return ThinLens(
-            focal_length=self.focal_length,
-            f_number=self.f_number,
-            focus_distance=self.focus_distance,
-            pixel_pitch=self.pixel_pitch,
+            focal_length=focal_length, f_number=f_number, focus_distance=focus_distance, pixel_pitch=self.pixel_pitch
         )
 
 
@@ -165,7 +115,8 @@ class RenderSection(_Section):
 class OutputSection(_Section):
     """What is stored, and how."""
 
-    arrays: tuple[Literal["aif", "depth", "coc", "capture"], ...] = ("aif", "depth", "coc", "capture")
+    arrays: tuple[ArrayName, ...] = ("aif", "depth", "coc", "capture")
+    """By default with "stack" in place of "capture" where there is a stack."""
     encoding: Literal["srgb", "linear"] = "srgb"
     bits: Literal[8, 16] = 8
     compression: Literal["release", "fast"] = "release"
@@ -198,7 +149,28 @@ class Recipe(_Section):
     camera: CameraSection
     psf: PsfSection = DiskPsf()
     render: RenderSection = RenderSection()
+    sensor: SensorSection | None = None
+    stack: StackSection | None = None
     output: OutputSection = OutputSection()
+    _draws: dict[str, Draw] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _captured(self) -> Self:
+        arrays = self.output.arrays
+        if self.camera.defocus is None and self.camera.focus_distance is None and self.stack is None:
+            raise ValueError(f"camera: needs {NEEDED}")
+        if self.stack is None and {"stack", "stack_raw"} & set(arrays):
+            raise ValueError("output.arrays: a stack needs a section [stack]")
+        if self.stack is not None and not {"stack", "stack_raw"} & set(arrays):
+            raise ValueError("output.arrays: has no stack, which the section [stack] is for")
+        if self.stack is not None and self.camera.defocus is not None:
+            raise ValueError("camera: defocus is that of one focus distance: a stack needs f_number")
+        raws = [name for name in ("raw", "stack_raw") if name in arrays]
+        if raws and (self.sensor is None or self.sensor.sensor().cfa == "none"):
+            raise ValueError(f"output.arrays: {raws[0]} needs a [sensor] with a colour filter array")
+        if "dual" in arrays and not isinstance(self.psf, DiskPsf | AperturePsf):
+            raise ValueError("output.arrays: dual halves an aperture: use psf.kind = 'disk' or 'aperture'")
+        return self
 
     @model_validator(mode="after")
     def _renderable(self) -> Self:
@@ -217,7 +189,7 @@ class Recipe(_Section):
             raise ValueError(
                 "camera.defocus counts at the mask's design wavelength: give that of the file as psf.mask.wavelength"
             )
-        coc = max(abs(self.lens.coc(z)) for z in self.scenes.depth)
+        coc = max(abs(lens.coc(z)) for z in self.scenes.depth for lens in self.widest_lenses)
         reach = coc * _reach_per_coc(self.psf)
         if not reach <= LARGEST_REACH:
             raise ValueError(
@@ -228,7 +200,7 @@ class Recipe(_Section):
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], origin: str = "the recipe") -> "Recipe":
-        """Check a recipe given as nested mappings.
+        """Check a recipe given as nested mappings, and what its distributions may draw.
 
         Raises
         ------
@@ -236,12 +208,66 @@ class Recipe(_Section):
             Naming every error with its path.
         """
         try:
+            plain, found = extract(data)
+        except (ValueError, TypeError, LookupError) as error:
+            raise InputError(f"{origin}: {str(error)[:300]}.") from None
+        recipe = cls._checked(plain, origin)
+        return recipe._with_draws(plain, found, origin) if found else recipe
+
+    @classmethod
+    def _checked(cls, data: Mapping[str, Any], origin: str) -> "Recipe":
+        try:
             # Through JSON, whose strict mode takes arrays for tuples: TOML knows no tuples.
-            return cls.model_validate_json(json.dumps(data))
+            return cls.model_validate_json(json.dumps(_with_default_arrays(data)))
         except ValidationError as error:
             raise InputError(_explain(error, origin)) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
+
+    def _with_draws(self, plain: dict[str, Any], found: dict[str, Draw], origin: str) -> "Recipe":
+        """Return the recipe with its distributions, whose numbers are SI; checks what they may draw."""
+        draws, bounds = {}, {}
+        # In the order of names: that of a table's keys may change on the way to a file and back.
+        for name, draw in sorted(found.items()):
+            raw = ends(draw, self.scenes.depth, value_at(plain, name))
+            where = f"{origin}, drawing {name}"
+            recipes = [self._checked(with_value(plain, name, value), where) for value in raw]
+            values = tuple(value_at(recipe.model_dump(), name) for recipe in recipes)
+            draws[name] = draw if draw.kind == "from" else replace(draw, values=values)
+            check_range(draws[name], where)
+            bounds[name] = values
+        middle = {name: bounds[name][0] if d.kind == "from" else typical(d) for name, d in draws.items()}
+        recipe = self._checked(_changed(plain, middle), origin)
+        for corner in islice(product(*({v[0], v[-1]} for v in bounds.values())), MOST_CORNERS):
+            self._checked(_changed(plain, dict(zip(bounds, corner, strict=True))), f"{origin}, drawing the extremes")
+        recipe._draws.update(draws)
+        return recipe
+
+    @property
+    def draws(self) -> Mapping[str, Draw]:
+        """Distributions by the dotted names of their keys; the recipe itself has a typical value of each."""
+        return self._draws
+
+    @property
+    def extremes(self) -> list["Recipe"]:
+        """Recipes with the ends of all distributions in all combinations, as far as they are few; at least one."""
+        if not self._draws:
+            return [self]
+        data = self.model_dump(mode="json", exclude_none=True)
+        bounds = [ends(draw, self.scenes.depth, value_at(data, name)) for name, draw in self._draws.items()]
+        # Sets of words differ in order from run to run.
+        corners = islice(product(*(dict.fromkeys(b) for b in bounds)), MOST_CORNERS)
+        return [self.at(dict(zip(self._draws, corner, strict=True))) for corner in corners]
+
+    def at(self, values: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe with fixed values, by dotted names, in the place of its distributions."""
+        return self._checked(_changed(self.model_dump(mode="json", exclude_none=True), values), "the recipe as drawn")
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of all arrays of a sample: those of `output.arrays`, and what tells how they were made."""
+        more = ("focus", "f_number", "intrinsics") if self.stack else ()
+        return (*self.output.arrays, *more, *(("drawn",) if self._draws else ()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data with every default written out, but for those of keys younger than the format."""
@@ -249,7 +275,7 @@ class Recipe(_Section):
         for section, key, default in YOUNGER:
             if data[section][key] == default:
                 del data[section][key]
-        return data
+        return _changed(data, {name: draw.table() for name, draw in self._draws.items()})
 
     def to_toml(self) -> str:
         """Return the recipe as TOML with every default written out."""
@@ -267,9 +293,40 @@ class Recipe(_Section):
 
     @property
     def lens(self) -> ThinLens:
-        """The camera model."""
+        """The camera model: of single captures, or where none are asked for focused as far as the stack's slices."""
         wavelength = self.psf.mask.wavelength if isinstance(self.psf, MaskPsf) else None
-        return self.camera.lens(self.scenes.depth, wavelength or 550e-9)
+        focus = self.camera.focus_distance
+        if focus is None:
+            focus = self.widest_focus[1]
+        return self.camera.lens(self.scenes.depth, wavelength or 550e-9, focus)
+
+    @property
+    def widest_focus(self) -> tuple[float, float]:
+        """Nearest and farthest focus distance of the stack, metres, or of any that the scenes could decide."""
+        return (self.stack.range if self.stack else None) or self.scenes.depth
+
+    @property
+    def widest_lenses(self) -> list[ThinLens]:
+        """The lenses that blur most: that of single captures, and those of a stack's nearest and farthest focus."""
+        if self.stack is None:
+            return [self.lens]
+        lens = self.lens
+        if self.stack.f_numbers:
+            lens = replace(lens, f_number=min(self.stack.f_numbers))
+        return [lens, *(lens.refocused(focus) for focus in self.widest_focus)]
+
+
+def _changed(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in values.items():
+        data = with_value(data, name, value)
+    return dict(data)
+
+
+def _with_default_arrays(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    output = data.get("output", {})
+    if not data.get("stack") or not isinstance(output, Mapping) or "arrays" in output:
+        return data
+    return {**data, "output": {**output, "arrays": ["aif", "depth", "coc", "stack"]}}
 
 
 def _reach_per_coc(psf: PsfSection) -> float:

@@ -3,6 +3,7 @@
 Light stays linear throughout, and values over 1 stay.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -72,6 +73,24 @@ def render(
     bank = bank or PsfBank.disk(lens)
     if bank.lens != lens:
         raise InputError("the PSF bank was made for another lens than the one to render with.")
+    return render_sweep(scene, [bank], planes=planes, method=method, samples=samples, model=model)[0]
+
+
+def render_sweep(
+    scene: Scene | LayeredScene,
+    banks: Sequence[PsfBank],
+    *,
+    planes: int = 64,
+    method: Literal["layered", "exact"] = "layered",
+    samples: int = 256,
+    model: Model = "surfaces",
+) -> list[Float32]:
+    """Render what several lenses, those of the banks, make of one scene; see `render`.
+
+    A `Scene` is split into surfaces once for all of them. What lies behind an edge is then continued as far as the
+    widest blur of the sweep needs it, so that pictures differ a little from those of single captures: see
+    docs/stacks.md for how much.
+    """
     if method not in ("layered", "exact"):
         raise InputError(f"render.method must be 'layered' or 'exact', not {method!r}.")
     if not isinstance(planes, int | np.integer):
@@ -80,19 +99,37 @@ def render(
         raise InputError(f"render.model must be one of {', '.join(get_args(Model))}, not {model!r}.")
     if method == "exact" and model != "surfaces":
         raise InputError(f"render.method 'exact' has no model {model!r}: use render.method 'layered' for it.")
+    if model == "surfaces" and method == "layered" and isinstance(scene, Scene):
+        return render_surfaces(scene, banks, planes)
+    if model == "surfaces" and isinstance(scene, LayeredScene) and scene.oversampling > 1:
+        return [_render_texels(scene, bank, planes, method, samples) for bank in banks]
+    return [_render_one(scene, bank, planes, method, samples, model) for bank in banks]
+
+
+def _render_texels(
+    scene: LayeredScene, bank: PsfBank, planes: int, method: Literal["layered", "exact"], samples: int
+) -> Float32:
+    finer = bank.finer(scene.oversampling)
+    if finer is None:
+        return _render_one(scene.averaged(), bank, planes, method, samples, "surfaces")
+    picture = _render_one(scene.texels_as_pixels(), finer, planes, method, samples, "surfaces")
+    return block_mean(picture, scene.oversampling)
+
+
+def _render_one(
+    scene: Scene | LayeredScene,
+    bank: PsfBank,
+    planes: int,
+    method: Literal["layered", "exact"],
+    samples: int,
+    model: Model,
+) -> Float32:
     if model != "surfaces":
-        return _OF_PAPERS[model](scene, lens, bank, planes)
-    if isinstance(scene, LayeredScene) and scene.oversampling > 1:
-        finer = bank.finer(scene.oversampling)
-        if finer is None:
-            return render(scene.averaged(), lens, bank, planes=planes, method=method, samples=samples)
-        fine = scene.texels_as_pixels()
-        picture = render(fine, finer.lens, finer, planes=planes, method=method, samples=samples)
-        return block_mean(picture, scene.oversampling)
+        return _OF_PAPERS[model](scene, bank.lens, bank, planes)
     if method == "exact":
         from .exact import render_exact
 
-        return render_exact(scene, lens, bank, samples, planes)
+        return render_exact(scene, bank.lens, bank, samples, planes)
     if isinstance(scene, LayeredScene):
-        return render_layers(scene, lens, bank)
+        return render_layers(scene, bank.lens, bank)
     return render_surfaces(scene, [bank], planes)[0]

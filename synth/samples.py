@@ -13,18 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from .banks import make_bank
-from .light import encode, linear_to_srgb, srgb_to_linear
+from .banks import half_banks, make_bank
+from .camera import ThinLens
+from .captures import Shot, frame_margin
+from .draws import draw_all, value_at
 from .psf import PsfBank
 from .readers import FolderReader
-from .recipe import FolderScenes, ProceduralScenes, Recipe
-from .rendering import render
+from .recipe import Recipe
+from .recipe_psf import MaskPsf, MeasuredPsf, PsfSection
+from .recipe_scenes import FolderScenes, ProceduralScenes
 from .scene import LayeredScene, Scene
 
 Float32 = npt.NDArray[np.float32]
 Arrays = dict[str, npt.NDArray[Any]]
 
 DEPTH_MANTISSA_BITS = 10
+MOST_BANKS = 128
+"""Banks that a process keeps for the lenses of stacks and of cameras that are drawn."""
 _GOLDEN = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio."""
 
@@ -56,6 +61,8 @@ class SampleMaker:
 
     def __init__(self, recipe: Recipe, bank: PsfBank | None = None) -> None:
         self.recipe, self._bank = recipe, bank
+        self._banks: dict[tuple[str, ThinLens], PsfBank] = {}
+        self._halves: dict[str, tuple[PsfBank, PsfBank]] = {}
         self.reader: FolderReader | None = None
         if isinstance(recipe.scenes, ProceduralScenes):
             self.count, self.size = recipe.scenes.count, recipe.scenes.size
@@ -67,13 +74,19 @@ class SampleMaker:
 
     @cached_property
     def bank(self) -> PsfBank:
-        """The PSFs of the recipe."""
+        """The PSFs of the recipe, through its own lens."""
         return self._bank or make_bank(self.recipe)
 
     @cached_property
     def margin(self) -> int:
-        """Pixels around a procedural scene that its blur can bring into the picture."""
-        return int(self.bank.reach(self.recipe.lens.coc(np.array(self.recipe.scenes.depth))).max())
+        """Pixels around a procedural scene that its blur, and the frames of its slices, can bring into the picture."""
+        depth = np.array(self.recipe.scenes.depth)
+        most = 0
+        for recipe in self.recipe.extremes:
+            base = self.bank if recipe.psf == self.recipe.psf else make_bank(recipe)
+            reach = max(int(base.reach(lens.coc(depth)).max()) for lens in recipe.widest_lenses)
+            most = max(most, reach + frame_margin(recipe, self.size))
+        return most
 
     def check_bank(self) -> None:
         """Check that the PSFs serve the recipe's depths, and fit into its images.
@@ -145,50 +158,74 @@ class SampleMaker:
             return self.source(sample)
         return " ".join([self.source(sample), *(str(path.stat().st_size) for path in self.reader.files(sample))])
 
-    def make(self, sample: int) -> Arrays:
-        """Make the arrays of a sample.
-
-        Returns
-        -------
-        The recipe's `output.arrays` by name, each with the registry's dims without "sample".
+    def shot(self, sample: int) -> Shot:
+        """Return the scene of a sample before its camera, with what the recipe draws for it.
 
         Raises
         ------
         InputError
             If the scene cannot be read.
         """
-        scene = self.scene(sample)
+        recipe, scene = self.recipe, self.scene(sample)
         flat = scene.flatten()
-        made: Arrays = {}
-        wanted = self.recipe.output.arrays
-        if "aif" in wanted:
-            made["aif"] = self._encode(flat.aif)
-        if "depth" in wanted:
-            made["depth"] = round_mantissa(flat.depth, DEPTH_MANTISSA_BITS)
-        if "coc" in wanted:
-            made["coc"] = self.recipe.lens.coc(flat.depth).astype(np.float16)
-        if "capture" in wanted:
-            made["capture"] = self._capture(scene)
-        return {name: made[name] for name in wanted}
-
-    def _capture(self, scene: Scene | LayeredScene) -> npt.NDArray[Any]:
-        if self.recipe.render.light == "linear":
-            return self._encode(self._render(scene))
-        # Blurring encoded values is wrong, and what several papers did: the renderer is given them as if linear.
-        blurred = self._render(scene.with_light(linear_to_srgb))
-        if self.recipe.output.encoding == "srgb":
-            return encode(blurred, "linear", bits=self.recipe.output.bits)
-        return self._encode(srgb_to_linear(blurred))
-
-    def _render(self, scene: Scene | LayeredScene) -> Float32:
-        options = self.recipe.render
-        return render(
-            scene, self.recipe.lens, self.bank,
-            planes=options.planes, method=options.method, samples=options.samples, model=options.model,
+        if recipe.draws:
+            pitch = recipe.camera.pixel_pitch
+            recipe = recipe.at(draw_all(recipe.draws, recipe.seed, sample, flat, pitch))
+        return Shot(
+            recipe, sample, scene, flat,
+            lambda lens: self._bank_for(recipe, lens), lambda lens: self._halves_for(recipe, lens),
         )  # fmt: skip
 
-    def _encode(self, linear: Float32) -> npt.NDArray[Any]:
-        return encode(linear, self.recipe.output.encoding, bits=self.recipe.output.bits)
+    def make(self, sample: int) -> Arrays:
+        """Make the arrays of a sample.
+
+        Returns
+        -------
+        The recipe's `arrays` by name, each with the registry's dims without "sample".
+
+        Raises
+        ------
+        InputError
+            If the scene cannot be read.
+        """
+        shot = self.shot(sample)
+        made: Arrays = shot.captures()
+        wanted = self.recipe.arrays
+        if "aif" in wanted:
+            made["aif"] = shot.encoded(shot.flat.aif)
+        if "depth" in wanted:
+            made["depth"] = round_mantissa(shot.flat.depth, DEPTH_MANTISSA_BITS)
+        if "coc" in wanted:
+            made["coc"] = shot.coc
+        if "drawn" in wanted:
+            data = shot.recipe.model_dump()
+            drawn = [draw.number(value_at(data, name)) for name, draw in self.recipe.draws.items()]
+            made["drawn"] = np.array(drawn, np.float64)
+        return {name: made[name] for name in wanted}
+
+    def _bank_for(self, recipe: Recipe, lens: ThinLens) -> PsfBank:
+        if lens == self.recipe.lens and recipe.psf == self.recipe.psf:
+            return self.bank
+        if not isinstance(recipe.psf, MaskPsf | MeasuredPsf):
+            base = self.bank if recipe.psf == self.recipe.psf else self._kept(recipe.psf, recipe.lens, recipe)
+            return base.through(lens)
+        return self._kept(recipe.psf, lens, recipe)
+
+    def _halves_for(self, recipe: Recipe, lens: ThinLens) -> tuple[PsfBank, PsfBank]:
+        key = recipe.psf.model_dump_json()
+        if key not in self._halves:
+            self._halves = {key: half_banks(recipe)}
+        left, right = self._halves[key]
+        return left.through(lens), right.through(lens)
+
+    def _kept(self, psf: PsfSection, lens: ThinLens, recipe: Recipe) -> PsfBank:
+        """Return the bank of a lens, made once for as many lenses as fit."""
+        key = (psf.model_dump_json(), lens)
+        if key not in self._banks:
+            if len(self._banks) >= MOST_BANKS:
+                self._banks.pop(next(iter(self._banks)))
+            self._banks[key] = make_bank(recipe, lens)
+        return self._banks[key]
 
 
 def _folder_reader(scenes: FolderScenes) -> FolderReader:

@@ -90,6 +90,10 @@ class Scene:
         inner = np.s_[self.margin : -self.margin, self.margin : -self.margin]
         return replace(self, aif=self.aif[inner], depth=self.depth[inner], margin=0)
 
+    def with_margin(self, margin: int) -> "Scene":
+        """Return the scene with another share of the frame as its margin, pixels: a larger or a smaller picture."""
+        return replace(self, margin=margin, intrinsics=_shifted(self.intrinsics, self.margin - margin))
+
     def with_light(self, change: Callable[[Float32], Float32]) -> "Scene":
         """Return the scene with `change` applied to its radiance."""
         return replace(self, aif=change(self.aif))
@@ -239,6 +243,11 @@ class LayeredScene:
         frame = self.frame[0] // n, self.frame[1] // n
         return self.from_patches(frame, patches, self.intrinsics, self.source, self.margin)
 
+    def with_margin(self, margin: int) -> "LayeredScene":
+        """Return the scene with another share of the frame as its margin, pixels: a larger or a smaller picture."""
+        intrinsics = _shifted(self.intrinsics, self.margin - margin)
+        return self.from_patches(self.frame, self.patches, intrinsics, self.source, margin, self.oversampling)
+
     def with_light(self, change: Callable[[Float32], Float32]) -> "LayeredScene":
         """Return the scene with `change` applied to the radiance of its layers."""
         patches = []
@@ -255,6 +264,13 @@ def block_mean(image: Float32, n: int) -> Float32:
     """Mean over blocks of n x n of an image (H, W, channels): (H / n, W / n, channels) float32."""
     height, width, channels = image.shape
     return np.asarray(image.reshape(height // n, n, width // n, n, channels).mean(axis=(1, 3)), np.float32)
+
+
+def _shifted(intrinsics: Intrinsics | None, pixels: int) -> Intrinsics | None:
+    """Intrinsics of a picture whose first pixel lies so many pixels farther up and left."""
+    if intrinsics is None:
+        return None
+    return replace(intrinsics, cx=intrinsics.cx + pixels, cy=intrinsics.cy + pixels)
 
 
 def _checked_oversampling(oversampling: int, frame: tuple[int, int]) -> int:

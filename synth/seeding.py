@@ -11,6 +11,10 @@ class Purpose(IntEnum):
     SCENE = 2
     TEXTURE_ATLAS = 3
     VERIFY = 4
+    JITTER = 8
+    MOTION = 9
+    OPTICS = 10
+    FOCUS = 11
 
 
 def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

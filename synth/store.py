@@ -51,12 +51,34 @@ REGISTRY: dict[str, ArraySpec] = {
     "aif": ArraySpec(("sample", "y", "x", "channel"), ("u1", "u2"), "", "all-in-focus image, RGB, encoded"),
     "depth": ArraySpec(("sample", "y", "x"), ("f4",), "m", "z-depth; NaN where unknown; 10 bits of mantissa are kept"),
     "coc": ArraySpec(
-        ("sample", "y", "x"),
+        ("sample", "slice", "y", "x"),
         ("f2",),
         "px",
         "signed diameter of the circle of confusion, positive nearer than the focus plane; NaN where unknown",
     ),
     "capture": ArraySpec(("sample", "y", "x", "channel"), ("u1", "u2"), "", "defocused image, RGB, encoded"),
+    "raw": ArraySpec(("sample", "y", "x"), ("u2",), "DN", "mosaic of the sensor, digital numbers"),
+    "dual": ArraySpec(
+        ("sample", "view", "y", "x", "channel"),
+        ("u1", "u2"),
+        "",
+        "captures through the left and the right half of the aperture, RGB, encoded",
+    ),
+    "stack": ArraySpec(
+        ("sample", "slice", "y", "x", "channel"),
+        ("u1", "u2"),
+        "",
+        "focal stack, each slice in its own frame, RGB, encoded",
+    ),
+    "stack_raw": ArraySpec(("sample", "slice", "y", "x"), ("u2",), "DN", "mosaic of each slice, digital numbers"),
+    "focus": ArraySpec(("sample", "slice"), ("f4",), "m", "focus distance of each slice"),
+    "f_number": ArraySpec(("sample", "slice"), ("f4",), "", "f-number of each slice"),
+    "intrinsics": ArraySpec(
+        ("sample", "slice", "row", "col"), ("f4",), "px", "camera matrix of each slice; maps have the reference's"
+    ),
+    "drawn": ArraySpec(
+        ("sample", "parameter"), ("f8",), "", "what the recipe drew, see `parameters`; words by their place there"
+    ),
     "index": ArraySpec(("sample",), ("u8",), "", "number of the sample in the recipe"),
 }
 
@@ -89,14 +111,36 @@ def _compressor(dtype: np.dtype[Any], preset: str) -> BloscCodec:
     return BloscCodec(typesize=dtype.itemsize, cname=cast(Any, name), clevel=level, shuffle=cast(Any, shuffle))
 
 
+def array_dims(recipe: Recipe, name: str) -> tuple[str, ...]:
+    """Names of an array's axes: those of the registry, without slices where a recipe has no stack."""
+    return tuple(dim for dim in REGISTRY[name].dims if dim != "slice" or recipe.stack)
+
+
+def array_facts(recipe: Recipe, name: str) -> dict[str, Any]:
+    """Attributes of an array: unit, what it is, and how to read its numbers."""
+    spec = REGISTRY[name]
+    facts: dict[str, Any] = {"units": spec.unit, "description": spec.doc}
+    if "channel" in spec.dims:
+        facts["encoding"] = recipe.output.encoding
+    if name in ("raw", "stack_raw") and recipe.sensor:
+        sensor = recipe.sensor.sensor()
+        levels = {"black_level": sensor.black_level, "white_level": sensor.white}
+        facts |= {**levels, "cfa": sensor.cfa, "bits": sensor.bits}
+    if name == "drawn":
+        facts["parameters"] = [{"name": name, **draw.table()} for name, draw in recipe.draws.items()]
+    return facts
+
+
 def array_layout(recipe: Recipe, size: tuple[int, int]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Shape of one sample and dtype of each array that a recipe stores, `index` included."""
     codes = np.dtype("u1" if recipe.output.bits == 8 else "u2")
-    images = {"aif": codes, "capture": codes, "depth": np.dtype("f4"), "coc": np.dtype("f2")}
+    lengths = {"y": size[0], "x": size[1], "channel": 3, "view": 2, "row": 3, "col": 3, "parameter": len(recipe.draws)}
+    if recipe.stack:
+        lengths["slice"] = recipe.stack.count
     layout: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
-    for name in recipe.output.arrays:
-        channels = (3,) if "channel" in REGISTRY[name].dims else ()
-        layout[name] = ((*size, *channels), images[name])
+    for name in recipe.arrays:
+        dims, dtypes = array_dims(recipe, name)[1:], REGISTRY[name].dtypes
+        layout[name] = (tuple(lengths[dim] for dim in dims), codes if len(dtypes) > 1 else np.dtype(dtypes[0]))
     layout["index"] = ((), np.dtype("u8"))
     return layout
 
@@ -134,11 +178,7 @@ def create_split(
     """
     group = zarr.create_group(path)
     for name, (shape, dtype) in array_layout(recipe, size).items():
-        spec = REGISTRY[name]
         chunk = (1, *shape) if shape else (len(indices),)
-        facts: dict[str, Any] = {"units": spec.unit, "description": spec.doc}
-        if "channel" in spec.dims:
-            facts["encoding"] = recipe.output.encoding
         group.create_array(
             name,
             shape=(len(indices), *shape),
@@ -147,8 +187,8 @@ def create_split(
             shards=(per_shard, *shape) if shape else None,
             compressors=_compressor(dtype, recipe.output.compression),
             fill_value=np.nan if dtype.kind == "f" else 0,
-            dimension_names=spec.dims,
-            attributes=facts,
+            dimension_names=array_dims(recipe, name),
+            attributes=array_facts(recipe, name),
         )
     write_array(group, "index", 0, indices.astype(np.uint64))
     group.attrs[ATTRIBUTES] = {
@@ -231,8 +271,8 @@ class Store:
         """
         if split not in self.splits:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}.")
-        if name not in (*self.recipe.output.arrays, "index"):
-            raise InputError(f"{self.path} has no array {name!r}; it has {', '.join(self.recipe.output.arrays)}.")
+        if name not in (*self.recipe.arrays, "index"):
+            raise InputError(f"{self.path} has no array {name!r}; it has {', '.join(self.recipe.arrays)}.")
         # Whatever can be wrong with metadata: zarr raises many kinds of error for it.
         try:
             array = self.splits[split][name]
@@ -250,7 +290,7 @@ class Store:
         InputError
             If they are damaged.
         """
-        arrays = {name: self.array(split, name) for name in self.recipe.output.arrays}
+        arrays = {name: self.array(split, name) for name in self.recipe.arrays}
         try:
             return {name: np.asarray(array[row]) for name, array in arrays.items()}
         except Exception as error:
@@ -350,13 +390,14 @@ def _open_split(folder: Path) -> tuple[zarr.Group, dict[str, Any]]:
 def _check_arrays(store: Store) -> None:
     for split in store.splits:
         lengths = set()
-        for name in (*store.recipe.output.arrays, "index"):
+        for name in (*store.recipe.arrays, "index"):
             array, spec = store.array(split, name), REGISTRY[name]
             dims = array.metadata.dimension_names if hasattr(array.metadata, "dimension_names") else None
-            if tuple(dims or ()) != spec.dims or array.dtype.str[1:] not in spec.dtypes:
+            expected = array_dims(store.recipe, name)
+            if tuple(dims or ()) != expected or array.dtype.str[1:] not in spec.dtypes:
                 raise InputError(
                     f"{store.path}: array {split}/{name} has dims {dims} and dtype {array.dtype}, "
-                    f"where the format has {spec.dims} and {' or '.join(spec.dtypes)}."
+                    f"where the format has {expected} and {' or '.join(spec.dtypes)}."
                 )
             if "channel" in spec.dims and array.attrs.get("encoding") != store.recipe.output.encoding:
                 raise InputError(f"{store.path}: array {split}/{name} does not have the encoding of the recipe.")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from defocal.pipelines.cli import cli
 from defocal.pipelines.shipped import find_recipe, shipped
 from defocal.synth import Recipe
-from defocal.synth.recipe import FolderScenes
+from defocal.synth.recipe_scenes import FolderScenes
 from defocal.synth.store import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -105,7 +105,7 @@ def test_all_errors_are_reported_at_once_with_their_paths():
         ({"camera": {"focal_length": 10**400}}, "focal_length"),
         ({"scenes": {"size": [48, 64, 3]}}, "has 3 values"),
         ({"name": "../up"}, "name"),
-        ({"sensor": {"gain": 1}}, "sensor: unknown key"),
+        ({"trainer": {"gain": 1}}, "trainer: unknown key"),
         ({"scenes": {"kind": "folder", "path": "x", "depth_kind": "ray"}}, "unknown key"),
     ],
 )
@@ -137,8 +137,10 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_shipped_recipes_are_valid_and_keep_what_the_papers_say():
     assert shipped() == [
-        "2hded", "d3net-2m", "d3net-4m", "d3net-8m", "levin-coded", "phasecam3d-fisher", "quickstart", "rpsf-double",
-        "rpsf-nyu", "rpsf-single",
+        "2hded", "d3net-2m", "d3net-4m", "d3net-8m", "ddff-lightfield", "dff-wild-mixed", "dff-wild-note10",
+        "dff-wild-pixel4xl", "dff-wild-pixel6", "dff-wild-s8plus", "dual-pixel", "fossa", "levin-coded",
+        "phasecam3d-fisher", "quickstart", "rpsf-double", "rpsf-noisy", "rpsf-nyu", "rpsf-single", "udfd-nyu",
+        "zedd-grid",
     ]  # fmt: skip
     for name in shipped():
         recipe = find_recipe(name)

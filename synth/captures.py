@@ -1,0 +1,162 @@
+"""What the camera of a recipe makes of one scene: captures, raw mosaics, focal stacks, views of a dual pixel."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .breathing import outside, slice_intrinsics
+from .camera import ThinLens
+from .light import encode, linear_to_srgb, srgb_to_linear
+from .motion import hand_motion
+from .psf import PsfBank
+from .recipe import Recipe
+from .rendering import render
+from .scene import LayeredScene, Scene
+from .sensor import Sensor, develop, expose
+from .slices import reference_slice, slice_lenses
+from .stack import FocalStack, frames, shoot
+
+Float32 = npt.NDArray[np.float32]
+Pixels = npt.NDArray[Any]
+
+FIRST_SLICE, FIRST_VIEW = 1, 1000
+"""Numbers, for the noise, of a stack's slices and of dual-pixel views; a capture has 0."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One sample through its camera.
+
+    Attributes
+    ----------
+    recipe
+        Without distributions.
+    sample
+        Its number.
+    scene
+        What stands before the camera.
+    flat
+        The same as a pinhole camera sees it.
+    bank_for
+        Gives the PSFs of a lens.
+    halves
+        Gives the PSFs of the two halves of the aperture of a lens, left and right.
+    """
+
+    recipe: Recipe
+    sample: int
+    scene: Scene | LayeredScene
+    flat: Scene
+    bank_for: Callable[[ThinLens], PsfBank]
+    halves: Callable[[ThinLens], tuple[PsfBank, PsfBank]]
+
+    @cached_property
+    def lenses(self) -> list[ThinLens]:
+        """The lens of each slice of the stack, or of the one capture."""
+        if self.recipe.stack is None:
+            return [self.recipe.lens]
+        return slice_lenses(self.recipe, self.sample, self.flat.depth)
+
+    @cached_property
+    def sensor(self) -> Sensor | None:
+        """The sensor; None: pixels are the light itself."""
+        return self.recipe.sensor.sensor() if self.recipe.sensor else None
+
+    @property
+    def coc(self) -> npt.NDArray[np.float16]:
+        """Signed CoC of the flat scene, pixels: (H, W), or (S, H, W) of a stack, in the frame of its reference."""
+        maps = [lens.coc(self.flat.depth).astype(np.float16) for lens in self.lenses]
+        return np.stack(maps) if self.recipe.stack else maps[0]
+
+    def encoded(self, light: Float32) -> Pixels:
+        """Return linear radiance as pixels of a dataset."""
+        return encode(light, self.recipe.output.encoding, bits=self.recipe.output.bits)
+
+    def captures(self) -> dict[str, Pixels]:
+        """Return all arrays that are pictures through the lens, by name."""
+        wanted = set(self.recipe.output.arrays)
+        made: dict[str, Pixels] = {}
+        if {"capture", "raw"} & wanted:
+            lens = self.recipe.lens
+            light = self._light(lambda scene: self._render(scene, self.bank_for(lens)))
+            made["capture"], made["raw"] = self._pixels(light, 0)
+        if "dual" in wanted:
+            views = [self._light(lambda s, b=bank: self._render(s, b)) for bank in self.halves(self.recipe.lens)]
+            made["dual"] = np.stack([self._pixels(v, FIRST_VIEW + k)[0] for k, v in enumerate(views)])
+        if {"stack", "stack_raw"} & wanted:
+            made.update(self._stack())
+        return {name: array for name, array in made.items() if name in {*wanted, *self.recipe.arrays}}
+
+    def _stack(self) -> dict[str, Pixels]:
+        stack = self._light_of_stack()
+        slices = [self._pixels(image, FIRST_SLICE + k) for k, image in enumerate(stack.images)]
+        made: dict[str, Pixels] = {
+            "stack": np.stack([developed for developed, _ in slices]),
+            "focus": np.array([lens.focus_distance for lens in self.lenses], np.float32),
+            "f_number": np.array([lens.f_number for lens in self.lenses], np.float32),
+            "intrinsics": stack.intrinsics,
+        }
+        if "stack_raw" in self.recipe.output.arrays:
+            made["stack_raw"] = np.stack([raw for _, raw in slices])
+        return made
+
+    def _light_of_stack(self) -> FocalStack:
+        section, seed = self.recipe.stack, (self.recipe.seed, self.sample)
+        assert section is not None
+        reference = reference_slice(self.recipe, self.lenses)
+        breathing = section.deviations(self.recipe.camera.phone) or False
+        matrices = frames(self.scene, self.lenses, reference, breathing, seed)
+        motion = None
+        if section.hand_rotation or section.hand_translation:
+            motion = hand_motion(*seed, len(self.lenses), section.hand_rotation, section.hand_translation, reference)
+        options = self.recipe.render.model_dump(exclude={"light"})
+        if self.recipe.render.light == "linear":
+            return shoot(self.scene, self.lenses, matrices, reference, self.bank_for, motion, options)
+        encoded = self.scene.with_light(linear_to_srgb)
+        stack = shoot(encoded, self.lenses, matrices, reference, self.bank_for, motion, options)
+        return stack._replace(images=srgb_to_linear(stack.images))
+
+    def _light(self, look: Callable[[Scene | LayeredScene], Float32]) -> Float32:
+        if self.recipe.render.light == "linear":
+            return look(self.scene)
+        # Blurring encoded values is wrong, and what several papers did: the renderer is given them as if linear.
+        return srgb_to_linear(look(self.scene.with_light(linear_to_srgb)))
+
+    def _render(self, scene: Scene | LayeredScene, bank: PsfBank) -> Float32:
+        return render(scene, bank.lens, bank, **self.recipe.render.model_dump(exclude={"light"}))
+
+    def _pixels(self, light: Float32, frame: int) -> tuple[Pixels, Pixels]:
+        """Return pixels as they are stored, and the raw mosaic; the pixels twice where there is no sensor."""
+        if self.sensor is None:
+            pixels = self.encoded(light)
+            return pixels, pixels
+        raw = expose(light, self.sensor, (self.recipe.seed, self.sample), frame=frame)
+        return self.encoded(develop(raw, self.sensor)), raw
+
+
+def frame_margin(recipe: Recipe, size: tuple[int, int]) -> int:
+    """Return by how many pixels a stack's slices may look beyond the reference slice's picture of (height, width).
+
+    Of principal points that are drawn, four standard deviations count. A scene that is not so much larger than its
+    picture is continued by its mirror image there.
+    """
+    section = recipe.stack
+    breathing = section.deviations(recipe.camera.phone) if section else None
+    if section is None or breathing is None:
+        return 0
+    # Slices sweep between the ends of the focus range; a few in between do not see more.
+    focus = section.focus or recipe.widest_focus
+    lenses = [recipe.lens.refocused(d) for d in focus]
+    reference = reference_slice(recipe, lenses)
+    widest = replace(breathing, shift_mean=(0.0, 0.0), shift_spread=(0.0, 0.0))
+    matrices = slice_intrinsics(
+        lenses[reference], np.array(focus), size, breathing=widest, reference=reference, intrinsics=None, seed=None
+    )
+    pixels = size[1] / breathing.shift_width if breathing.shift_width else 1.0
+    shift = max(abs(m) + 4 * s for m, s in zip(breathing.shift_mean, breathing.shift_spread, strict=True)) * pixels
+    return max(math.ceil(outside(size, matrices, reference) + shift), 0)

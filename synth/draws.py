@@ -1,0 +1,273 @@
+"""Distributions: values of a recipe that are drawn anew for every sample.
+
+Where a recipe has a number or a word of its camera, PSF, sensor or stack, it may have a table in its place:
+``{ uniform = [a, b] }``, ``{ log-uniform = [a, b] }``, ``{ inverse-uniform = [a, b] }`` (uniform in 1/x, for
+distances), ``{ choice = [...], weights = [...] }``, ``{ from = "intrinsics" }`` (a focal length: what the scene's
+intrinsics say), or ``{ from = "depth", quantiles = [p, q] }`` (a distance: uniform in 1/x between two quantiles of the
+scene's depths). Each is drawn by (seed, sample, name), so that no other changes when one is added.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError
+from .scene import Scene
+from .seeding import Purpose, generator
+from .units import parse_length
+
+SECTIONS = ("camera", "psf", "sensor", "stack")
+RANGES = ("uniform", "log-uniform", "inverse-uniform")
+KINDS = (*RANGES, "choice", "from")
+_BESIDES = {"choice": {"weights"}, "from": {"quantiles"}}
+PROCEDURAL_FOV = 1.0
+"""Radians, of a procedural scene's width: see `procedural.procedural_scene`."""
+
+Value = Any
+"""A number, or a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A distribution.
+
+    Attributes
+    ----------
+    kind
+        One of `KINDS`.
+    values
+        Its ends, or what is chosen from; of "from" the quantiles of depth, none for intrinsics.
+    weights
+        Of each choice, if they are not alike.
+    """
+
+    kind: str
+    values: tuple[Value, ...]
+    weights: tuple[float, ...] = ()
+
+    @property
+    def numeric(self) -> bool:
+        """Whether what is drawn is a number."""
+        return self.kind != "choice" or all(isinstance(value, int | float) for value in self.values)
+
+    def table(self) -> dict[str, Any]:
+        """Return the distribution as a recipe writes it."""
+        if self.kind == "from":
+            return {"from": "depth", "quantiles": list(self.values)} if self.values else {"from": "intrinsics"}
+        return {self.kind: list(self.values), **({"weights": list(self.weights)} if self.weights else {})}
+
+    def number(self, value: Value) -> float:
+        """Return the number that stands for a drawn value in a dataset: itself, or its place among the choices."""
+        return float(value if self.numeric else self.values.index(value))
+
+    def value(self, number: float) -> Value:
+        """Return the drawn value that a number of a dataset stands for."""
+        if not self.numeric:
+            return self.values[int(number)]
+        whole = self.kind != "from" and all(isinstance(value, int) for value in self.values)
+        return int(number) if whole else number
+
+
+def extract(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Draw]]:
+    """Take the distributions out of a recipe's data.
+
+    Returns
+    -------
+    The data with a possible value in the place of each distribution, and the distributions by their dotted names;
+    their numbers may have units yet.
+
+    Raises
+    ------
+    ValueError
+        Naming a distribution that cannot be one.
+    """
+    found: dict[str, Draw] = {}
+    plain = dict(data)
+    for section in SECTIONS:
+        if isinstance(plain.get(section), Mapping):
+            plain[section] = _extracted(plain[section], section, found)
+    for name, draw in found.items():
+        plain = with_value(plain, name, draw.values[0] if draw.kind != "from" else _placeholder(plain, draw))
+    return plain, found
+
+
+def _extracted(section: Mapping[str, Any], path: str, found: dict[str, Draw]) -> dict[str, Any]:
+    plain = {}
+    for key, value in section.items():
+        name = f"{path}.{key}"
+        if isinstance(value, Mapping) and set(value) & set(KINDS):
+            found[name] = _read(value, name)
+        else:
+            plain[key] = _extracted(value, name, found) if isinstance(value, Mapping) else value
+    return plain
+
+
+def _read(table: Mapping[str, Any], name: str) -> Draw:
+    kind, *more = set(table) & set(KINDS)
+    if more or set(table) - {kind} - _BESIDES.get(kind, set()):
+        raise ValueError(f"{name}: {_shown(table)} is no distribution: give one of {', '.join(KINDS)}")
+    if kind == "from":
+        return _read_from(table, name)
+    values = table[kind]
+    if not isinstance(values, list) or not values or (kind in RANGES and len(values) != 2):
+        raise ValueError(f"{name}: {kind} needs {'its two ends' if kind in RANGES else 'a list'}, not {_shown(values)}")
+    if not all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in values):
+        raise ValueError(f"{name}: {kind} takes numbers or words, not {_shown(values)}")
+    weights = table.get("weights", [])
+    fit = isinstance(weights, list) and len(weights) in (0, len(values))
+    if not fit or not all(isinstance(w, int | float) and 0 < w < math.inf for w in weights):
+        raise ValueError(f"{name}: weights must be as many positive numbers as there are choices")
+    return Draw(kind, tuple(values), tuple(float(w) for w in weights))
+
+
+def _read_from(table: Mapping[str, Any], name: str) -> Draw:
+    if table["from"] == "intrinsics" and "quantiles" not in table:
+        if name != "camera.focal_length":
+            raise ValueError(f"{name}: only camera.focal_length can be drawn from the scene's intrinsics")
+        return Draw("from", ())
+    quantiles = table.get("quantiles", [0.05, 0.95])
+    ordered = isinstance(quantiles, list) and len(quantiles) == 2 and all(isinstance(q, int | float) for q in quantiles)
+    if table["from"] != "depth" or not ordered or not 0 <= quantiles[0] <= quantiles[1] <= 1:
+        raise ValueError(f"{name}: {_shown(table)} must be from 'intrinsics', or 'depth' with two ordered quantiles")
+    return Draw("from", tuple(float(q) for q in quantiles))
+
+
+def _shown(value: Any) -> str:
+    return str(value)[:80]
+
+
+def _placeholder(data: Mapping[str, Any], draw: Draw) -> float:
+    """Return what the scenes, as far as a recipe tells, would give for a value that is drawn from them."""
+    scenes = data.get("scenes")
+    scenes = scenes if isinstance(scenes, Mapping) else {}
+    if draw.values:
+        near, far = (parse_length(z) for z in scenes["depth"])
+        return 2 / (1 / near + 1 / far)
+    pitch = parse_length(data["camera"]["pixel_pitch"])
+    if scenes.get("kind") == "procedural":
+        width = float(scenes.get("size", (480, 640))[1])
+        return pitch * 0.5 * width / math.tan(0.5 * PROCEDURAL_FOV)
+    if scenes.get("intrinsics") is None:
+        raise ValueError("camera.focal_length: drawing it from intrinsics needs scenes.intrinsics = [fx, fy, cx, cy]")
+    fx, fy, *_ = (float(value) for value in scenes["intrinsics"])
+    return pitch * (fx + fy) / 2
+
+
+def with_value(data: Mapping[str, Any], name: str, value: Value) -> dict[str, Any]:
+    """Return nested data with one value changed, by its dotted name."""
+    key, dot, rest = name.partition(".")
+    return {**data, key: with_value(data.get(key, {}), rest, value) if dot else value}
+
+
+def value_at(data: Mapping[str, Any], name: str) -> Value:
+    """Return one value of nested data, by its dotted name."""
+    found: Value = data
+    for key in name.split("."):
+        found = found[key]
+    return found
+
+
+def ends(draw: Draw, depth: tuple[float, float], placeholder: Value) -> tuple[Value, ...]:
+    """Return the values that bound what can be drawn, or all of them; `depth` is that of the recipe's scenes."""
+    if draw.kind == "from":
+        return depth if draw.values else (placeholder,)
+    return draw.values
+
+
+def check_range(draw: Draw, where: str) -> None:
+    """Check the ends of a range, numbers by now.
+
+    Raises
+    ------
+    InputError
+        If they are not in order, or not positive where they must be.
+    """
+    if draw.kind not in RANGES:
+        return
+    if any(isinstance(value, str | bool) for value in draw.values) or not draw.values[0] <= draw.values[1]:
+        raise InputError(f"{where}: {draw.kind} needs two ends in order, not {_shown(list(draw.values))}.")
+    if draw.kind != "uniform" and not draw.values[0] > 0:
+        raise InputError(f"{where}: {draw.kind} needs positive ends, not {_shown(list(draw.values))}.")
+
+
+def typical(draw: Draw) -> Value:
+    """Return a value from the middle of a distribution of numbers without units, or of words."""
+    if draw.kind == "choice":
+        ordered = sorted(draw.values) if draw.numeric else draw.values
+        return ordered[len(ordered) // 2] if draw.numeric else ordered[0]
+    return _between(draw, 0.5)
+
+
+def _between(draw: Draw, share: float) -> Value:
+    low, high = draw.values
+    if draw.kind == "uniform":
+        if isinstance(low, int) and isinstance(high, int):
+            return min(low + int(share * (high - low + 1)), high)
+        return _rounded(low + share * (high - low))
+    if draw.kind == "log-uniform":
+        return _rounded(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
+    return _rounded(1 / (1 / low + share * (1 / high - 1 / low)))
+
+
+def _rounded(value: float) -> float:
+    # Logarithms differ in their last bits between processors, and rounding to float32 hides that.
+    return float(np.float32(value))
+
+
+def draw_all(draws: Mapping[str, Draw], seed: int, sample: int, scene: Scene, pixel_pitch: float) -> dict[str, Value]:
+    """Draw all values for a sample.
+
+    Parameters
+    ----------
+    draws
+        By dotted name.
+    seed, sample
+        Of the recipe, and the sample's number.
+    scene
+        What the values that are drawn from scenes are drawn from.
+    pixel_pitch
+        Metres; a drawn one comes first.
+
+    Raises
+    ------
+    InputError
+        If the scene has no intrinsics, and they are needed.
+    """
+    drawn: dict[str, Value] = {}
+    for name in sorted(draws, key=lambda name: (name != "camera.pixel_pitch", name)):
+        draw = draws[name]
+        share = float(_generator(seed, sample, name).random())
+        if draw.kind == "choice":
+            weights = np.cumsum(draw.weights or [1.0] * len(draw.values))
+            place = np.searchsorted(weights, share * weights[-1], side="right")
+            drawn[name] = draw.values[min(int(place), len(draw.values) - 1)]
+        elif draw.kind != "from":
+            drawn[name] = _between(draw, share)
+        elif draw.values:
+            near, far = depth_quantiles(scene.depth, draw.values[0], draw.values[1])
+            drawn[name] = _rounded(1 / (1 / near + share * (1 / far - 1 / near)))
+        else:
+            if scene.intrinsics is None:
+                raise InputError(f"{scene.source}: has no intrinsics to take camera.focal_length from.")
+            pitch = drawn.get("camera.pixel_pitch", pixel_pitch)
+            drawn[name] = _rounded(pitch * (scene.intrinsics.fx + scene.intrinsics.fy) / 2)
+    return drawn
+
+
+def _generator(seed: int, sample: int, name: str) -> np.random.Generator:
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    return generator(seed, Purpose.OPTICS, sample, key)
+
+
+def depth_quantiles(depth: npt.NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
+    """Return two quantiles of the known depths of a map, metres: exact order statistics, the nearest lower ones."""
+    known = depth[np.isfinite(depth)]
+    if not known.size:
+        raise InputError("a scene has no finite depth to draw a focus distance from.")
+    first, last = (float(v) for v in np.quantile(known, [low, high], method="lower"))
+    return first, last
