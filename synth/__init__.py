@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe, load_recipe
     from .rendering import render
     from .scene import LayeredScene, Patch, Scene
+    from .sensor import Sensor, capture
     from .store import open_store
 
 _HOME = {
@@ -31,9 +32,11 @@ _HOME = {
     "PsfBank": "psf",
     "Recipe": "recipe",
     "Scene": "scene",
+    "Sensor": "sensor",
     "SpiralMask": "pupil",
     "ThinLens": "camera",
     "ZernikeMask": "pupil",
+    "capture": "sensor",
     "coded_aperture": "apertures",
     "fisher_mask": "pupil.designs",
     "load_mask": "mask_files",
@@ -59,9 +62,11 @@ __all__ = [
     "PsfBank",
     "Recipe",
     "Scene",
+    "Sensor",
     "SpiralMask",
     "ThinLens",
     "ZernikeMask",
+    "capture",
     "coded_aperture",
     "fisher_mask",
     "load_mask",
