@@ -212,16 +212,17 @@ def expose(image: Float32, sensor: Sensor, seed: tuple[int, int], *, frame: int 
     if sensor.prnu:
         mean *= np.maximum(1.0 + sensor.prnu * _pattern(seed[0], mean.shape)[0], 0.0)
     mean += sensor.dark_current * sensor.exposure_time
-    charge = np.minimum(_with_shot_noise(mean, sensor.shot_noise, key), sensor.full_well)
+    signal = _with_shot_noise(mean, sensor.shot_noise, key)
+    np.minimum(signal, sensor.full_well, out=signal)
     if sensor.dsnu:
-        charge += sensor.dsnu * _pattern(seed[0], mean.shape)[1]
-    signal = charge * sensor.system_gain + sensor.black_level
+        signal += sensor.dsnu * _pattern(seed[0], mean.shape)[1]
+    signal *= sensor.system_gain
+    signal += sensor.black_level
     # Nothing between them clips, so the noises before and after the amplifier are one normal variate.
     spread = math.hypot(sensor.read_noise * sensor.system_gain, sensor.adc_noise)
     if spread:
-        noise = generator(key[0], Purpose.READ, *key[1:]).standard_normal(signal.shape, np.float32)
-        signal += spread * noise
-    return np.clip(np.rint(signal), 0, sensor.largest).astype(np.uint16)
+        signal += spread * generator(key[0], Purpose.READ, *key[1:]).standard_normal(signal.shape, np.float32)
+    return np.rint(signal, out=signal).clip(0, sensor.largest, out=signal).astype(np.uint16)
 
 
 def capture(

@@ -134,7 +134,7 @@ def test_edge_aware_green_follows_an_edge():
 
 @pytest.mark.parametrize("demosaic", METHODS)
 def test_a_capture_without_noise_is_near_its_image(demosaic):
-    """Brightness that varies over many pixels comes back but for the error of interpolation, which the border has more of."""
+    """Brightness that varies over many pixels comes back, but for an error of interpolation; the border has more."""
     y, x = np.indices((60, 80)) / 10
     grey = 0.5 + 0.3 * np.sin(y) * np.cos(x)
     image = (grey[..., None] * [1.0, 0.8, 0.6]).astype(np.float32)
