@@ -19,27 +19,29 @@ if TYPE_CHECKING:
     from .recipe import Recipe, load_recipe
     from .rendering import render
     from .scene import LayeredScene, Patch, Scene
+    from .sensor import Sensor, capture
     from .stack import FocalStack, render_stack
     from .store import open_store
 
 _HOME = {
-    "PHONES": "breathing",
-    "Breathing": "breathing",
-    "FocalStack": "stack",
-    "render_stack": "stack",
     "AmplitudeMask": "pupil",
+    "Breathing": "breathing",
     "ClearMask": "pupil",
     "CubicMask": "pupil",
+    "FocalStack": "stack",
     "HeightMap": "pupil",
     "Intrinsics": "camera",
     "LayeredScene": "scene",
+    "PHONES": "breathing",
     "Patch": "scene",
     "PsfBank": "psf",
     "Recipe": "recipe",
     "Scene": "scene",
+    "Sensor": "sensor",
     "SpiralMask": "pupil",
     "ThinLens": "camera",
     "ZernikeMask": "pupil",
+    "capture": "sensor",
     "coded_aperture": "apertures",
     "fisher_mask": "pupil.designs",
     "load_mask": "mask_files",
@@ -50,6 +52,7 @@ _HOME = {
     "procedural_scene": "procedural",
     "read_scenes": "readers",
     "render": "rendering",
+    "render_stack": "stack",
     "round_aperture": "apertures",
     "save_mask": "mask_files",
 }
@@ -68,9 +71,11 @@ __all__ = [
     "PsfBank",
     "Recipe",
     "Scene",
+    "Sensor",
     "SpiralMask",
     "ThinLens",
     "ZernikeMask",
+    "capture",
     "coded_aperture",
     "fisher_mask",
     "load_mask",

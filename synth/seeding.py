@@ -11,6 +11,9 @@ class Purpose(IntEnum):
     SCENE = 2
     TEXTURE_ATLAS = 3
     VERIFY = 4
+    SHOT = 5
+    READ = 6
+    PATTERN = 7
     JITTER = 8
     MOTION = 9
     OPTICS = 10
