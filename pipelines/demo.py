@@ -38,7 +38,7 @@ def run_demo(out: Path) -> None:
     click.echo(f"\nVerified {verdict.samples} samples against their digests and the lens;")
     click.echo(f"made {len(verdict.rerendered)} again: {', '.join(text for _, text in verdict.rerendered)}.")
     click.echo(f"Content digest {verdict.digest}\n")
-    picture, page = write_preview(str(store), out, 12)
+    picture, page, *_ = write_preview(str(store), out, 12)
     click.echo(f"Look at it:  {picture}\n             {page}")
     click.echo("Next:        `defocal recipes`, `defocal plan d3net-2m`, then `defocal generate d3net-2m my-dataset`")
 

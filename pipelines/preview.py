@@ -17,6 +17,7 @@ from ..synth.commit import read_samples
 from ..synth.light import decode, encode
 from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
+from ..synth.slices import reference_slice
 from ..synth.store import open_store
 from .info import recipe_facts
 from .shipped import find_recipe
@@ -103,17 +104,18 @@ def _views(recipe: Recipe, samples: list[tuple[int, str, Arrays]]) -> list[Sampl
     near, far = recipe.scenes.depth
     views = []
     for index, source, arrays in samples:
+        made = recipe.as_drawn(arrays["drawn"].tolist()) if recipe.draws else recipe
         shown: dict[str, Any] = {
             n: _shown(arrays[n], recipe.output.encoding) for n in ("capture", "aif", "dual", "stack") if n in arrays
         }
         shown |= {n: arrays[n].astype(np.float32) for n in ("depth", "coc") if n in arrays}
         if "raw" in arrays:
-            shown["raw"] = _mosaic(recipe, arrays["raw"])
+            shown["raw"] = _mosaic(made, arrays["raw"])
         if "stack_raw" in arrays:
-            shown["raw" if "stack" in shown else "stack"] = _mosaic(recipe, arrays["stack_raw"])
+            shown["raw" if "stack" in shown else "stack"] = _mosaic(made, arrays["stack_raw"])
         if "stack" in shown:
-            shown |= _slices(recipe, arrays)
-        caption = _caption(recipe, arrays)
+            shown |= _slices(made, arrays)
+        caption = _caption(made, arrays)
         views.append(SampleView(index=index, source=source, near=near, far=far, caption=caption, **shown))
     return views
 
@@ -127,24 +129,14 @@ def _slices(recipe: Recipe, arrays: Arrays) -> dict[str, Any]:
     if "intrinsics" in arrays:
         found["intrinsics"] = arrays["intrinsics"]
     if "focus" in arrays:
-        rule = getattr(getattr(recipe, "stack", None), "reference", "farthest")
-        focus = arrays["focus"]
-        slices: dict[str, Any] = {
-            "farthest": focus.argmax(),
-            "nearest": focus.argmin(),
-            "first": 0,
-            "last": len(focus) - 1,
-        }
-        found["reference"] = int(slices[rule])
+        found["reference"] = reference_slice(recipe, arrays["focus"].tolist())
     return found
 
 
 def _mosaic(recipe: Recipe, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    section = getattr(recipe, "sensor", None)
-    if section is None:
-        return mosaic_picture(raw, 0, max(1, int(raw.max())), "")
-    sensor = section.sensor()
-    return mosaic_picture(raw, sensor.black_level, sensor.white_level, sensor.cfa.replace("none", ""))
+    assert recipe.sensor is not None
+    sensor = recipe.sensor.sensor()
+    return mosaic_picture(raw, sensor.black_level, sensor.white, sensor.cfa)
 
 
 def _caption(recipe: Recipe, arrays: Arrays) -> list[str]:

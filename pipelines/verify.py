@@ -143,7 +143,7 @@ def _check_physics(store: Store, arrays: Arrays) -> list[str]:
     if depth is not None and coc is not None:
         try:
             lenses = _lenses(store, arrays)
-        except (InputError, LookupError) as error:
+        except InputError as error:
             return [*problems, f"what was drawn for it makes no camera: {error}"]
         maps = coc.reshape(-1, *depth.shape)
         wrong = [_compare_coc(lens, depth, one) for lens, one in zip(lenses, maps, strict=True)]
@@ -153,10 +153,7 @@ def _check_physics(store: Store, arrays: Arrays) -> list[str]:
 
 def _lenses(store: Store, arrays: Arrays) -> list[ThinLens]:
     """Return the lens of each CoC map of a sample."""
-    recipe = store.recipe
-    if recipe.draws:
-        drawn = zip(recipe.draws.items(), arrays["drawn"].tolist(), strict=True)
-        recipe = recipe.at({name: draw.value(number) for (name, draw), number in drawn})
+    recipe = store.recipe.as_drawn(arrays["drawn"].tolist()) if store.recipe.draws else store.recipe
     if recipe.stack is None:
         return [recipe.lens]
     slices = zip(arrays["focus"].tolist(), arrays["f_number"].tolist(), strict=True)

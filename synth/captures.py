@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from .breathing import outside, slice_intrinsics
 from .camera import ThinLens
+from .development import develop
 from .light import encode, linear_to_srgb, srgb_to_linear
 from .motion import hand_motion
 from .psf import PsfBank
 from .recipe import Recipe
 from .rendering import render
 from .scene import LayeredScene, Scene
-from .sensor import Sensor, develop, expose
+from .sensor import Sensor, expose
 from .slices import reference_slice, slice_lenses
 from .stack import FocalStack, frames, shoot
 
@@ -82,11 +83,10 @@ class Shot:
         wanted = set(self.recipe.output.arrays)
         made: dict[str, Pixels] = {}
         if {"capture", "raw"} & wanted:
-            lens = self.recipe.lens
-            light = self._light(lambda scene: self._render(scene, self.bank_for(lens)))
+            light = self._light_through(self.bank_for(self.recipe.lens))
             made["capture"], made["raw"] = self._pixels(light, 0)
         if "dual" in wanted:
-            views = [self._light(lambda s, b=bank: self._render(s, b)) for bank in self.halves(self.recipe.lens)]
+            views = [self._light_through(bank) for bank in self.halves(self.recipe.lens)]
             made["dual"] = np.stack([self._pixels(v, FIRST_VIEW + k)[0] for k, v in enumerate(views)])
         if {"stack", "stack_raw"} & wanted:
             made.update(self._stack())
@@ -108,7 +108,7 @@ class Shot:
     def _light_of_stack(self) -> FocalStack:
         section, seed = self.recipe.stack, (self.recipe.seed, self.sample)
         assert section is not None
-        reference = reference_slice(self.recipe, self.lenses)
+        reference = reference_slice(self.recipe, [lens.focus_distance for lens in self.lenses])
         breathing = section.deviations(self.recipe.camera.phone) or False
         matrices = frames(self.scene, self.lenses, reference, breathing, seed)
         motion = None
@@ -121,14 +121,12 @@ class Shot:
         stack = shoot(encoded, self.lenses, matrices, reference, self.bank_for, motion, options)
         return stack._replace(images=srgb_to_linear(stack.images))
 
-    def _light(self, look: Callable[[Scene | LayeredScene], Float32]) -> Float32:
+    def _light_through(self, bank: PsfBank) -> Float32:
+        options = self.recipe.render.model_dump(exclude={"light"})
         if self.recipe.render.light == "linear":
-            return look(self.scene)
+            return render(self.scene, bank.lens, bank, **options)
         # Blurring encoded values is wrong, and what several papers did: the renderer is given them as if linear.
-        return srgb_to_linear(look(self.scene.with_light(linear_to_srgb)))
-
-    def _render(self, scene: Scene | LayeredScene, bank: PsfBank) -> Float32:
-        return render(scene, bank.lens, bank, **self.recipe.render.model_dump(exclude={"light"}))
+        return srgb_to_linear(render(self.scene.with_light(linear_to_srgb), bank.lens, bank, **options))
 
     def _pixels(self, light: Float32, frame: int) -> tuple[Pixels, Pixels]:
         """Return pixels as they are stored, and the raw mosaic; the pixels twice where there is no sensor."""
@@ -151,11 +149,10 @@ def frame_margin(recipe: Recipe, size: tuple[int, int]) -> int:
         return 0
     # Slices sweep between the ends of the focus range; a few in between do not see more.
     focus = section.focus or recipe.widest_focus
-    lenses = [recipe.lens.refocused(d) for d in focus]
-    reference = reference_slice(recipe, lenses)
+    reference = reference_slice(recipe, focus)
     widest = replace(breathing, shift_mean=(0.0, 0.0), shift_spread=(0.0, 0.0))
     matrices = slice_intrinsics(
-        lenses[reference], np.array(focus), size, breathing=widest, reference=reference, intrinsics=None, seed=None
+        recipe.lens, np.array(focus), size, breathing=widest, reference=reference, intrinsics=None, seed=None
     )
     pixels = size[1] / breathing.shift_width if breathing.shift_width else 1.0
     shift = max(abs(m) + 4 * s for m, s in zip(breathing.shift_mean, breathing.shift_spread, strict=True)) * pixels

@@ -6,7 +6,7 @@ A recipe with its seed determines the dataset; its canonical hash names it. Leng
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
@@ -51,6 +51,8 @@ class CameraSection(_Section):
     focus_distance: Length | None = None
     """Of single captures; may be left out where there is a stack."""
     pixel_pitch: Length
+    distortion: tuple[float, float] | None = None
+    """Radial distortion k1, k2 of images, depth and layers; see `distortion.distorted`."""
     defocus: tuple[float, float] | None = None
     """Radians at the pupil's edge, at the mask's design wavelength, of the farthest and the nearest depth."""
 
@@ -262,6 +264,21 @@ class Recipe(_Section):
     def at(self, values: Mapping[str, Any]) -> "Recipe":
         """Return the recipe with fixed values, by dotted names, in the place of its distributions."""
         return self._checked(_changed(self.model_dump(mode="json", exclude_none=True), values), "the recipe as drawn")
+
+    def as_drawn(self, numbers: Sequence[float]) -> "Recipe":
+        """Return the recipe with the values that a sample's `drawn` stands for, in the place of its distributions.
+
+        Raises
+        ------
+        InputError
+            If they are no values that it could draw.
+        """
+        pairs = zip(self._draws.items(), numbers, strict=True)
+        try:
+            values = {name: draw.value(number) for (name, draw), number in pairs}
+        except (IndexError, ValueError):
+            raise InputError(f"{list(numbers)} are no values that the recipe {self.name} draws.") from None
+        return self.at(values)
 
     @property
     def arrays(self) -> tuple[str, ...]:

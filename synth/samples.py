@@ -16,6 +16,7 @@ from .. import InputError
 from .banks import half_banks, make_bank
 from .camera import ThinLens
 from .captures import Shot, frame_margin
+from .distortion import distorted
 from .draws import draw_all, value_at
 from .psf import PsfBank
 from .readers import FolderReader
@@ -167,6 +168,9 @@ class SampleMaker:
             If the scene cannot be read.
         """
         recipe, scene = self.recipe, self.scene(sample)
+        if recipe.camera.distortion:
+            intrinsics = scene.intrinsics or recipe.lens.intrinsics(*scene.size)
+            scene = distorted(scene, intrinsics, *recipe.camera.distortion)
         flat = scene.flatten()
         if recipe.draws:
             pitch = recipe.camera.pixel_pitch

@@ -92,7 +92,7 @@ def power_inverse(slices: int, near: float, far: float, power: float) -> Float64
         return np.exp(_between(log_near, log_far, share))
     # By exponentials of differences, which stay exact as the power goes to zero.
     rise = np.expm1(-power * (log_far - log_near)) * share
-    return near * np.exp(-np.log1p(rise) / power)
+    return np.asarray(near * np.exp(-np.log1p(rise) / power))
 
 
 def checked(distances: Sequence[float] | Float64, focal_length: float) -> Float64:

@@ -1,5 +1,6 @@
 """The lenses of a recipe's focal stack: where each slice is focused, and through which aperture."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,25 +42,29 @@ def _distances(recipe: Recipe, sample: int, depth: npt.NDArray[np.float32]) -> n
     assert stack is not None
     if stack.focus is not None:
         return np.array(stack.focus)
-    assert stack.slices is not None
     near, far = stack.range or depth_quantiles(depth, *stack.quantiles)
-    if stack.spacing == "random":
-        shares = np.sort(generator(recipe.seed, Purpose.FOCUS, sample).random(stack.slices))
-        distances = 1 / (1 / near + shares * (1 / far - 1 / near))
-    elif stack.spacing == "power-inverse":
-        distances = power_inverse(stack.slices, near, far, stack.power)
-    else:
-        spacing = "inverse" if stack.spacing == "quantiles" else stack.spacing
-        distances = spaced(stack.slices, near, far, spacing, recipe.lens.focal_length, order="near-first")
+    distances = _spread(recipe, sample, near, far)
     # Powers differ in their last bits between processors, and rounding to float32 hides that.
-    distances = np.float32(distances).astype(np.float64)
+    distances = distances.astype(np.float32).astype(np.float64)
     return distances if stack.order == "near-first" else distances[::-1]
 
 
-def reference_slice(recipe: Recipe, lenses: list[ThinLens]) -> int:
-    """Return the number of the slice whose frame the ground truth is in."""
+def _spread(recipe: Recipe, sample: int, near: float, far: float) -> npt.NDArray[np.float64]:
+    stack = recipe.stack
+    assert stack is not None
+    slices = stack.slices or 1
+    if stack.spacing == "power-inverse":
+        return power_inverse(slices, near, far, stack.power)
+    if stack.spacing == "random":
+        shares = np.sort(generator(recipe.seed, Purpose.FOCUS, sample).random(slices))
+        return np.asarray(1 / (1 / near + shares * (1 / far - 1 / near)))
+    spacing = "inverse" if stack.spacing == "quantiles" else stack.spacing
+    return spaced(slices, near, far, spacing, recipe.lens.focal_length)
+
+
+def reference_slice(recipe: Recipe, focus: Sequence[float]) -> int:
+    """Return the number of the slice, focused at so many metres, whose frame the ground truth is in."""
     assert recipe.stack is not None
-    focus = [lens.focus_distance for lens in lenses]
     match recipe.stack.reference:
         case "farthest":
             return int(np.argmax(focus))

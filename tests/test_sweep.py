@@ -5,7 +5,6 @@ import io
 import json
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -345,6 +344,11 @@ def test_what_cannot_be_shown_is_refused_in_one_sentence(call):
 
 # --- the preview
 
+SWEPT = find_recipe(
+    "quickstart",
+    changes=["stack.focus=[0.1, 0.2, 0.4, 0.9]", "sensor.preset=phone", 'output.arrays=["stack", "stack_raw", "raw"]'],
+)
+
 
 def stored(**changes):
     view = stack_view()
@@ -353,8 +357,7 @@ def stored(**changes):
 
 
 def test_the_preview_passes_a_stack_on():
-    recipe = find_recipe("quickstart")
-    view = preview._views(recipe, [(5, "s", stored())])[0]
+    view = preview._views(SWEPT, [(5, "s", stored())])[0]
     assert view.names()[0] == "Slice 1 of 4: focus 0.1 m, f/1.7"
     assert view.reference == 3
     assert view.caption == ["50 mm, 4 slices, focused at 0.1 m to 0.9 m, disk PSF"]
@@ -363,8 +366,8 @@ def test_the_preview_passes_a_stack_on():
 
 
 def test_the_preview_shows_mosaics_and_dual_pixels():
-    recipe = find_recipe("quickstart")
     raw = np.full(SIZE, 700, np.uint16)
+    recipe = SWEPT
     single = preview._views(recipe, [(0, "s", {"raw": raw, "dual": greys(2)})])[0]
     assert single.raw.shape == (*SIZE, 3)
     assert single.slices == 0
@@ -376,20 +379,19 @@ def test_the_preview_shows_mosaics_and_dual_pixels():
 
 
 def test_the_preview_knows_the_levels_of_a_sensor():
-    sensor = SimpleNamespace(black_level=64.0, white_level=1023, cfa="none")
-    recipe = SimpleNamespace(sensor=SimpleNamespace(sensor=lambda: sensor))
-    assert preview._mosaic(recipe, np.array([[64, 1023]], np.uint16))[0, :, 0].tolist() == [0, 255]
+    raw = np.array([[256, 4095], [256, 4095]], np.uint16)
+    assert preview._mosaic(SWEPT, raw)[0, :, 0].tolist() == [0, 255]
 
 
 @pytest.mark.parametrize(("rule", "reference"), [("farthest", 1), ("nearest", 2), ("first", 0), ("last", 3)])
 def test_the_preview_finds_the_reference_slice(rule, reference):
-    recipe = SimpleNamespace(stack=SimpleNamespace(reference=rule))
+    recipe = find_recipe("quickstart", changes=["stack.focus=[0.5, 0.9, 0.1, 0.3]", f"stack.reference={rule}"])
     focus = np.array([0.5, 0.9, 0.1, 0.3], np.float32)
     assert preview._slices(recipe, {"focus": focus})["reference"] == reference
 
 
 def test_the_preview_of_a_stack_writes_an_animation_and_a_sheet(monkeypatch, tmp_path):
-    made = (find_recipe("quickstart"), [(5, "s", stored())], 9)
+    made = (SWEPT, [(5, "s", stored())], 9)
     monkeypatch.setattr(preview, "_from_recipe", lambda target, count: made)
     written = preview.write_preview("quickstart", tmp_path / "p", 4)
     assert [path.name for path in written] == ["contact.png", "preview.html", "sweep.webp", "stack.png"]
@@ -401,7 +403,7 @@ def test_the_preview_of_a_stack_writes_an_animation_and_a_sheet(monkeypatch, tmp
 
 def test_the_preview_of_captures_writes_what_it_did(monkeypatch, tmp_path):
     arrays = {"capture": greys()[0], "depth": np.ones(SIZE, np.float32)}
-    made = (find_recipe("quickstart"), [(5, "s", arrays)], 9)
+    made = (SWEPT, [(5, "s", arrays)], 9)
     monkeypatch.setattr(preview, "_from_recipe", lambda target, count: made)
     written = preview.write_preview("quickstart", tmp_path / "p", 4)
     assert [path.name for path in written] == ["contact.png", "preview.html"]
