@@ -59,15 +59,19 @@ class Breathing:
             raise InputError(f"breathing needs finite numbers, and spreads that are not negative: not {self}.")
 
     def field_of_view(self, lens: ThinLens, focus_distance: float) -> float:
-        """Field of view at a focus distance in metres, relative to that of a thin lens focused at `nearest`.
+        """Field of view at a focus distance in metres, as a share of that of a thin lens focused at `nearest`.
+
+        Without deviations it is counted from that at infinity: only ratios matter, and `nearest` may be too near for a
+        long lens.
 
         Raises
         ------
         InputError
             If the deviations leave no field of view.
         """
-        nearest = lens.refocused(self.nearest).image_distance
-        thin = nearest / lens.refocused(focus_distance).image_distance
+        deviates = self.fov_slope or self.fov_intercept
+        full = lens.refocused(self.nearest).image_distance if deviates else lens.focal_length
+        thin = full / lens.refocused(focus_distance).image_distance
         view = thin + self.fov_slope / focus_distance + self.fov_intercept
         if not view > 0:
             raise InputError(f"breathing leaves no field of view at a focus distance of {focus_distance:g} m: {self}.")

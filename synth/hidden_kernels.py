@@ -72,12 +72,13 @@ def find_hidden(plane: Any, coc: Any, gap: int, reach: Any, steps: Any) -> None:
 
 
 @jit
-def paint_hidden(rgba: Any, plane: Any, coc: Any, gap: int, steps: Any) -> None:
+def paint_hidden(rgba: Any, plane: Any, coc: Any, gap: int, steps: Any, deep: Any) -> None:
     """Say which surface lies hidden behind each pixel, the one that ends nearest to it, and paint a first guess.
 
     Writes index 1 of each array: `plane` (H, W; -1 where nothing is hidden), `coc` (H, W) of the nearest
     pixel that shows the surface, `rgba` (H, W, 4) the mean over the directions of `steps` (4, H, W) that find the same
-    surface, weighted by inverse distance, of its last visible pixels.
+    surface, weighted by inverse distance, of its last visible pixels. `deep` (H, W) receives how many pixels away the
+    surface was last seen, where one is hidden.
     """
     height, width = plane.shape[1:]
     towards_y, towards_x = (0, 0, -1, 1), (-1, 1, 0, 0)
@@ -94,7 +95,7 @@ def paint_hidden(rgba: Any, plane: Any, coc: Any, gap: int, steps: Any) -> None:
                 plane[1, y, x] = -1
                 continue
             surface = plane[0, v, u]
-            plane[1, y, x], coc[1, y, x] = surface, coc[0, v, u]
+            plane[1, y, x], coc[1, y, x], deep[y, x] = surface, coc[0, v, u], least
             total, red, green, blue = 0.0, 0.0, 0.0, 0.0
             for k in range(4):
                 s = steps[k, y, x]
@@ -110,6 +111,23 @@ def paint_hidden(rgba: Any, plane: Any, coc: Any, gap: int, steps: Any) -> None:
             rgba[1, y, x, 1] = green / total
             rgba[1, y, x, 2] = blue / total
             rgba[1, y, x, 3] = 1.0
+
+
+@jit
+def keep_reachable(plane: Any, coc: Any, deep: Any, lens: Any, reach: Any, kept: Any) -> None:
+    """Write to `kept` (H, W) the hidden ones of `plane` (2, H, W) that blur brings to light, and -1 for the others.
+
+    `coc` (2, H, W) and `deep` (H, W) are those that `paint_hidden` wrote; `lens` (2) makes of a CoC that of the lens
+    in question: a factor and what to add. `reach` (2) is that of `hidden_reach`.
+    """
+    height, width = kept.shape
+    for y in range(height):
+        for x in range(width):
+            kept[y, x] = plane[1, y, x]
+            if plane[1, y, x] >= 0:
+                here, there = coc[0, y, x] * lens[0] + lens[1], coc[1, y, x] * lens[0] + lens[1]
+                if _reachable(deep[y, x], here, there, reach) == 0:
+                    kept[y, x] = -1
 
 
 @jit

@@ -90,11 +90,13 @@ def render_surfaces(scene: Scene, banks: Sequence[PsfBank], planes: int) -> list
 
 
 def _composite(found: Surfaces, bank: PsfBank, coc: npt.NDArray[np.float64], edge: int, sweep: Sweep | None) -> Float32:
-    change = sweep.change(bank.lens) if sweep else None
+    plane, plane_coc, change = found.plane, found.plane_coc, None
+    if sweep:
+        change = sweep.change(bank.lens)
+        plane, plane_coc = sweep.seen_by(found, bank, coc), plane_coc * change[0] + change[1]
     slot = slots_for_coc(found, bank, coc, change)
-    plane_coc = found.plane_coc * change[0] + change[1] if change else found.plane_coc
     highest_slot = int(slot[0].max())
-    runs, bounds = _runs(found.plane, slot, len(found.plane_coc), highest_slot)
+    runs, bounds = _runs(plane, slot, len(found.plane_coc), highest_slot)
     canvas = canvas_for(found.plane.shape[1:], bank, coc, highest_slot, edge, shared=True)
     return canvas.composite_planes(found.rgba, runs, bounds, found.gap, plane_coc)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
-from .hidden_kernels import find_hidden, find_neighbours, list_hidden, paint_hidden, relax
+from .hidden_kernels import find_hidden, find_neighbours, keep_reachable, list_hidden, paint_hidden, relax
 from .layers_kernels import fill_empty_rows, fill_rows, find_slots, mean_coc, sort_pixels
 from .psf import PsfBank
 from .silhouette_kernels import mark_edges, settle, soften
@@ -143,6 +143,18 @@ class Sweep:
     lens: ThinLens
     swing: float
 
+    def seen_by(self, found: "Surfaces", bank: PsfBank, coc: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+        """Return `found.plane`, (3, H, W), without what is hidden too deep for the blur of one of the lenses.
+
+        `bank` is that lens's, and `coc` has the ends of its CoCs, pixels. In the thread's workspace.
+        """
+        plane = scratch("plane of a lens", found.plane.shape, np.int16)
+        plane[::2] = found.plane[::2]
+        lens = np.array(self.change(bank.lens), np.float32)
+        reach = hidden_reach(bank, (float(coc.min()), float(coc.max())))
+        keep_reachable(found.plane, found.coc, found.deep, lens, reach, plane[1])
+        return plane
+
     @classmethod
     def of(cls, lenses: Sequence[ThinLens]) -> "Sweep":
         """Sum up lenses that differ in focus, f-number or pixel pitch."""
@@ -174,6 +186,8 @@ class Surfaces:
         (3, H, W) int16, counted from far to near; -1 where nothing is.
     coc
         (3, H, W) float32, signed pixels.
+    deep
+        (H, W) int16, pixels: how far from there what is hidden was last seen.
     gap
         Two pixels more than this many planes apart belong to different surfaces.
     plane_coc
@@ -183,6 +197,7 @@ class Surfaces:
     rgba: Float32
     plane: npt.NDArray[np.int16]
     coc: Float32
+    deep: npt.NDArray[np.int16]
     gap: int
     plane_coc: npt.NDArray[np.float64]
 
@@ -223,6 +238,7 @@ def split_surfaces(
         rgba=scratch("rgba", (3, *size, 4), np.float32),
         plane=scratch("plane", (3, *size), np.int16),
         coc=scratch("coc", (3, *size), np.float32),
+        deep=scratch("deep", size, np.int16),
         gap=grid.gap,
         plane_coc=np.zeros(int(grid.number(np.array([near], np.float32))[0]) + 1),
     )
@@ -241,7 +257,7 @@ def split_surfaces(
     mark = cleared("mark", size, np.uint8)
     mark_edges(found.plane[0], grid.gap, mark)
     soften(found.rgba, found.plane, found.coc, grid.gap, mark)
-    paint_hidden(found.rgba, found.plane, found.coc, grid.gap, steps)
+    paint_hidden(found.rgba, found.plane, found.coc, grid.gap, steps, found.deep)
     _smooth(found)
     settle(found.rgba, found.plane, mark)
     return found

@@ -58,9 +58,8 @@ class View:
 
     @property
     def intrinsics(self) -> Intrinsics:
-        """Of the whole frame."""
-        top, left = self.corner
-        return Intrinsics(fx=self.focal, fy=self.focal, cx=-left, cy=-top)
+        """Of the picture without its margin."""
+        return Intrinsics(fx=self.focal, fy=self.focal, cx=(self.width - 1) / 2, cy=(self.height - 1) / 2)
 
 
 class Skins(NamedTuple):

@@ -42,7 +42,7 @@ class Scene:
     depth
         (H, W) float32, z in metres, NaN unknown, `inf` allowed.
     intrinsics
-        Of this image, if known.
+        Of the picture, without the margin, if known.
     source
         Identifies the scene; names its split and appears in samples.csv.
     margin

@@ -159,6 +159,7 @@ def shoot(
         )
     border = min(beyond, scene.margin)
     scales = matrices[:, 0, 0] / matrices[reference, 0, 0]
+    bank = bank or PsfBank.disk(lenses[reference])
     # A slice that is magnified afterwards is blurred by so much less before.
     banks = [
         _bank_for(bank, replace(lens, pixel_pitch=lens.pixel_pitch * float(scale)))
@@ -176,9 +177,7 @@ def shoot(
     return FocalStack(images, matrices.astype(np.float32))
 
 
-def _bank_for(bank: Banks, lens: ThinLens) -> PsfBank:
-    if bank is None:
-        return PsfBank.disk(lens)
+def _bank_for(bank: PsfBank | Callable[[ThinLens], PsfBank], lens: ThinLens) -> PsfBank:
     return bank.through(lens) if isinstance(bank, PsfBank) else bank(lens)
 
 

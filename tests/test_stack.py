@@ -102,6 +102,8 @@ def test_breathing_is_the_closed_form():
     np.testing.assert_allclose(matrices[:, 0, 0], image_distance / 10e-6, rtol=1e-12)
     np.testing.assert_allclose(matrices[:, 1, 1] / matrices[0, 1, 1], image_distance / image_distance[0], rtol=1e-12)
     np.testing.assert_array_equal(matrices[:, :2, 2], [[47.5, 35.5]] * 4)
+    long = ThinLens(focal_length=0.2, f_number=4.0, focus_distance=2.0, pixel_pitch=10e-6)
+    assert slice_intrinsics(long, [2.0, 1.0], (72, 96))[1, 0, 0] == pytest.approx(0.25 / 10e-6)
 
 
 def test_a_phones_field_of_view_is_the_measured_one():
