@@ -197,7 +197,7 @@ def info(target: str, as_json: bool) -> None:
     help="Samples on the page; the sheet shows the first six.",
 )
 def preview(target: str, out: Path | None, count: int) -> None:
-    """Draw samples of a dataset or a recipe: a contact sheet (PNG) and a page (HTML)."""
+    """Draw samples of a dataset or a recipe: a contact sheet (PNG), a page (HTML), and of focal stacks the sweep."""
     from .preview import write_preview
 
     for path in write_preview(target, out, count):

@@ -7,6 +7,7 @@ idempotent and independent, so any interruption costs at most the shards that we
 import contextlib
 import functools
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -267,7 +268,7 @@ def _on_worker(out: str, recipe: str, shard: Shard) -> str | None:
     _one_thread()
     if recipe not in _makers:
         _makers.clear()
-        loaded = Recipe.model_validate_json(recipe)
+        loaded = Recipe.parse(json.loads(recipe))
         _makers[recipe] = SampleMaker(loaded, stored_bank(Path(out), loaded))
     return _attempt(Path(out), _makers[recipe], shard)
 
@@ -275,7 +276,7 @@ def _on_worker(out: str, recipe: str, shard: Shard) -> str | None:
 def _on_cluster(out: Path, recipe: Recipe, todo: list[Shard], workers: int) -> Iterator[Event]:
     from distributed import as_completed
 
-    text, key = recipe.model_dump_json(), recipe.hash()[:16]
+    text, key = json.dumps(recipe.to_dict()), recipe.hash()[:16]
     with _client(workers) as client:
         submit = functools.partial(client.submit, _on_worker, str(out.absolute()), text, retries=0, pure=False)
         futures = {submit(shard, key=f"{key}-{shard.name}"): shard for shard in todo}

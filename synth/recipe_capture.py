@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .recipe_psf import Length, Section
+from .units import parse_length
 
 if TYPE_CHECKING:
     from .breathing import Breathing
@@ -87,7 +88,7 @@ class StackSection(Section):
     """The slice whose frame the ground truth is in."""
     breathing: bool = False
     """Whether the field of view changes with focus, as it does in a camera; or slices are aligned."""
-    fov_slope: float | None = None
+    fov_slope: Annotated[float, BeforeValidator(parse_length)] | None = None
     """Metres: measured deviation of the field of view from the thin lens; by default that of `camera.phone`, if any."""
     fov_intercept: float | None = None
     shift_mean: tuple[float, float] | None = None
@@ -96,7 +97,7 @@ class StackSection(Section):
     shift_width: int | None = Field(default=None, ge=1)
     hand_rotation: float = Field(default=0.0, ge=0, le=0.1)
     """Radians, rms, of the camera between the first and the last slice."""
-    hand_translation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    hand_translation: Annotated[float, BeforeValidator(parse_length), Field(ge=0, le=1)] = 0.0
     """Metres, rms."""
 
     @model_validator(mode="after")
