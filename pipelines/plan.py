@@ -176,7 +176,7 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
 
 
 def _kernels(maker: SampleMaker) -> str:
-    words = f"kernels up to {2 * maker.margin + 1} px wide"
+    words = f"kernels up to {2 * maker.reach + 1} px wide"
     if isinstance(maker.bank, FieldBank):
         words += f" at {len(maker.bank.field_y)} x {len(maker.bank.field_x)} positions of the picture"
     if isinstance(maker.bank, SampledBank):

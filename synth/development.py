@@ -1,21 +1,59 @@
 """From the numbers of a raw file back to linear radiance: levels, white balance, demosaicing."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
 
-if TYPE_CHECKING:
-    from .sensor import Sensor
-
 Float32 = npt.NDArray[np.float32]
 UInt16 = npt.NDArray[np.uint16]
 Cfa = Literal["RGGB", "BGGR", "GRBG", "GBRG", "none"]
 Demosaic = Literal["malvar", "bilinear", "edge-aware"]
+_Triple = tuple[float, float, float]
 _MARGIN = 2
 """Pixels around a mosaic that demosaicing looks at; an even number, so that its mirror image keeps the pattern."""
+
+
+class Reading(Protocol):
+    """What development needs to know of the sensor that took a raw file; see `sensor.Sensor`."""
+
+    @property
+    def bits(self) -> int:
+        """Of the converter."""
+
+    @property
+    def black_level(self) -> float:
+        """DN of no charge."""
+
+    @property
+    def exposure(self) -> float:
+        """Share of the range that radiance 1.0 fills."""
+
+    @property
+    def cfa(self) -> Cfa:
+        """Its filters."""
+
+    @property
+    def demosaic(self) -> Demosaic:
+        """How colours are interpolated."""
+
+    @property
+    def largest(self) -> int:
+        """Largest number of the converter, DN."""
+
+    @property
+    def span(self) -> float:
+        """DN from black to white level."""
+
+    @property
+    def balance(self) -> _Triple:
+        """What R, G and B are multiplied by."""
+
+    @property
+    def saturation(self) -> float:
+        """Radiance from which on it cannot tell brightness or colour."""
 
 
 def bayer_sites(cfa: Cfa) -> list[tuple[tuple[int, int], int]]:
@@ -23,7 +61,7 @@ def bayer_sites(cfa: Cfa) -> list[tuple[tuple[int, int], int]]:
     return [(divmod(at, 2), "RGB".index(colour)) for at, colour in enumerate(cfa)]
 
 
-def develop(raw: UInt16, sensor: "Sensor") -> Float32:
+def develop(raw: UInt16, sensor: Reading) -> Float32:
     """Return the linear radiance that a raw file stands for.
 
     Values are clipped from 0 to `sensor.saturation`. After white balance the channels saturate at different radiances;
@@ -89,12 +127,12 @@ def demosaic_malvar(mosaic: Float32, cfa: Cfa) -> Float32:
     return out
 
 
-def _scales(sensor: "Sensor") -> npt.NDArray[np.float32]:
+def _scales(sensor: Reading) -> npt.NDArray[np.float32]:
     """Radiance per DN above the black level, of R, G and B."""
     return (np.array(sensor.balance) / (sensor.span * sensor.exposure)).astype(np.float32)
 
 
-def _balanced_mosaic(raw: UInt16, sensor: "Sensor") -> Float32:
+def _balanced_mosaic(raw: UInt16, sensor: Reading) -> Float32:
     mosaic = raw.astype(np.float32)
     mosaic -= np.float32(sensor.black_level)
     scales = _scales(sensor)
@@ -103,7 +141,7 @@ def _balanced_mosaic(raw: UInt16, sensor: "Sensor") -> Float32:
     return np.minimum(mosaic, np.float32(sensor.saturation), out=mosaic)
 
 
-def _to_radiance(numbers: UInt16, sensor: "Sensor", unit: int = 1) -> Float32:
+def _to_radiance(numbers: UInt16, sensor: Reading, unit: int = 1) -> Float32:
     """Turn (H, W, 3) numbers, each `unit` of them a DN, into radiance."""
     light = numbers.astype(np.float32)
     light -= np.float32(sensor.black_level * unit)
@@ -111,7 +149,7 @@ def _to_radiance(numbers: UInt16, sensor: "Sensor", unit: int = 1) -> Float32:
     return light
 
 
-def _demosaic_opencv(raw: UInt16, sensor: "Sensor") -> Float32:
+def _demosaic_opencv(raw: UInt16, sensor: Reading) -> Float32:
     import cv2
 
     # OpenCV computes in whole numbers: in the upper ones of 16 bits its rounding is finer than the converter's.

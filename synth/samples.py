@@ -79,15 +79,19 @@ class SampleMaker:
         return self._bank or make_bank(self.recipe)
 
     @cached_property
-    def margin(self) -> int:
-        """Pixels around a procedural scene that its blur, and the frames of its slices, can bring into the picture."""
+    def reach(self) -> int:
+        """Half-size in pixels of the widest kernel that the recipe's depths can ask for."""
         depth = np.array(self.recipe.scenes.depth)
         most = 0
         for recipe in self.recipe.extremes:
             base = self.bank if recipe.psf == self.recipe.psf else make_bank(recipe)
-            reach = max(int(base.reach(lens.coc(depth)).max()) for lens in recipe.widest_lenses)
-            most = max(most, reach + frame_margin(recipe, self.size))
+            most = max(most, *(int(base.reach(lens.coc(depth)).max()) for lens in recipe.widest_lenses))
         return most
+
+    @cached_property
+    def margin(self) -> int:
+        """Pixels around a procedural scene that its blur, and the frames of its slices, can bring into the picture."""
+        return self.reach + max(frame_margin(recipe, self.size) for recipe in self.recipe.extremes)
 
     def check_bank(self) -> None:
         """Check that the PSFs serve the recipe's depths, and fit into its images.
@@ -97,11 +101,10 @@ class SampleMaker:
         InputError
             If they do not.
         """
-        depth = np.array(self.recipe.scenes.depth)
         if self.reader is None:
-            self.bank.check_covers(depth)
+            self.bank.check_covers(np.array(self.recipe.scenes.depth))
             return
-        width = 2 * int(self.bank.reach(self.recipe.lens.coc(depth)).max()) + 1
+        width = 2 * self.reach + 1
         if width > min(self.size) and not self.bank.by_differences:
             raise InputError(
                 f"the PSF's kernels are up to {width} pixels wide, and the images are {self.size[1]}x{self.size[0]} "
