@@ -12,6 +12,7 @@ from defocal import InputError
 from defocal.synth import LayeredScene, Patch, PsfBank, Recipe, Scene, ThinLens, polygon_aperture, render
 from defocal.synth.exact import aperture_cells, cell_filters
 from defocal.synth.exact_kernels import FRACTIONS, WIDTHS, render_surfaces
+from defocal.synth.light import encode
 from defocal.synth.samples import SampleMaker
 
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=1e-4)
