@@ -68,6 +68,18 @@ class Shot:
         """The sensor; None: pixels are the light itself."""
         return self.recipe.sensor.sensor() if self.recipe.sensor else None
 
+    @cached_property
+    def _reference(self) -> int:
+        return reference_slice(self.recipe, [lens.focus_distance for lens in self.lenses])
+
+    @cached_property
+    def _motion(self) -> npt.NDArray[np.float64]:
+        """Pose of the camera of each slice, (S, 6); see `motion.hand_motion`."""
+        section, recipe = self.recipe.stack, self.recipe
+        assert section is not None
+        rms = section.hand_rotation, section.hand_translation
+        return hand_motion(recipe.seed, self.sample, len(self.lenses), *rms, self._reference)
+
     @property
     def coc(self) -> npt.NDArray[np.float16]:
         """Signed CoC of the flat scene, pixels: (H, W), or (S, H, W) of a stack, in the frame of its reference."""
@@ -100,6 +112,7 @@ class Shot:
             "focus": np.array([lens.focus_distance for lens in self.lenses], np.float32),
             "f_number": np.array([lens.f_number for lens in self.lenses], np.float32),
             "intrinsics": stack.intrinsics,
+            "pose": self._motion.astype(np.float32),
         }
         if "stack_raw" in self.recipe.output.arrays:
             made["stack_raw"] = np.stack([raw for _, raw in slices])
@@ -108,12 +121,10 @@ class Shot:
     def _light_of_stack(self) -> FocalStack:
         section, seed = self.recipe.stack, (self.recipe.seed, self.sample)
         assert section is not None
-        reference = reference_slice(self.recipe, [lens.focus_distance for lens in self.lenses])
+        reference = self._reference
         breathing = section.deviations(self.recipe.camera.phone) or False
         matrices = frames(self.scene, self.lenses, reference, breathing, seed)
-        motion = None
-        if section.hand_rotation or section.hand_translation:
-            motion = hand_motion(*seed, len(self.lenses), section.hand_rotation, section.hand_translation, reference)
+        motion = self._motion if section.hand_rotation or section.hand_translation else None
         options = self.recipe.render.model_dump(exclude={"light"})
         if self.recipe.render.light == "linear":
             return shoot(self.scene, self.lenses, matrices, reference, self.bank_for, motion, options)

@@ -284,6 +284,8 @@ class Recipe(_Section):
     def arrays(self) -> tuple[str, ...]:
         """Names of all arrays of a sample: those of `output.arrays`, and what tells how they were made."""
         more = ("focus", "f_number", "intrinsics") if self.stack else ()
+        if self.stack and (self.stack.hand_rotation or self.stack.hand_translation):
+            more = (*more, "pose")
         return (*self.output.arrays, *more, *(("drawn",) if self._draws else ()))
 
     def to_dict(self) -> dict[str, Any]:

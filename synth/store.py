@@ -76,6 +76,12 @@ REGISTRY: dict[str, ArraySpec] = {
     "intrinsics": ArraySpec(
         ("sample", "slice", "row", "col"), ("f4",), "px", "camera matrix of each slice; maps have the reference's"
     ),
+    "pose": ArraySpec(
+        ("sample", "slice", "component"),
+        ("f4",),
+        "rad, m",
+        "of each slice's camera, if a hand moves it: rotation vector and translation of points from the reference's",
+    ),
     "drawn": ArraySpec(
         ("sample", "parameter"), ("f8",), "", "what the recipe drew, see `parameters`; words by their place there"
     ),
@@ -134,7 +140,16 @@ def array_facts(recipe: Recipe, name: str) -> dict[str, Any]:
 def array_layout(recipe: Recipe, size: tuple[int, int]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Shape of one sample and dtype of each array that a recipe stores, `index` included."""
     codes = np.dtype("u1" if recipe.output.bits == 8 else "u2")
-    lengths = {"y": size[0], "x": size[1], "channel": 3, "view": 2, "row": 3, "col": 3, "parameter": len(recipe.draws)}
+    lengths = {
+        "y": size[0],
+        "x": size[1],
+        "channel": 3,
+        "view": 2,
+        "row": 3,
+        "col": 3,
+        "component": 6,
+        "parameter": len(recipe.draws),
+    }
     if recipe.stack:
         lengths["slice"] = recipe.stack.count
     layout: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}

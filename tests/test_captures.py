@@ -15,6 +15,7 @@ from defocal.synth import Recipe, open_store, render_stack
 from defocal.synth.commit import dataset_digest, read_samples
 from defocal.synth.development import develop
 from defocal.synth.light import decode, encode
+from defocal.synth.motion import hand_motion
 from defocal.synth.samples import SampleMaker
 from defocal.synth.stack import shoot
 
@@ -123,6 +124,8 @@ def test_hand_motion_and_distortion_reach_the_dataset():
     np.testing.assert_array_equal(a["stack"][2], b["stack"][2])
     assert not np.array_equal(a["stack"][0], b["stack"][0])
     np.testing.assert_array_equal(a["depth"], b["depth"])
+    assert "pose" not in a
+    np.testing.assert_array_equal(b["pose"], hand_motion(3, 0, 3, 0.005, 0.02, 2).astype(np.float32))
     data = still.model_dump(mode="json", exclude_none=True)
     data["camera"]["distortion"] = [-0.2, 0.02]
     bent = SampleMaker(Recipe.parse(data)).make(0)
