@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import InputError
+from ..synth.arrays import sample_bytes, shard_samples
 from ..synth.banks import stored_bank
 from ..synth.commit import (
     FOLDER,
@@ -40,8 +41,6 @@ from ..synth.samples import SampleMaker
 from ..synth.store import (
     create_split,
     open_store,
-    sample_bytes,
-    shard_samples,
     store_psf,
     sweep_partial,
     use_one_codec_thread,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from ..synth.arrays import sample_bytes, shard_samples
 from ..synth.commit import split_indices
 from ..synth.psf_field import FieldBank
 from ..synth.psf_sampled import SampledBank
@@ -17,7 +18,6 @@ from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
 from ..synth.recipe_scenes import FolderScenes
 from ..synth.samples import SampleMaker
-from ..synth.store import sample_bytes, shard_samples
 from .generate import free_bytes
 from .info import camera_words, capture_facts, psf_words
 

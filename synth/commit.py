@@ -20,9 +20,10 @@ import numpy.typing as npt
 import zarr
 
 from .. import InputError
+from .arrays import shard_samples
 from .files import write_atomically
 from .samples import SampleMaker
-from .store import array_digest, sample_digest, shard_samples, write_array
+from .store import array_digest, sample_digest, write_array
 
 FOLDER = "_commit"
 SAMPLES = "samples.csv"

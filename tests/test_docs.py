@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from defocal.pipelines.cli import cli
 from defocal.pipelines.shipped import find_recipe, shipped
 from defocal.synth import Recipe
+from defocal.synth.arrays import REGISTRY
 from defocal.synth.recipe_scenes import FolderScenes
-from defocal.synth.store import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,15 +10,12 @@ from conftest import recipe_data
 
 from defocal import InputError
 from defocal.synth import Recipe, open_store
+from defocal.synth.arrays import REGISTRY, array_dims, sample_bytes, shard_samples
 from defocal.synth.samples import round_mantissa
 from defocal.synth.store import (
-    REGISTRY,
     array_digest,
-    array_dims,
     create_split,
-    sample_bytes,
     sample_digest,
-    shard_samples,
     write_array,
 )
 
