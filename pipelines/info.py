@@ -22,28 +22,44 @@ Facts = list[tuple[str, str]]
 
 def recipe_facts(recipe: Recipe) -> Facts:
     """Describe a recipe as (heading, text) lines."""
-    lens, (near, far) = recipe.lens, recipe.scenes.depth
-    sharp_near, sharp_far = lens.depth_of_field()
+    near, far = recipe.scenes.depth
     return [
         ("recipe", f"{recipe.name}, seed {recipe.seed}, hash {recipe.hash()[:12]}"),
         ("description", recipe.description or "none"),
         ("scenes", f"{recipe.scenes.kind}{_place(recipe)}, {near:g} to {far:g} m"),
-        ("camera", camera_words(lens)),
-        ("CoC", f"{lens.coc(far):+.2f} px at {far:g} m to {lens.coc(near):+.2f} px at {near:g} m; "
-                f"within 1 px from {sharp_near:.3g} to {sharp_far:.3g} m"),
-        ("PSF", psf_words(recipe.psf)),
+        ("camera", camera_words(recipe)),
+        ("CoC", _coc_words(recipe)),
+        ("PSF", psf_words(recipe.psf) + _typical(recipe, "psf")),
         *capture_facts(recipe),
         ("arrays", f"{', '.join(recipe.arrays)}; images {recipe.output.encoding}, {recipe.output.bits} bits"),
-    ]  # fmt: skip
+    ]
+
+
+def _typical(recipe: Recipe, section: str) -> str:
+    """Note that values of a section are drawn, and those shown are from the middle of what may be."""
+    return " (typical: see drawn)" if any(name.startswith(f"{section}.") for name in recipe.draws) else ""
+
+
+def _coc_words(recipe: Recipe) -> str:
+    lens, (near, far) = recipe.lens, recipe.scenes.depth
+    if recipe.stack or recipe.draws:
+        lenses = [lens for extreme in recipe.extremes for lens in extreme.widest_lenses]
+        cocs = [lens.coc(z) for lens in lenses for z in (near, far)]
+        return f"{min(cocs):+.2f} to {max(cocs):+.2f} px at most (+ is nearer than the focus)"
+    sharp_near, sharp_far = lens.depth_of_field()
+    return (
+        f"{lens.coc(far):+.2f} px at {far:g} m to {lens.coc(near):+.2f} px at {near:g} m; "
+        f"within 1 px from {sharp_near:.3g} to {sharp_far:.3g} m"
+    )
 
 
 def capture_facts(recipe: Recipe) -> Facts:
     """Describe the stack, the sensor and the distributions of a recipe, as far as it has them."""
     facts = []
     if recipe.stack:
-        facts.append(("stack", stack_words(recipe.stack)))
+        facts.append(("stack", stack_words(recipe.stack) + _typical(recipe, "stack")))
     if recipe.sensor:
-        facts.append(("sensor", sensor_words(recipe.sensor.sensor())))
+        facts.append(("sensor", sensor_words(recipe.sensor.sensor()) + _typical(recipe, "sensor")))
     facts += [("drawn", f"{name}: {_draw_words(draw)}") for name, draw in recipe.draws.items()]
     return facts
 
@@ -84,12 +100,16 @@ def _draw_words(draw: Draw) -> str:
     return f"one of {', '.join(values)}" if draw.kind == "choice" else f"{draw.kind} from {values[0]} to {values[1]}"
 
 
-def camera_words(lens: ThinLens) -> str:
+def camera_words(recipe: Recipe) -> str:
+    """Describe the camera of a recipe in a line; of a stack the focus is said elsewhere."""
+    swept = recipe.stack is not None and recipe.camera.focus_distance is None
+    return lens_words(recipe.lens, focused=not swept) + _typical(recipe, "camera")
+
+
+def lens_words(lens: ThinLens, *, focused: bool = True) -> str:
     """Describe a lens in a line."""
-    return (
-        f"{lens.focal_length * 1e3:g} mm f/{lens.f_number:.4g} focused at {lens.focus_distance:.4g} m, "
-        f"pixel pitch {lens.pixel_pitch * 1e6:g} um"
-    )
+    focus = f" focused at {lens.focus_distance:.4g} m" if focused else ""
+    return f"{lens.focal_length * 1e3:g} mm f/{lens.f_number:.4g}{focus}, pixel pitch {lens.pixel_pitch * 1e6:g} um"
 
 
 def psf_words(section: Section) -> str:

@@ -159,7 +159,7 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
         ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),
-        ("camera", f"{camera_words(lens)}, sharp from {sharp_near:.3g} to {sharp_far:.3g} m"),
+        ("camera", camera_words(recipe) + ("" if sweeps else f", sharp from {sharp_near:.3g} to {sharp_far:.3g} m")),
         *capture_facts(recipe),
         ("PSF", f"{psf_words(recipe.psf)}; {_kernels(maker)}"),
         ("CoC", f"{seen.coc.min():+.2f} to {seen.coc.max():+.2f} px (+ is nearer than the focus)" if sweeps else
@@ -171,7 +171,7 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
                  f"{_size(free_bytes(out))} free"),
         ("splits", ", ".join(f"{split} {count}" for split, count in splits.items())),
         ("shards", f"{sum(math.ceil(n / per_shard) for n in splits.values())} of up to {per_shard} samples"),
-        ("time", f"about {_duration(seconds * maker.count)} on one core ({1 / seconds:.1f} images a second)"),
+        ("time", f"about {_duration(seconds * maker.count)} on one core ({1 / seconds:.1f} samples a second)"),
     ]  # fmt: skip
 
 

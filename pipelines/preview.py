@@ -116,6 +116,8 @@ def _views(recipe: Recipe, samples: list[tuple[int, str, Arrays]]) -> list[Sampl
         if "stack" in shown:
             shown |= _slices(made, arrays)
         caption = _caption(made, arrays)
+        if recipe.draws:
+            caption.append(_drawn(recipe, arrays["drawn"].tolist()))
         views.append(SampleView(index=index, source=source, near=near, far=far, caption=caption, **shown))
     return views
 
@@ -149,6 +151,13 @@ def _caption(recipe: Recipe, arrays: Arrays) -> list[str]:
         sweep = f"{len(arrays['focus'])} slices, focused at {first} to {last}"
         lines.append(f"{lens.focal_length * 1e3:g} mm, {sweep}, {recipe.psf.kind} PSF")
     return lines
+
+
+def _drawn(recipe: Recipe, numbers: list[float]) -> str:
+    """Say what the recipe drew for a sample."""
+    values = [draw.value(number) for draw, number in zip(recipe.draws.values(), numbers, strict=True)]
+    pairs = zip(recipe.draws, values, strict=True)
+    return "drawn: " + ", ".join(f"{name} {v:.4g}" if isinstance(v, float) else f"{name} {v}" for name, v in pairs)
 
 
 def _shown(image: npt.NDArray[Any], encoding: str) -> npt.NDArray[Any]:

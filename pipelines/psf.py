@@ -20,7 +20,7 @@ from ..synth.pupil import SpiralMask, mask_from
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
 from ..synth.store import open_store, stored_folders
-from .info import camera_words, psf_words
+from .info import lens_words, psf_words
 from .shipped import find_recipe
 
 ON_SHEET = ("camera", "PSF", "planes", "defocus", "field")
@@ -73,7 +73,7 @@ def bank_facts(recipe: Recipe, stored: StoredBank) -> Facts:
     (far, near), (height, width) = bank.depth[[0, -1]], bank.size
     facts = [
         ("recipe", f"{recipe.name}, hash {recipe.hash()[:12]}"),
-        ("camera", camera_words(bank.lens)),
+        ("camera", lens_words(bank.lens)),
         ("PSF", psf_words(recipe.psf)),
         ("planes", f"{len(bank.coc)} from {far:.4g} to {near:.4g} m, CoC {bank.coc[0]:+.2f} to {bank.coc[-1]:+.2f} px"),
         ("kernels", f"{width}x{height} px, {'R, G and B' if bank.channels == 3 else 'one for all colours'}"),

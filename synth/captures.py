@@ -91,7 +91,7 @@ class Shot:
         return encode(light, self.recipe.output.encoding, bits=self.recipe.output.bits)
 
     def captures(self) -> dict[str, Pixels]:
-        """Return all arrays that are pictures through the lens, by name."""
+        """Return what is wanted of the arrays that are pictures through the lens, and what goes with it, by name."""
         wanted = set(self.recipe.output.arrays)
         made: dict[str, Pixels] = {}
         if {"capture", "raw"} & wanted:
@@ -102,7 +102,7 @@ class Shot:
             made["dual"] = np.stack([self._pixels(v, FIRST_VIEW + k)[0] for k, v in enumerate(views)])
         if {"stack", "stack_raw"} & wanted:
             made.update(self._stack())
-        return {name: array for name, array in made.items() if name in {*wanted, *self.recipe.arrays}}
+        return made
 
     def _stack(self) -> dict[str, Pixels]:
         stack = self._light_of_stack()

@@ -33,6 +33,8 @@ from .units import parse_bytes
 FORMAT_VERSION = 1
 
 MOST_CORNERS = 64
+OF_RAW_FILES = tuple(f"sensor.{key}" for key in ("preset", "bits", "black_level", "white_level", "cfa"))
+"""Values that tell how to read a raw file."""
 LARGEST_REACH = 512
 """Half-size in pixels of the largest kernel that a recipe may ask for."""
 YOUNGER = (("render", "model", "surfaces"), ("render", "samples", 256))
@@ -169,6 +171,7 @@ class Recipe(_Section):
 
     def _with_draws(self, plain: dict[str, Any], found: dict[str, Draw], origin: str) -> "Recipe":
         """Return the recipe with its distributions, whose numbers are SI; checks what they may draw."""
+        self._check_drawable(found, origin)
         draws, bounds = {}, {}
         # In the order of names: that of a table's keys may change on the way to a file and back.
         for name, draw in sorted(found.items()):
@@ -185,6 +188,18 @@ class Recipe(_Section):
             self._checked(_changed(plain, dict(zip(bounds, corner, strict=True))), f"{origin}, drawing the extremes")
         recipe._draws.update(draws)
         return recipe
+
+    def _check_drawable(self, found: Mapping[str, Draw], origin: str) -> None:
+        """Refuse to draw what all samples of a dataset must have in common."""
+        stored = {"raw", "stack_raw"} & set(self.output.arrays)
+        for name in found:
+            if name in ("stack.slices", "stack.focus", "stack.f_numbers", "psf.kind"):
+                raise InputError(f"{origin}: {name} cannot be drawn: all samples of a dataset have it in common.")
+            if name in OF_RAW_FILES and stored:
+                raise InputError(
+                    f"{origin}: {name} cannot be drawn where raw files are stored, which are read alike: leave "
+                    f"{' and '.join(sorted(stored))} out of output.arrays, or make a dataset for each."
+                )
 
     @property
     def draws(self) -> Mapping[str, Draw]:
@@ -225,7 +240,8 @@ class Recipe(_Section):
     def arrays(self) -> tuple[str, ...]:
         """Names of all arrays of a sample: those of `output.arrays`, and what tells how they were made."""
         more = ("focus", "f_number", "intrinsics") if self.stack else ()
-        if self.stack and (self.stack.hand_rotation or self.stack.hand_translation):
+        hand = ("hand_rotation", "hand_translation")
+        if self.stack and any(getattr(self.stack, key) or f"stack.{key}" in self._draws for key in hand):
             more = (*more, "pose")
         return (*self.output.arrays, *more, *(("drawn",) if self._draws else ()))
 

@@ -198,6 +198,7 @@ def test_the_commands_know_stacks_and_sensors(tmp_path):
     assert json.loads(runner.invoke(cli, ["info", str(out), "--json"]).output)["sensor"].startswith("12 bits")
     result = runner.invoke(cli, ["preview", str(out)])
     assert result.exit_code == 0, result.output
+    assert "drawn: camera.f_number " in (tmp_path / "out-preview" / "preview.html").read_text()
     assert "sweep.webp" in result.output
 
 
@@ -217,6 +218,14 @@ def test_the_commands_know_stacks_and_sensors(tmp_path):
         ({"output": {"arrays": ["raw"]}}, "needs a .sensor. with a colour filter array"),
         ({"output": {"arrays": ["raw"]}, "sensor": {"preset": "ideal"}}, "needs a .sensor. with a colour filter array"),
         ({"output": {"arrays": ["dual"]}, "psf": {"kind": "gaussian"}}, "dual halves an aperture"),
+        (
+            {"stack": {"slices": {"uniform": [2, 3]}, "near": 1.0, "far": 2.0}},
+            r"stack\.slices cannot be drawn: all samples",
+        ),
+        (
+            {"sensor": {"preset": {"choice": ["dslr", "phone"]}}, "output": {"arrays": ["raw"]}},
+            r"sensor\.preset cannot be drawn where raw files are stored",
+        ),
         ({"sensor": {"bits": 17}}, "sensor.bits must be a whole number from 8 to 16"),
         ({"sensor": {"gain": 0}}, "sensor.gain must be a positive number"),
         ({"sensor": {"black_level": 5000.0, "bits": 12}}, "must be below the white level"),
