@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defocal.synth import PsfBank, ThinLens
-from defocal.synth.layers import filled_depth, plane_grid, slots_for_coc, split_surfaces
+from defocal.synth.layers import Sweep, filled_depth, plane_grid, slots_for_coc, split_surfaces
 
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=1e-4)
 BANK = PsfBank.disk(LENS)
@@ -85,3 +85,30 @@ def test_the_wall_goes_on_behind_the_card_as_far_as_blur_can_reach():
     assert not hidden[:, 30:].any()
     assert hidden[:, :30].any(axis=0).sum() == pytest.approx(reach + 1, abs=1)
     assert hidden[:, 29].all()
+
+
+@pytest.mark.parametrize("focus", [1.0, 1.6, 6.0])
+def test_a_lens_of_a_sweep_sees_of_what_is_hidden_what_it_would_see_alone(focus):
+    """Split once for several lenses, each is given what its own blur can bring to light, at its own CoC."""
+    depth = np.full((40, 90), 6.0, np.float32)
+    depth[:, :45] = 1.0
+    depth[10:30, 60:80] = 1.5
+    aif = np.random.default_rng(5).random((40, 90, 3), np.float32)
+    lenses = [LENS.refocused(d) for d in (1.0, 1.6, 6.0)]
+    sweep, lens = Sweep.of(lenses), LENS.refocused(focus)
+    bank, ends = BANK.through(lens), lens.coc(np.array([1.0, 6.0]))
+    alone = split_surfaces(aif, depth, 0, bank, 64)
+    hidden, blur = (alone.plane[1] >= 0).copy(), alone.coc.copy()
+    found = split_surfaces(aif, depth, 0, BANK, 64, sweep)
+    kept = sweep.seen_by(found, bank, ends)
+    np.testing.assert_array_equal(kept[1] >= 0, hidden)
+    np.testing.assert_array_equal(kept[::2], found.plane[::2])
+    factor, more = sweep.change(lens)
+    np.testing.assert_allclose(found.coc[0] * factor + more, blur[0], atol=1e-4)
+    np.testing.assert_allclose((found.coc[1] * factor + more)[hidden], blur[1][hidden], atol=1e-4)
+    slots = slots_for_coc(found, bank, ends, (factor, more))
+    off = np.abs(slots[0] - bank.slots(blur[0]))
+    assert off.max() <= 1, "a CoC half-way between two kernels may round to either"
+    assert max(abs(lens.coc(z)) for lens in lenses for z in (1.0, 6.0)) <= (
+        max(abs(sweep.lens.coc(z)) for z in (1.0, 6.0)) + sweep.swing + 1e-9
+    )

@@ -9,6 +9,7 @@ from defocal.synth import Intrinsics, LayeredScene, Patch, Scene
 from defocal.synth.distortion import distorted
 from defocal.synth.motion import hand_motion, moved, rotation_matrix
 from defocal.synth.warp import warp_scene
+from defocal.synth.warp_kernels import fill_gaps, splat
 
 CAMERA = Intrinsics(fx=200.0, fy=200.0, cx=79.5, cy=59.5)
 SIZE = (120, 160)
@@ -191,3 +192,30 @@ def test_hands_drift_from_slice_to_slice_and_the_reference_stays():
 def test_impossible_poses_are_refused(pose):
     with pytest.raises(InputError, match="a pose is a rotation vector"):
         moved(layered(), CAMERA, pose)
+
+
+def test_what_lands_and_what_is_filled_equals_the_slow_twin():
+    """Every pixel of a small map is brought over one by one; the nearest stays, and gaps take their farther end."""
+    rng = np.random.default_rng(8)
+    depth = rng.choice([1.0, 1.5, 3.0], (12, 16)).astype(np.float32)
+    optics = np.array([30.0, 30.0, 7.5, 5.5])
+    matrix = np.column_stack([rotation_matrix(np.array([0.01, 0.03, -0.02])), [0.05, -0.04, 0.02]])
+    seen, source = np.empty_like(depth), np.zeros((12, 16, 2))
+    splat(depth, optics, matrix, 0, source, seen)
+    expected, came = np.full(depth.shape, np.inf), {}
+    for y, x in np.ndindex(depth.shape):
+        point = depth[y, x] * np.array([(x - 7.5) / 30, (y - 5.5) / 30, 1])
+        u, v, w = matrix[:, :3] @ point + matrix[:, 3]
+        at = round(v / w * 30 + 5.5), round(u / w * 30 + 7.5)
+        if 0 <= at[0] < 12 and 0 <= at[1] < 16 and w < expected[at]:
+            expected[at], came[at] = w, (x, y)
+    np.testing.assert_allclose(seen, expected, rtol=1e-6)
+    assert all(tuple(source[at]) == pixel for at, pixel in came.items())
+    assert np.isinf(seen).any()
+    fill_gaps(source, seen)
+    for y, row in enumerate(expected):
+        known = np.flatnonzero(np.isfinite(row))
+        assert np.isfinite(seen[y]).all() == bool(known.size)
+        for x in np.flatnonzero(np.isinf(row)) if known.size else ():
+            ends = [row[k[i]] for k, i in ((known[known < x], -1), (known[known > x], 0)) if k.size]
+            assert seen[y, x] == pytest.approx(max(ends), rel=1e-6)
