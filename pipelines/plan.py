@@ -124,7 +124,7 @@ def check_scenes(maker: SampleMaker, report: Callable[[int], None] = lambda done
     broken: list[str] = []
     for sample in range(maker.count):
         try:
-            maker.scene(sample)
+            maker.shot(sample).check()
         except InputError as error:
             broken.append(str(error))
         report(1)

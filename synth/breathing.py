@@ -188,4 +188,7 @@ def outside(size: tuple[int, int], matrices: Float64, reference: int) -> float:
     height, width = size
     corners = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])
     seen = np.array([seen_from(matrix, matrices[reference], corners) for matrix in matrices])
-    return max(float((corners[0] - seen[:, 0]).max()), float((seen[:, 1] - corners[1]).max()), 0.0)
+    # Less than this is what rounding makes of a slice that sees just as much.
+    least = 1e-6
+    most = max(float((corners[0] - seen[:, 0]).max()), float((seen[:, 1] - corners[1]).max()))
+    return most if most > least else 0.0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import InputError
 from .breathing import outside, slice_intrinsics
 from .camera import ThinLens
 from .development import develop
@@ -20,7 +21,7 @@ from .rendering import render
 from .scene import LayeredScene, Scene
 from .sensor import Sensor, expose
 from .slices import reference_slice, slice_lenses
-from .stack import FocalStack, frames, shoot
+from .stack import FocalStack, frame_border, frames, shoot
 
 Float32 = npt.NDArray[np.float32]
 Pixels = npt.NDArray[Any]
@@ -104,6 +105,25 @@ class Shot:
             made.update(self._stack())
         return made
 
+    def check(self) -> None:
+        """Check that the scene serves the recipe's stack, without rendering it.
+
+        Raises
+        ------
+        InputError
+            If a slice cannot be focused, or would look far beyond the scene.
+        """
+        if self.recipe.stack:
+            frame_border(self.scene, self._frames, self._reference)
+
+    @cached_property
+    def _frames(self) -> npt.NDArray[np.float64]:
+        """Camera matrices of the slices, (S, 3, 3), pixels."""
+        section = self.recipe.stack
+        assert section is not None
+        breathing = section.deviations(self.recipe.camera.phone) or False
+        return frames(self.scene, self.lenses, self._reference, breathing, (self.recipe.seed, self.sample))
+
     def _stack(self) -> dict[str, Pixels]:
         stack = self._light_of_stack()
         slices = [self._pixels(image, FIRST_SLICE + k) for k, image in enumerate(stack.images)]
@@ -119,11 +139,8 @@ class Shot:
         return made
 
     def _light_of_stack(self) -> FocalStack:
-        section, seed = self.recipe.stack, (self.recipe.seed, self.sample)
+        section, reference, matrices = self.recipe.stack, self._reference, self._frames
         assert section is not None
-        reference = self._reference
-        breathing = section.deviations(self.recipe.camera.phone) or False
-        matrices = frames(self.scene, self.lenses, reference, breathing, seed)
         motion = self._motion if section.hand_rotation or section.hand_translation else None
         options = self.recipe.render.model_dump(exclude={"light"})
         if self.recipe.render.light == "linear":
@@ -167,4 +184,10 @@ def frame_margin(recipe: Recipe, size: tuple[int, int]) -> int:
     )
     pixels = size[1] / breathing.shift_width if breathing.shift_width else 1.0
     shift = max(abs(m) + 4 * s for m, s in zip(breathing.shift_mean, breathing.shift_spread, strict=True)) * pixels
-    return max(math.ceil(outside(size, matrices, reference) + shift), 0)
+    margin = math.ceil(outside(size, matrices, reference) + shift)
+    if margin > min(size):
+        raise InputError(
+            f"the slices of the stack would look up to {margin} pixels beyond pictures of {size[1]}x{size[0]}: lessen "
+            "the deviations of the stack, or choose the slice with the widest field of view as the reference."
+        )
+    return margin

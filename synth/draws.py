@@ -25,6 +25,7 @@ SECTIONS = ("camera", "psf", "sensor", "stack")
 RANGES = ("uniform", "log-uniform", "inverse-uniform")
 KINDS = (*RANGES, "choice", "from")
 _BESIDES = {"choice": {"weights"}, "from": {"quantiles"}}
+MOST_WEIGHT = 1e9
 PROCEDURAL_FOV = 1.0
 """Radians, of a procedural scene's width: see `procedural.procedural_scene`."""
 
@@ -120,7 +121,7 @@ def _read(table: Mapping[str, Any], name: str) -> Draw:
         raise ValueError(f"{name}: {kind} takes numbers or words, not {_shown(values)}")
     weights = table.get("weights", [])
     fit = isinstance(weights, list) and len(weights) in (0, len(values))
-    if not fit or not all(isinstance(w, int | float) and 0 < w < math.inf for w in weights):
+    if not fit or not all(isinstance(w, int | float) and 0 < w < MOST_WEIGHT for w in weights):
         raise ValueError(f"{name}: weights must be as many positive numbers as there are choices")
     return Draw(kind, tuple(values), tuple(float(w) for w in weights))
 

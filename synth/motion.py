@@ -79,7 +79,10 @@ def moved(scene: Scene | LayeredScene, intrinsics: Intrinsics, pose: npt.ArrayLi
     InputError
         If the pose is not six numbers, or turns the camera by more than 0.2 radians.
     """
-    given = np.asarray(pose, np.float64)
+    try:
+        given = np.asarray(pose, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"a pose is a rotation vector and a translation, six numbers: not {pose!r}.") from None
     if given.shape != (6,) or not np.isfinite(given).all() or np.linalg.norm(given[:3]) > LARGEST_TURN:
         raise InputError(
             f"a pose is a rotation vector of at most {LARGEST_TURN:g} radians and a translation in metres, six "
@@ -148,4 +151,8 @@ def _reach(optics: Float64, pose: Float64, size: tuple[int, ...], near: float, f
                 u, v, w = pose[:, :3] @ point + pose[:, 3]
                 if w > 0:
                     most = max(most, abs(u / w * optics[0] + optics[2] - x), abs(v / w * optics[1] + optics[3] - y))
+    if most > 4 * max(size) + 1000:
+        raise InputError(
+            f"a moved camera would shift the picture by {most:.3g} pixels: hand motion is small, in radians and metres."
+        )
     return math.ceil(most) + 3

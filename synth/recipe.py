@@ -154,7 +154,9 @@ class Recipe(_Section):
         """
         try:
             plain, found = extract(data)
-        except (ValueError, TypeError, LookupError) as error:
+        except LookupError as error:
+            raise InputError(f"{origin}: a value is drawn from {error}, which is missing.") from None
+        except (ValueError, TypeError, ArithmeticError) as error:
             raise InputError(f"{origin}: {str(error)[:300]}.") from None
         recipe = cls._checked(plain, origin)
         return recipe._with_draws(plain, found, origin) if found else recipe

@@ -17,7 +17,7 @@ class CameraSection(Section):
     phone: Phone | None = None
     """Gives focal length and f-number, and in a stack the deviations of its field of view."""
     focal_length: Length | None = None
-    f_number: float | None = Field(default=None, gt=0)
+    f_number: float | None = Field(default=None, gt=0, le=1e6)
     focus_distance: Length | None = None
     """Of single captures; may be left out where there is a stack."""
     pixel_pitch: Length

@@ -17,6 +17,8 @@ Spacing = Literal["distance", "inverse", "extension", "power-inverse", "quantile
 MOST_SLICES = 200
 _DEVIATIONS = ("fov_slope", "fov_intercept", "shift_mean", "shift_spread", "shift_width")
 
+FocusDistance = Annotated[Length, Field(le=1e7)]
+"""Metres; what is farther is as good as infinity."""
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -70,11 +72,11 @@ class StackSection(Section):
     taken at each of them: the slices are the grid, one f-number after the other.
     """
 
-    focus: tuple[Length, ...] | None = Field(default=None, min_length=1, max_length=MOST_SLICES)
+    focus: tuple[FocusDistance, ...] | None = Field(default=None, min_length=1, max_length=MOST_SLICES)
     slices: int | None = Field(default=None, ge=1, le=MOST_SLICES)
-    near: Length | None = None
-    far: Length | None = None
-    far_over_near: float | None = Field(default=None, gt=1)
+    near: FocusDistance | None = None
+    far: FocusDistance | None = None
+    far_over_near: float | None = Field(default=None, gt=1, le=1e6)
     """In place of `far`: as many times `near`."""
     spacing: Spacing = "inverse"
     """Uniform in what; "quantiles" lies between quantiles of the scene's depth, uniform in 1/distance; "random" draws
@@ -83,7 +85,9 @@ class StackSection(Section):
     """For "power-inverse": uniform in 1/distance^power; 0 is uniform in the logarithm."""
     quantiles: tuple[float, float] = (0.05, 0.95)
     order: Literal["near-first", "far-first"] = "near-first"
-    f_numbers: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(default=None, min_length=1, max_length=64)
+    f_numbers: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] | None = Field(
+        default=None, min_length=1, max_length=64
+    )
     reference: Literal["farthest", "nearest", "first", "last"] = "farthest"
     """The slice whose frame the ground truth is in."""
     breathing: bool = False
@@ -110,6 +114,8 @@ class StackSection(Section):
         given = [key for key in _DEVIATIONS if getattr(self, key) is not None]
         if given and not self.breathing:
             raise ValueError(f"{', '.join(given)} belong to breathing = true")
+        if self.count > MOST_SLICES:
+            raise ValueError(f"makes {self.count} slices of all distances and f-numbers; {MOST_SLICES} are possible")
         if not 0 <= self.quantiles[0] < self.quantiles[1] <= 1:
             raise ValueError("quantiles must be two ordered shares, for example [0.05, 0.95]")
         return self

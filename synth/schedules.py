@@ -114,7 +114,10 @@ def checked(distances: Sequence[float] | Float64, focal_length: float) -> Float6
     InputError
         If there are none, or one is not a distance beyond the focal length.
     """
-    given = np.asarray(distances, np.float64)
+    try:
+        given = np.asarray(distances, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"focus distances must be numbers, in metres, not {distances!r}.") from None
     if given.ndim != 1 or not given.size:
         raise InputError("a focal stack needs at least one focus distance, as a list of metres.")
     for k in np.flatnonzero(~(given > focal_length))[:1]:

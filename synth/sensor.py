@@ -22,6 +22,8 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 UInt16 = npt.NDArray[np.uint16]
 ShotNoise = Literal["poisson", "normal", "none"]
+MOST = 1e9
+"""Largest number of anything that a sensor may have: what is beyond is a mistake of units."""
 _POSITIVE = ("full_well", "exposure", "gain")
 _NOT_NEGATIVE = ("black_level", "read_noise", "adc_noise", "dark_current", "exposure_time", "prnu", "dsnu")
 
@@ -101,11 +103,15 @@ class Sensor:
                 known = ", ".join(get_args(allowed))
                 raise InputError(f"sensor.{name} must be one of {known}, not {getattr(self, name)!r}.")
         for name in _POSITIVE:
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise InputError(f"sensor.{name} must be a positive number, not {getattr(self, name)}.")
+            if not 1 / MOST <= getattr(self, name) <= MOST:
+                raise InputError(
+                    f"sensor.{name} must be a positive number, {1 / MOST:g} to {MOST:g}, not {getattr(self, name)}."
+                )
         for name in _NOT_NEGATIVE:
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise InputError(f"sensor.{name} must be 0 or a positive number, not {getattr(self, name)}.")
+            if not 0 <= getattr(self, name) <= MOST:
+                raise InputError(
+                    f"sensor.{name} must be 0 or a positive number up to {MOST:g}, not {getattr(self, name)}."
+                )
         self._check_levels()
         self._check_colours()
 
@@ -122,7 +128,7 @@ class Sensor:
     def _check_colours(self) -> None:
         if len(self.response) != 3 or not all(0 < r <= 1 for r in self.response):
             raise InputError(f"sensor.response must be three numbers above 0 and at most 1, not {self.response}.")
-        if len(self.balance) != 3 or not all(math.isfinite(b) and b > 0 for b in self.balance):
+        if len(self.balance) != 3 or not all(1 / MOST <= b <= MOST for b in self.balance):
             raise InputError(f"sensor.white_balance must be three positive numbers, not {self.white_balance}.")
 
     @property

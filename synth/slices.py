@@ -53,6 +53,9 @@ def _spread(recipe: Recipe, sample: int, near: float, far: float) -> npt.NDArray
     stack = recipe.stack
     assert stack is not None
     slices = stack.slices or 1
+    if near == far:
+        # A scene all at one depth leaves no choice.
+        return np.full(slices, near)
     if stack.spacing == "power-inverse":
         return power_inverse(slices, near, far, stack.power)
     if stack.spacing == "random":

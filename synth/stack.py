@@ -103,12 +103,18 @@ def render_stack(
     focus = checked(focus_distances, lens.focal_length)
     lenses = [lens.refocused(float(d)) for d in focus]
     if f_numbers is not None:
-        if len(f_numbers) != len(lenses):
-            raise InputError(f"{len(lenses)} focus distances need as many f-numbers, not {len(f_numbers)}.")
+        if np.ndim(f_numbers) != 1 or len(f_numbers) != len(lenses):
+            raise InputError(f"{len(lenses)} focus distances need as many f-numbers, not {f_numbers}.")
         lenses = [replace(slice_lens, f_number=float(n)) for slice_lens, n in zip(lenses, f_numbers, strict=True)]
     reference = int(np.argmax(focus)) if reference is None else reference
-    if not 0 <= reference < len(lenses):
-        raise InputError(f"the reference slice must be one of 0 to {len(lenses) - 1}, not {reference}.")
+    if not isinstance(reference, int | np.integer) or not 0 <= reference < len(lenses):
+        raise InputError(f"the reference slice must be one of 0 to {len(lenses) - 1}, not {reference!r}.")
+    if not isinstance(breathing, bool | Breathing):
+        raise InputError(f"breathing must be true, false or a Breathing, not {breathing!r}.")
+    if motion is not None and np.shape(motion) != (len(lenses), 6):
+        raise InputError(
+            f"motion must have six numbers for each of {len(lenses)} slices, not shape {np.shape(motion)}."
+        )
     matrices = frames(scene, lenses, reference, breathing, seed)
     options = {"planes": planes, "method": method, "samples": samples, "model": model}
     return shoot(scene, lenses, matrices, reference, bank, motion, options)
@@ -150,14 +156,7 @@ def shoot(
 ) -> FocalStack:
     """Render slices through given lenses in given frames; see `render_stack`."""
     height, width = scene.size
-    beyond = math.ceil(outside(scene.size, matrices, reference))
-    allowed = scene.margin + BEYOND * min(height, width)
-    if beyond > allowed:
-        raise InputError(
-            f"the warp of the focal stack would leave the image by {beyond - scene.margin} pixels: choose the slice "
-            "with the widest field of view as the reference, lessen the deviations of the stack, or use larger images."
-        )
-    border = min(beyond, scene.margin)
+    border = frame_border(scene, matrices, reference)
     scales = matrices[:, 0, 0] / matrices[reference, 0, 0]
     bank = bank or PsfBank.disk(lenses[reference])
     # A slice that is magnified afterwards is blurred by so much less before.
@@ -175,6 +174,24 @@ def shoot(
     for image, picture, matrix in zip(images, pictures, matrices, strict=True):
         image[...] = resample_similarity(picture, matrices[reference], matrix, (height, width), border)
     return FocalStack(images, matrices.astype(np.float32))
+
+
+def frame_border(scene: Scene | LayeredScene, matrices: Float64, reference: int) -> int:
+    """Return by how many pixels of its margin the picture must be larger, so that the slices find what they see.
+
+    Raises
+    ------
+    InputError
+        If they see more than the scene has, and more than its mirror image may stand for.
+    """
+    height, width = scene.size
+    beyond = math.ceil(outside(scene.size, matrices, reference))
+    if beyond > scene.margin + max(BEYOND * min(height, width), 1):
+        raise InputError(
+            f"the warp of the focal stack would leave the image by {beyond - scene.margin} pixels: choose the slice "
+            "with the widest field of view as the reference, lessen the deviations of the stack, or use larger images."
+        )
+    return min(beyond, scene.margin)
 
 
 def _bank_for(bank: PsfBank | Callable[[ThinLens], PsfBank], lens: ThinLens) -> PsfBank:

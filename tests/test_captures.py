@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,7 @@ from conftest import recipe_data
 from defocal import InputError
 from defocal.pipelines.cli import cli
 from defocal.pipelines.generate import create, run
+from defocal.pipelines.plan import check_scenes
 from defocal.pipelines.verify import verify
 from defocal.synth import Recipe, open_store, render_stack
 from defocal.synth.commit import dataset_digest, read_samples
@@ -206,6 +208,8 @@ def test_the_commands_know_stacks_and_sensors(tmp_path):
     ("changes", "message"),
     [
         ({"stack": {}}, "needs focus"),
+        ({"stack": {"focus": ["1e9 m"]}}, "stack.focus.0: must be less than or equal to 10000000"),
+        ({"stack": {"focus": [1.0] * 50, "f_numbers": [2.0] * 5}}, "makes 250 slices"),
         ({"stack": {"focus": []}}, "stack.focus: has 0 values"),
         ({"stack": {"focus": [1.0], "slices": 2}}, "leave one of them out"),
         ({"stack": {"slices": 2, "near": 2.0, "far": 1.0}}, r"near \(2 m\) must be below far"),
@@ -227,6 +231,7 @@ def test_the_commands_know_stacks_and_sensors(tmp_path):
             r"sensor\.preset cannot be drawn where raw files are stored",
         ),
         ({"sensor": {"bits": 17}}, "sensor.bits must be a whole number from 8 to 16"),
+        ({"sensor": {"read_noise": 1e300}}, "sensor.read_noise must be 0 or a positive number up to"),
         ({"sensor": {"gain": 0}}, "sensor.gain must be a positive number"),
         ({"sensor": {"black_level": 5000.0, "bits": 12}}, "must be below the white level"),
         ({"sensor": {"preset": "nikon"}}, "sensor.preset"),
@@ -236,6 +241,30 @@ def test_the_commands_know_stacks_and_sensors(tmp_path):
 def test_impossible_captures_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         Recipe.parse(recipe_data(**changes))
+
+
+def test_a_scene_at_one_depth_is_focused_there(tmp_path):
+    (tmp_path / "rgb").mkdir()
+    (tmp_path / "depth").mkdir()
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"rgb/{name}.png"), np.full((48, 64, 3), 90, np.uint8))
+        cv2.imwrite(str(tmp_path / f"depth/{name}.png"), np.full((48, 64), 2000, np.uint16))
+    data = swept({"focus": None, "slices": 3, "spacing": "quantiles", "breathing": True}).to_dict()
+    data["scenes"] = {"kind": "folder", "path": str(tmp_path), "depth": [0.8, 4.0]}
+    arrays = SampleMaker(Recipe.parse(data)).make(0)
+    np.testing.assert_array_equal(arrays["focus"], [2.0] * 3)
+    np.testing.assert_array_equal(arrays["stack"], np.broadcast_to(arrays["aif"], (3, 48, 64, 3)))
+
+
+def test_a_folder_whose_images_are_too_small_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "rgb").mkdir()
+    (tmp_path / "depth").mkdir()
+    cv2.imwrite(str(tmp_path / "rgb/a.png"), np.full((48, 64, 3), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "depth/a.png"), np.full((48, 64), 2000, np.uint16))
+    data = swept({"breathing": True, "shift_mean": [9.0, 0.0]}).to_dict()
+    data["scenes"] = {"kind": "folder", "path": str(tmp_path), "depth": [0.8, 4.0]}
+    with pytest.raises(InputError, match="would leave the image by 9 pixels"):
+        check_scenes(SampleMaker(Recipe.parse(data)))
 
 
 def test_a_scene_too_small_for_its_stack_is_refused():

@@ -80,6 +80,11 @@ def test_powers_of_the_inverse_distance_have_their_limit():
         (lambda: Breathing(fov_intercept=-2.0).field_of_view(LENS, 1.0), "leaves no field of view"),
         (lambda: render_stack(two_surfaces(), LENS, [1.0, 0.004]), "slice 1 is focused at 0.004 m"),
         (lambda: render_stack(two_surfaces(), LENS, [1.0], f_numbers=[1.0, 2.0]), "need as many f-numbers"),
+        (lambda: render_stack(two_surfaces(), LENS, ["a"]), "focus distances must be numbers"),
+        (lambda: render_stack(two_surfaces(), LENS, [1.0], f_numbers=2.0), "need as many f-numbers"),
+        (lambda: render_stack(two_surfaces(), LENS, [1.0], reference="farthest"), "reference slice must be one of"),
+        (lambda: render_stack(two_surfaces(), LENS, [1.0], breathing="yes"), "breathing must be true, false"),
+        (lambda: render_stack(two_surfaces(), LENS, [1.0], motion=np.zeros((2, 6))), "six numbers for each of 1"),
         (lambda: render_stack(two_surfaces(), LENS, [1.0], reference=1), "reference slice must be one of 0 to 0"),
         (
             lambda: render_stack(two_surfaces(), LENS, FOCUS, breathing=Breathing(shift_mean=(30.0, 0.0))),

@@ -188,10 +188,15 @@ def test_hands_drift_from_slice_to_slice_and_the_reference_stays():
     np.testing.assert_array_equal(hand_motion(1, 4, 10, 1e-3, 2e-3, 9), walks[4])
 
 
-@pytest.mark.parametrize("pose", [[0, 0, 0], [1.0, 0, 0, 0, 0, 0], [0, 0, 0, np.nan, 0, 0]])
+@pytest.mark.parametrize("pose", [[0, 0, 0], [1.0, 0, 0, 0, 0, 0], [0, 0, 0, np.nan, 0, 0], [0, 0, 0, 0, 0, "a"]])
 def test_impossible_poses_are_refused(pose):
     with pytest.raises(InputError, match="a pose is a rotation vector"):
         moved(layered(), CAMERA, pose)
+
+
+def test_a_camera_that_leaves_the_scene_is_refused():
+    with pytest.raises(InputError, match="would shift the picture by"):
+        moved(layered(), CAMERA, [0, 0, 0, 1e6, 0, 0])
 
 
 def test_what_lands_and_what_is_filled_equals_the_slow_twin():
