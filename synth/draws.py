@@ -26,6 +26,7 @@ RANGES = ("uniform", "log-uniform", "inverse-uniform")
 KINDS = (*RANGES, "choice", "from")
 _BESIDES = {"choice": {"weights"}, "from": {"quantiles"}}
 MOST_WEIGHT = 1e9
+DISTANCES = ("camera.focus_distance", "stack.near", "stack.far")
 PROCEDURAL_FOV = 1.0
 """Radians, of a procedural scene's width: see `procedural.procedural_scene`."""
 
@@ -92,8 +93,9 @@ def extract(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Draw]]:
     for section in SECTIONS:
         if isinstance(plain.get(section), Mapping):
             plain[section] = _extracted(plain[section], section, found)
-    for name, draw in found.items():
-        plain = with_value(plain, name, draw.values[0] if draw.kind != "from" else _placeholder(plain, draw))
+    # Those that are drawn from others come after them, whatever the order of the keys.
+    for name, draw in sorted(found.items(), key=lambda item: item[1].kind == "from"):
+        plain = with_value(plain, name, draw.values[0] if draw.kind != "from" else _possible(plain, draw))
     return plain, found
 
 
@@ -135,11 +137,23 @@ def _read_from(table: Mapping[str, Any], name: str) -> Draw:
     ordered = isinstance(quantiles, list) and len(quantiles) == 2 and all(isinstance(q, int | float) for q in quantiles)
     if table["from"] != "depth" or not ordered or not 0 <= quantiles[0] <= quantiles[1] <= 1:
         raise ValueError(f"{name}: {_shown(table)} must be from 'intrinsics', or 'depth' with two ordered quantiles")
+    if name not in DISTANCES:
+        raise ValueError(f"{name}: only {', '.join(DISTANCES)} can be drawn from the scene's depth")
     return Draw("from", tuple(float(q) for q in quantiles))
 
 
 def _shown(value: Any) -> str:
     return str(value)[:80]
+
+
+def _possible(data: Mapping[str, Any], draw: Draw) -> float:
+    try:
+        return _placeholder(data, draw)
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, ArithmeticError):
+        # The key that it is taken from is wrong itself, and will be named.
+        return 1.0
 
 
 def _placeholder(data: Mapping[str, Any], draw: Draw) -> float:
@@ -154,7 +168,7 @@ def _placeholder(data: Mapping[str, Any], draw: Draw) -> float:
         width = float(scenes.get("size", (480, 640))[1])
         return pitch * 0.5 * width / math.tan(0.5 * PROCEDURAL_FOV)
     if scenes.get("intrinsics") is None:
-        raise ValueError("camera.focal_length: drawing it from intrinsics needs scenes.intrinsics = [fx, fy, cx, cy]")
+        raise InputError("camera.focal_length: drawing it from intrinsics needs scenes.intrinsics = [fx, fy, cx, cy]")
     fx, fy, *_ = (float(value) for value in scenes["intrinsics"])
     return pitch * (fx + fy) / 2
 
@@ -171,6 +185,12 @@ def value_at(data: Mapping[str, Any], name: str) -> Value:
     for key in name.split("."):
         found = found[key]
     return found
+
+
+def extremes(draw: Draw, depth: tuple[float, float], placeholder: Value) -> tuple[Value, ...]:
+    """Return the least and the greatest value that can be drawn, SI, or all words; see `ends`."""
+    values = ends(draw, depth, placeholder)
+    return tuple(dict.fromkeys((min(values), max(values)))) if draw.numeric else tuple(dict.fromkeys(values))
 
 
 def ends(draw: Draw, depth: tuple[float, float], placeholder: Value) -> tuple[Value, ...]:
@@ -209,10 +229,13 @@ def _between(draw: Draw, share: float) -> Value:
     if draw.kind == "uniform":
         if isinstance(low, int) and isinstance(high, int):
             return min(low + int(share * (high - low + 1)), high)
-        return _rounded(low + share * (high - low))
-    if draw.kind == "log-uniform":
-        return _rounded(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
-    return _rounded(1 / (1 / low + share * (1 / high - 1 / low)))
+        between = low + share * (high - low)
+    elif draw.kind == "log-uniform":
+        between = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    else:
+        between = 1 / (1 / low + share * (1 / high - 1 / low))
+    # What rounding moves beyond an end may not be possible.
+    return min(max(_rounded(between), low), high)
 
 
 def _rounded(value: float) -> float:

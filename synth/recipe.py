@@ -22,7 +22,7 @@ from pydantic import (
 
 from .. import InputError
 from .camera import ThinLens
-from .draws import Draw, check_range, ends, extract, typical, value_at, with_value
+from .draws import Draw, check_range, ends, extract, extremes, typical, value_at, with_value
 from .recipe_camera import NEEDED, CameraSection
 from .recipe_capture import SensorSection, StackSection
 from .recipe_psf import AperturePsf, DiskPsf, GaussianPsf, MaskPsf, PowerExponentialPsf, PsfSection
@@ -32,7 +32,7 @@ from .units import parse_bytes
 
 FORMAT_VERSION = 1
 
-MOST_CORNERS = 64
+MOST_CORNERS = 512
 OF_RAW_FILES = tuple(f"sensor.{key}" for key in ("preset", "bits", "black_level", "white_level", "cfa"))
 """Values that tell how to read a raw file."""
 LARGEST_REACH = 512
@@ -113,6 +113,11 @@ class Recipe(_Section):
         raws = [name for name in ("raw", "stack_raw") if name in arrays]
         if raws and (self.sensor is None or self.sensor.sensor().cfa == "none"):
             raise ValueError(f"output.arrays: {raws[0]} needs a [sensor] with a colour filter array")
+        if self.stack is not None and self.stack.hand_translation > self.scenes.depth[0] / 10:
+            raise ValueError(
+                f"stack.hand_translation ({self.stack.hand_translation:g} m rms) must be at most a tenth of the "
+                f"nearest depth ({self.scenes.depth[0]:g} m)"
+            )
         if "dual" in arrays and not isinstance(self.psf, DiskPsf | AperturePsf):
             raise ValueError("output.arrays: dual halves an aperture: use psf.kind = 'disk' or 'aperture'")
         return self
@@ -154,9 +159,7 @@ class Recipe(_Section):
         """
         try:
             plain, found = extract(data)
-        except LookupError as error:
-            raise InputError(f"{origin}: a value is drawn from {error}, which is missing.") from None
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except (ValueError, TypeError) as error:
             raise InputError(f"{origin}: {str(error)[:300]}.") from None
         recipe = cls._checked(plain, origin)
         return recipe._with_draws(plain, found, origin) if found else recipe
@@ -186,8 +189,13 @@ class Recipe(_Section):
             bounds[name] = values
         middle = {name: bounds[name][0] if d.kind == "from" else typical(d) for name, d in draws.items()}
         recipe = self._checked(_changed(plain, middle), origin)
-        for corner in islice(product(*({v[0], v[-1]} for v in bounds.values())), MOST_CORNERS):
-            self._checked(_changed(plain, dict(zip(bounds, corner, strict=True))), f"{origin}, drawing the extremes")
+        # Only what decides blur can be wrong together, and what belongs to the sensor.
+        for of_sensor in (False, True):
+            some = {name: v for name, v in bounds.items() if name.startswith("sensor.") is of_sensor}
+            corners = product(*(extremes(draws[name], self.scenes.depth, v[0]) for name, v in some.items()))
+            for corner in islice(corners, MOST_CORNERS):
+                together = dict(zip(some, corner, strict=True))
+                self._checked(_changed(plain, together), f"{origin}, drawing the extremes")
         recipe._draws.update(draws)
         return recipe
 
@@ -195,7 +203,7 @@ class Recipe(_Section):
         """Refuse to draw what all samples of a dataset must have in common."""
         stored = {"raw", "stack_raw"} & set(self.output.arrays)
         for name in found:
-            if name in ("stack.slices", "stack.focus", "stack.f_numbers", "psf.kind"):
+            if name in ("stack.slices", "stack.focus", "stack.f_numbers", "psf.kind", "psf.mask.kind"):
                 raise InputError(f"{origin}: {name} cannot be drawn: all samples of a dataset have it in common.")
             if name in OF_RAW_FILES and stored:
                 raise InputError(
@@ -214,10 +222,11 @@ class Recipe(_Section):
         if not self._draws:
             return [self]
         data = self.model_dump(mode="json", exclude_none=True)
-        bounds = [ends(draw, self.scenes.depth, value_at(data, name)) for name, draw in self._draws.items()]
-        # Sets of words differ in order from run to run.
-        corners = islice(product(*(dict.fromkeys(b) for b in bounds)), MOST_CORNERS)
-        return [self.at(dict(zip(self._draws, corner, strict=True))) for corner in corners]
+        # What is drawn of a sensor changes no blur, and would crowd out what does.
+        drawn = {name: draw for name, draw in self._draws.items() if not name.startswith("sensor.")}
+        bounds = [extremes(draw, self.scenes.depth, value_at(data, name)) for name, draw in drawn.items()]
+        corners = islice(product(*bounds), MOST_CORNERS)
+        return [self.at(dict(zip(drawn, corner, strict=True))) for corner in corners]
 
     def at(self, values: Mapping[str, Any]) -> "Recipe":
         """Return the recipe with fixed values, by dotted names, in the place of its distributions."""

@@ -1,6 +1,6 @@
 """The `camera` section of a recipe: the thin lens, and the pixels behind it."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,7 @@ from .camera import ThinLens
 from .recipe_capture import Phone
 from .recipe_psf import Length, Section
 
+Coefficient = Annotated[float, Field(ge=-10, le=10)]
 NEEDED = "f_number and focus_distance, or defocus = [farthest, nearest] in radians"
 
 
@@ -21,7 +22,7 @@ class CameraSection(Section):
     focus_distance: Length | None = None
     """Of single captures; may be left out where there is a stack."""
     pixel_pitch: Length
-    distortion: tuple[float, float] | None = None
+    distortion: tuple[Coefficient, Coefficient] | None = None
     """Radial distortion k1, k2 of images, depth and layers; see `distortion.distorted`."""
     defocus: tuple[float, float] | None = None
     """Radians at the pupil's edge, at the mask's design wavelength, of the farthest and the nearest depth."""

@@ -99,7 +99,7 @@ class StackSection(Section):
     """Mean shift of the principal point, x and y, pixels of an image `shift_width` wide."""
     shift_spread: tuple[NotNegative, NotNegative] | None = None
     shift_width: int | None = Field(default=None, ge=1)
-    hand_rotation: float = Field(default=0.0, ge=0, le=0.1)
+    hand_rotation: float = Field(default=0.0, ge=0, le=0.03)
     """Radians, rms, of the camera between the first and the last slice."""
     hand_translation: Annotated[float, BeforeValidator(parse_length), Field(ge=0, le=1)] = 0.0
     """Metres, rms."""

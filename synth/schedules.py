@@ -92,7 +92,11 @@ def power_inverse(slices: int, near: float, far: float, power: float) -> Float64
         return np.exp(_between(log_near, log_far, share))
     # By exponentials of differences, which stay exact as the power goes to zero.
     rise = np.expm1(-power * (log_far - log_near)) * share
-    return np.asarray(near * np.exp(-np.log1p(rise) / power))
+    distances = np.empty(slices)
+    distances[:-1], distances[-1] = near * np.exp(-np.log1p(rise[:-1]) / power), far
+    if slices == 1:
+        distances[0] = near
+    return distances
 
 
 def checked(distances: Sequence[float] | Float64, focal_length: float) -> Float64:

@@ -22,6 +22,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 UInt16 = npt.NDArray[np.uint16]
 ShotNoise = Literal["poisson", "normal", "none"]
+MOST_EXPOSURE = 64.0
 MOST = 1e9
 """Largest number of anything that a sensor may have: what is beyond is a mistake of units."""
 _POSITIVE = ("full_well", "exposure", "gain")
@@ -112,6 +113,10 @@ class Sensor:
                 raise InputError(
                     f"sensor.{name} must be 0 or a positive number up to {MOST:g}, not {getattr(self, name)}."
                 )
+        if self.exposure > MOST_EXPOSURE:
+            raise InputError(f"sensor.exposure must be at most {MOST_EXPOSURE:g}, not {self.exposure}.")
+        if self.dark_current * self.exposure_time >= self.full_well:
+            raise InputError("sensor.dark_current fills the full well within sensor.exposure_time: lower one of them.")
         self._check_levels()
         self._check_colours()
 
@@ -122,7 +127,7 @@ class Sensor:
             raise InputError(
                 f"sensor.white_level ({self.white}) must be at most {self.largest}: more does not fit {self.bits} bits."
             )
-        if not self.black_level < self.white:
+        if not self.black_level <= self.white - 1:
             raise InputError(f"sensor.black_level ({self.black_level}) must be below the white level ({self.white}).")
 
     def _check_colours(self) -> None:

@@ -129,3 +129,30 @@ def test_intrinsics_are_needed_where_they_are_drawn_from():
     folder = {"kind": "folder", "path": "x", "depth": [1.0, 2.0]}
     with pytest.raises(InputError, match=r"needs scenes\.intrinsics"):
         Recipe.parse({**recipe_data(camera={"focal_length": {"from": "intrinsics"}}), "scenes": folder})
+
+
+def test_the_order_of_keys_does_not_matter():
+    pitch, focal = {"uniform": ["0.1 mm", "0.3 mm"]}, {"from": "intrinsics"}
+    base = recipe_data()
+    one = Recipe.parse({**base, "camera": {**base["camera"], "pixel_pitch": pitch, "focal_length": focal}})
+    rest = {key: value for key, value in base["camera"].items() if key not in ("pixel_pitch", "focal_length")}
+    two = Recipe.parse({**base, "camera": {"focal_length": focal, "pixel_pitch": pitch, **rest}})
+    assert one.hash() == two.hash()
+    assert Recipe.parse(tomllib.loads(one.to_toml())).draws == one.draws
+
+
+def test_the_margin_covers_all_that_may_be_drawn():
+    focal = {"uniform": [0.03, 0.09]}
+    noises = ("read_noise", "adc_noise", "dark_current", "prnu", "dsnu", "gain", "exposure")
+    sensor = {"preset": "phone", **{name: {"uniform": [0.5, 1.0]} for name in noises}}
+    few = Recipe.parse(recipe_data(camera={"focal_length": focal}))
+    many = Recipe.parse(recipe_data(camera={"focal_length": focal}, sensor=sensor))
+    assert SampleMaker(few).margin == SampleMaker(many).margin
+    widest = max(abs(r.lens.coc(0.8)) for r in few.extremes)
+    assert SampleMaker(few).margin >= widest / 2
+    assert all(abs(few.at(d).lens.coc(0.8)) <= widest for d in drawn(few, 20))
+
+
+def test_a_value_stays_within_its_ends_when_it_is_rounded():
+    recipe = camera(f_number={"uniform": [2.1, 2.1]})
+    assert drawn(recipe, 1)[0]["camera.f_number"] == 2.1

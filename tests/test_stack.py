@@ -62,6 +62,8 @@ def test_powers_of_the_inverse_distance_have_their_limit():
     np.testing.assert_allclose(np.diff(power_inverse(6, 0.5, 8.0, 1.0) ** -1.0, 2), 0, atol=1e-12)
     np.testing.assert_allclose(np.diff(power_inverse(6, 0.5, 8.0, 0.3) ** -0.3, 2), 0, atol=1e-12)
     np.testing.assert_allclose(power_inverse(6, 0.5, 8.0, 0.0), np.geomspace(0.5, 8.0, 6))
+    assert power_inverse(5, 0.5, 100.0, 10.0)[-1] == 100.0
+    assert power_inverse(1, 0.5, 100.0, 10.0).tolist() == [0.5]
     np.testing.assert_allclose(power_inverse(6, 0.5, 8.0, 1e-12), np.geomspace(0.5, 8.0, 6), rtol=1e-10)
 
 
