@@ -21,7 +21,7 @@ from .draws import draw_all, value_at
 from .psf import PsfBank
 from .readers import FolderReader
 from .recipe import Recipe
-from .recipe_psf import MaskPsf, MeasuredPsf, PsfSection
+from .recipe_psf import MaskPsf, MeasuredPsf
 from .recipe_scenes import FolderScenes, ProceduralScenes
 from .scene import LayeredScene, Scene
 
@@ -62,7 +62,7 @@ class SampleMaker:
 
     def __init__(self, recipe: Recipe, bank: PsfBank | None = None) -> None:
         self.recipe, self._bank = recipe, bank
-        self._banks: dict[tuple[str, ThinLens], PsfBank] = {}
+        self._banks: dict[tuple[str, ThinLens | None], PsfBank] = {}
         self._halves: dict[str, tuple[PsfBank, PsfBank]] = {}
         self.reader: FolderReader | None = None
         if isinstance(recipe.scenes, ProceduralScenes):
@@ -79,19 +79,23 @@ class SampleMaker:
         return self._bank or make_bank(self.recipe)
 
     @cached_property
+    def _extremes(self) -> list[Recipe]:
+        return self.recipe.extremes
+
+    @cached_property
     def reach(self) -> int:
         """Half-size in pixels of the widest kernel that the recipe's depths can ask for."""
         depth = np.array(self.recipe.scenes.depth)
         most = 0
-        for recipe in self.recipe.extremes:
-            base = self.bank if recipe.psf == self.recipe.psf else make_bank(recipe)
+        for recipe in self._extremes:
+            base = self._base(recipe)
             most = max(most, *(int(base.reach(lens.coc(depth)).max()) for lens in recipe.widest_lenses))
         return most
 
     @cached_property
     def margin(self) -> int:
         """Pixels around a procedural scene that its blur, and the frames of its slices, can bring into the picture."""
-        return self.reach + max(frame_margin(recipe, self.size) for recipe in self.recipe.extremes)
+        return self.reach + max(frame_margin(recipe, self.size) for recipe in self._extremes)
 
     def check_bank(self) -> None:
         """Check that the PSFs serve the recipe's depths, and fit into its images.
@@ -213,10 +217,13 @@ class SampleMaker:
     def _bank_for(self, recipe: Recipe, lens: ThinLens) -> PsfBank:
         if lens == self.recipe.lens and recipe.psf == self.recipe.psf:
             return self.bank
-        if not isinstance(recipe.psf, MaskPsf | MeasuredPsf):
-            base = self.bank if recipe.psf == self.recipe.psf else self._kept(recipe.psf, recipe.lens, recipe)
-            return base.through(lens)
-        return self._kept(recipe.psf, lens, recipe)
+        return self._kept(recipe, lens) if _is_bound(recipe) else self._base(recipe).through(lens)
+
+    def _base(self, recipe: Recipe) -> PsfBank:
+        """Return a bank of a drawn recipe's PSFs; shapes serve any lens."""
+        if recipe.psf == self.recipe.psf:
+            return self.bank
+        return self._kept(recipe, recipe.lens if _is_bound(recipe) else None)
 
     def _halves_for(self, recipe: Recipe, lens: ThinLens) -> tuple[PsfBank, PsfBank]:
         key = recipe.psf.model_dump_json()
@@ -225,14 +232,19 @@ class SampleMaker:
         left, right = self._halves[key]
         return left.through(lens), right.through(lens)
 
-    def _kept(self, psf: PsfSection, lens: ThinLens, recipe: Recipe) -> PsfBank:
-        """Return the bank of a lens, made once for as many lenses as fit."""
-        key = (psf.model_dump_json(), lens)
+    def _kept(self, recipe: Recipe, lens: ThinLens | None) -> PsfBank:
+        """Return the bank of a lens, or of any, made once for as many as are kept."""
+        key = (recipe.psf.model_dump_json(), lens)
         if key not in self._banks:
             if len(self._banks) >= MOST_BANKS:
                 self._banks.pop(next(iter(self._banks)))
             self._banks[key] = make_bank(recipe, lens)
         return self._banks[key]
+
+
+def _is_bound(recipe: Recipe) -> bool:
+    """Tell whether a recipe's kernels serve one lens alone."""
+    return isinstance(recipe.psf, MaskPsf | MeasuredPsf)
 
 
 def _folder_reader(scenes: FolderScenes) -> FolderReader:

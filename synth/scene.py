@@ -47,6 +47,8 @@ class Scene:
         Identifies the scene; names its split and appears in samples.csv.
     margin
         Pixels on each side that the renderer may look at but that are not part of the picture.
+    scale
+        Pixels of this picture along one pixel of the one that it was made of: below 1 if it was made smaller.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class Scene:
     intrinsics: Intrinsics | None = None
     source: str = ""
     margin: int = 0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         aif = _float32(self.aif, "(H, W, 3)", 3, 3, "the all-in-focus image")

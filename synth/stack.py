@@ -132,17 +132,12 @@ def frames(
     if breathing is False:
         height, width = scene.size
         own = scene.intrinsics or lenses[reference].intrinsics(height, width)
-        return np.repeat(matrix_of(own)[None], len(lenses), axis=0)
+        return np.repeat(own.matrix.astype(np.float64)[None], len(lenses), axis=0)
     deviations = Breathing() if breathing is True else breathing
     return slice_intrinsics(
         lenses[reference], focus, scene.size, breathing=deviations, reference=reference, intrinsics=scene.intrinsics,
         seed=seed,
     )  # fmt: skip
-
-
-def matrix_of(intrinsics: Intrinsics) -> Float64:
-    """Return the (3, 3) float64 camera matrix, pixels."""
-    return np.array([[intrinsics.fx, 0, intrinsics.cx], [0, intrinsics.fy, intrinsics.cy], [0, 0, 1]])
 
 
 def shoot(

@@ -1,27 +1,16 @@
 """How long banks of masks take on one core, beside prysm: run with `make bench`."""
 
-import time
 import warnings
 
 import numpy as np
 import pytest
+from timing import seconds
 
 from defocal.synth import PsfBank, SpiralMask, ThinLens
 from defocal.synth.pupil import propagation as wave
 
 pytestmark = pytest.mark.bench
 GREEN = 550e-9
-
-
-def seconds(work, repeats=5):
-    """Return the shortest of several runs, after one that warms up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begun)
-    return min(times)
 
 
 def lens_for(pixel):

@@ -3,13 +3,12 @@
 Nothing asserts a time: machines are noisy. What is asserted is that the peers compute the same picture.
 """
 
-import time
-
 import cv2
 import naive
 import numpy as np
 import pytest
 import scipy.fft
+from timing import seconds
 
 from defocal.synth import PsfBank, Scene, ThinLens, render
 from defocal.synth.layers import slots_for_coc, split_surfaces
@@ -18,7 +17,6 @@ from defocal.synth.psf_sampled import SampledBank
 pytestmark = pytest.mark.bench
 LENS = ThinLens(focal_length=0.015, f_number=1.9, focus_distance=2.0, pixel_pitch=5.6e-6)
 HEIGHT, WIDTH = 480, 640
-REPEATS = 5
 
 
 def room(margin, seed=0, planes=None, noise=0.0):
@@ -36,17 +34,6 @@ def room(margin, seed=0, planes=None, noise=0.0):
         inverse = 0.5 + np.round((inverse - 0.5) / step) * step
     depth = 1 / inverse * (1 + noise * rng.standard_normal(inverse.shape))
     return Scene(rng.random((*depth.shape, 3), np.float32), depth.astype(np.float32), margin=margin)
-
-
-def seconds(work, repeats=REPEATS):
-    """Return the shortest of several runs, after one that warms up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begun)
-    return min(times)
 
 
 def layers_of(scene, bank, planes):

@@ -1,9 +1,8 @@
 """What a focal stack costs beside single captures: `make bench` prints it. Never asserts a time."""
 
-import time
-
 import numpy as np
 import pytest
+from timing import seconds
 
 from defocal.synth import PsfBank, Scene, ThinLens, procedural_scene, render, render_stack
 from defocal.synth.schedules import spaced
@@ -11,17 +10,6 @@ from defocal.synth.schedules import spaced
 LENS = ThinLens(focal_length=0.025, f_number=2.0, focus_distance=1.5, pixel_pitch=20e-6)
 BANK = PsfBank.disk(LENS)
 FOCUS = spaced(10, 0.8, 3.0, "inverse", LENS.focal_length)
-
-
-def seconds(work, repeats=5):
-    """Return the shortest of several runs, after one that warms up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begun)
-    return min(times)
 
 
 def all_captures(scene):
