@@ -11,12 +11,27 @@ from typing import Any
 
 from ... import InputError
 from .base import Item, Reader
+from .ddff import Ddff12
+from .diode import Diode
 from .folder import FolderReader
+from .hci import Hci
+from .hypersim import Hypersim
+from .make3d import Make3d
+from .nyu import NyuLabelled, NyuRaw
+from .sun import SunRgbd
 
 __all__ = ["READERS", "FolderReader", "Item", "Reader", "read_scenes"]
 
 READERS: dict[str, type[Reader]] = {
     "folder": FolderReader,
+    "nyuv2": NyuLabelled,
+    "nyu-raw": NyuRaw,
+    "sun-rgbd": SunRgbd,
+    "make3d": Make3d,
+    "hypersim": Hypersim,
+    "diode": Diode,
+    "ddff12": Ddff12,
+    "hci": Hci,
 }
 
 
