@@ -11,12 +11,33 @@ from typing import Any
 
 from ... import InputError
 from .base import Item, Reader
+from .dslr import Dslr
 from .folder import FolderReader
+from .hammer import Hammer
+from .infinigen import InfinigenDefocus
+from .middlebury import Middlebury
+from .rgbd import Redwood, Tum
+from .scannet import Scannet
+from .sceneflow import SceneFlow
+from .sintel import Sintel
+from .tartanair import TartanAir
+from .zedd import Zedd
 
 __all__ = ["READERS", "FolderReader", "Item", "Reader", "read_scenes"]
 
 READERS: dict[str, type[Reader]] = {
     "folder": FolderReader,
+    "sceneflow": SceneFlow,
+    "middlebury": Middlebury,
+    "dslr": Dslr,
+    "tartanair": TartanAir,
+    "tum": Tum,
+    "redwood": Redwood,
+    "scannet": Scannet,
+    "zedd": Zedd,
+    "infinigen-defocus": InfinigenDefocus,
+    "hammer": Hammer,
+    "sintel": Sintel,
 }
 
 
