@@ -13,12 +13,22 @@ from ... import InputError
 from .base import Item, Reader
 from .ddff import Ddff12
 from .diode import Diode
+from .dslr import Dslr
 from .folder import FolderReader
+from .hammer import Hammer
 from .hci import Hci
 from .hypersim import Hypersim
+from .infinigen import InfinigenDefocus
 from .make3d import Make3d
+from .middlebury import Middlebury
 from .nyu import NyuLabelled, NyuRaw
+from .rgbd import Redwood, Tum
+from .scannet import Scannet
+from .sceneflow import SceneFlow
+from .sintel import Sintel
 from .sun import SunRgbd
+from .tartanair import TartanAir
+from .zedd import Zedd
 
 __all__ = ["READERS", "FolderReader", "Item", "Reader", "read_scenes"]
 
@@ -32,6 +42,17 @@ READERS: dict[str, type[Reader]] = {
     "diode": Diode,
     "ddff12": Ddff12,
     "hci": Hci,
+    "sceneflow": SceneFlow,
+    "middlebury": Middlebury,
+    "dslr": Dslr,
+    "tartanair": TartanAir,
+    "tum": Tum,
+    "redwood": Redwood,
+    "scannet": Scannet,
+    "zedd": Zedd,
+    "infinigen-defocus": InfinigenDefocus,
+    "hammer": Hammer,
+    "sintel": Sintel,
 }
 
 

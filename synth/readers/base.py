@@ -282,7 +282,8 @@ def relative(path: Path, root: Path) -> str:
     return path.relative_to(root).with_suffix("").as_posix()
 
 
-def matching(root: Path, pattern: str) -> list[Path]:
-    """List the files below `root` that a pattern of `Path.glob` finds, by code point of their relative names."""
-    found = (path for path in root.glob(pattern) if path.is_file() and not path.name.startswith("."))
-    return sorted(found, key=lambda path: os.fsencode(path.relative_to(root).as_posix()))
+def matching(root: Path, *patterns: str) -> list[Path]:
+    """List the files below `root` that patterns of `Path.glob` find, by code point of their relative names."""
+    found = {path for pattern in patterns for path in root.glob(pattern)}
+    files = (path for path in found if path.is_file() and not path.name.startswith("."))
+    return sorted(files, key=lambda path: os.fsencode(path.relative_to(root).as_posix()))

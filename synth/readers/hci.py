@@ -81,7 +81,7 @@ class Hci(Reader):
         height, width = parameters.size
         focal = parameters.field.focal
         camera = Intrinsics(fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2)
-        return Frame(image, truth, camera)
+        return Frame(image, truth, camera, light_field=parameters.field)
 
     def views(self, i: int) -> npt.NDArray[np.uint8]:
         """Read all views of scene `i`: (9, 9, H, W, 3) uint8, sRGB.
