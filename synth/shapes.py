@@ -5,8 +5,6 @@ coverages add up. Shapes draw uniform numbers only: those are exact on every pro
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -125,7 +123,7 @@ def polygon(rng: Rng, pixel: float) -> Outline:
 
 def ellipse(rng: Rng, pixel: float) -> Outline:
     """Draw a ball or an ellipse."""
-    return edges(_CIRCLE * [1.0, 1.0 if rng.random() < 0.5 else _uniform(rng, 0.3, 1.0)])
+    return edges(_CIRCLE * [1.0, _uniform(rng, 0.9, 1.0) if rng.random() < 0.5 else _uniform(rng, 0.3, 1.0)])
 
 
 def wheel(rng: Rng, pixel: float) -> Outline:
@@ -278,27 +276,3 @@ def card(rng: Rng, pixel: float) -> Outline:
     bars = strokes(np.array([[0.0, -high]]), np.array([[0.0, high]]), max(0.25 * rim, 1.5 * pixel))
     # Only within the gap: where a bar meets the frame both would count, and coverage stops at one anyway.
     return np.concatenate([contour(sheet), gap] + ([bars] if rng.random() < 0.6 else []))
-
-
-class Kind(NamedTuple):
-    """A family of outlines: how often it is chosen, and whether it keeps upright."""
-
-    draw: Callable[[Rng, float], Outline]
-    weight: float
-    upright: bool
-
-
-KINDS = (
-    Kind(blob, 16, False),
-    Kind(polygon, 8, False),
-    Kind(ellipse, 8, False),
-    Kind(wheel, 9, False),
-    Kind(twig, 12, True),
-    Kind(bush, 10, True),
-    Kind(lattice, 6, False),
-    Kind(fence, 5, True),
-    Kind(wire, 6, False),
-    Kind(word, 7, True),
-    Kind(vase, 9, True),
-    Kind(card, 12, True),
-)
