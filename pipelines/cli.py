@@ -282,8 +282,9 @@ def scene_list(source: str, changes: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     width = max(len(row["source"]) for row in rows)
+    shared = len({row["group"] for row in rows}) < len(rows)
     for row in rows:
-        place = f"at {row['group']}" if row["group"] != row["source"] else ""
+        place = f"at {row['group']}" if shared else ""
         click.echo("  ".join(filter(None, (f"{row['source']:<{width}}", row["split"], place))).rstrip())
     click.echo(f"{counts(reader)}.", err=True)
 

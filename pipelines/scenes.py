@@ -78,8 +78,12 @@ def counts(reader: Reader) -> str:
     splits = Counter(item.split for item in items)
     places = len({item.group or item.source for item in items})
     named = ", ".join(f"{split or 'no split'} {n}" for split, n in sorted(splits.items())) if any(splits) else ""
-    words = [f"{len(items)} scene{'s' * (len(items) != 1)}" + (f" ({named})" if named else "")]
-    return ", ".join([*words, *([f"{places} places"] if places < len(items) else [])])
+    words = [_count(len(items), "scene") + (f" ({named})" if named else "")]
+    return ", ".join([*words, *([_count(places, "place")] if places < len(items) else [])])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 @dataclass
@@ -137,7 +141,7 @@ class Check:
             rows.append(("unknown", f"{mean:.1%} of pixels, at most {shares[-1][0]:.1%} ({shares[-1][1]})"))
         if self.sky:
             rows.append(("sky", f"{self.sky} pixels at infinity"))
-        return [*rows, ("broken", f"{len(self.broken)} scenes" if self.broken else "none")]
+        return [*rows, ("broken", _count(len(self.broken), "scene") if self.broken else "none")]
 
     def histogram(self) -> list[str]:
         """Draw the depths as text, a line for each bin of equal ratio."""
