@@ -103,9 +103,8 @@ def _fill_by_paths(depth: Float32, codes: npt.NDArray[np.uint8]) -> None:
     filled = np.pad(depth, 1, constant_values=np.nan)
     costs = np.where(unknown, np.int32(2**31 - 1), np.int32(0)).ravel()
     first = np.full(1 << (DIAGONAL + 255 * PER_CODE).bit_length(), -1, np.int32)
-    links = np.empty((costs.size, 2), np.int32)
+    after, before = np.empty(costs.size, np.int32), np.empty(costs.size, np.int32)
     padded = np.pad(codes, ((1, 1), (1, 1), (0, 0))).reshape(-1, 3)
-    fill_by_cheapest_paths(
-        filled.shape[1], STRAIGHT, DIAGONAL, PER_CODE, padded, filled.reshape(-1), costs, first, links
-    )  # fmt: skip
+    prices = STRAIGHT, DIAGONAL, PER_CODE
+    fill_by_cheapest_paths(filled.shape[1], prices, padded, filled.reshape(-1), costs, first, after, before)
     depth[:] = filled[1:-1, 1:-1]

@@ -46,16 +46,17 @@ def _difference(codes: Any, a: int, b: int) -> int:
     """Change of the channel that changes most, between two pixels."""
     most = 0
     for k in range(3):
-        change = abs(np.int32(codes[a, k]) - np.int32(codes[b, k]))
-        most = max(most, int(change))
+        # Unsigned numbers would wrap.
+        change = np.int32(codes[a, k]) - np.int32(codes[b, k])
+        most = max(most, int(change), int(-change))
     return most
 
 
 @jit
-def _offer(at: int, cost: int, value: float, filled: Any, costs: Any, first: Any, links: Any) -> int:
+def _offer(at: int, cost: int, value: float, filled: Any, costs: Any, first: Any, after: Any, before: Any) -> int:
     """Offer a pixel a path of a cost to a depth; return 1 if it had none before.
 
-    `first` (buckets, a power of two) and `links` (n, 2), pixels after and before, are a list of pixels for each cost.
+    `first` (buckets, a power of two), `after` and `before` (n) are a list of pixels for each cost.
     """
     was, mask = costs[at], len(first) - 1
     if cost > was or (cost == was and not value > filled[at]):
@@ -63,36 +64,36 @@ def _offer(at: int, cost: int, value: float, filled: Any, costs: Any, first: Any
     filled[at] = value
     if cost == was:
         return 0
-    new = was == np.int32(2**31 - 1)
+    new = was == 2**31 - 1
     if not new:
-        after, before = links[at]
-        if before < 0:
-            first[was & mask] = after
+        left, right = before[at], after[at]
+        if left < 0:
+            first[was & mask] = right
         else:
-            links[before, 0] = after
-        if after >= 0:
-            links[after, 1] = before
-    bucket = cost & mask
-    after = first[bucket]
-    links[at, 0], links[at, 1] = after, -1
-    if after >= 0:
-        links[after, 1] = at
-    first[bucket], costs[at] = at, cost
+            after[left] = right
+        if right >= 0:
+            before[right] = left
+    right = first[cost & mask]
+    after[at], before[at] = right, -1
+    if right >= 0:
+        before[right] = at
+    first[cost & mask], costs[at] = at, cost
     return 1 if new else 0
 
 
 @jit
 def fill_by_cheapest_paths(
-    width: int, straight: int, diagonal: int, per_code: int, codes: Any, filled: Any, costs: Any, first: Any, links: Any
+    width: int, prices: tuple[int, int, int], codes: Any, filled: Any, costs: Any, first: Any, after: Any, before: Any
 ) -> None:
     """Give each unknown pixel the depth at the end of its cheapest path; the farther one if two cost the same.
 
     Dijkstra's algorithm with a list of pixels for each cost (Dial 1969), which needs no passes and no heap.
 
-    `codes` (n, 3) uint8; `filled` (n) is NaN where unknown, `costs` (n) int32 there 2**31 - 1 and elsewhere, margin
-    included, 0. `first` holds -1, as many as a power of two, more than the dearest step costs; `links` (n, 2) is
-    scratch.
+    `prices` are those of a straight step, a diagonal one, and a code of colour. `codes` (n, 3) uint8; `filled` (n) is
+    NaN where unknown, `costs` (n) int32 there 2**31 - 1 and elsewhere, margin included, 0. `first` holds -1, as many
+    as a power of two, more than the dearest step costs; `after` and `before` (n) are scratch.
     """
+    straight, diagonal, per_code = prices
     steps = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
     lengths = np.array([diagonal, straight, diagonal, straight, straight, diagonal, straight, diagonal])
     waiting = 0
@@ -103,7 +104,7 @@ def fill_by_cheapest_paths(
             other = at + steps[i]
             if costs[other] == 0 and not np.isnan(filled[other]):
                 cost = lengths[i] + per_code * _difference(codes, at, other)
-                waiting += _offer(at, cost, filled[other], filled, costs, first, links)
+                waiting += _offer(at, cost, filled[other], filled, costs, first, after, before)
     now, mask = 0, len(first) - 1
     while waiting:
         # No step costs nothing, so what is found from here lies in later lists.
@@ -114,7 +115,7 @@ def fill_by_cheapest_paths(
                 other = at + steps[i]
                 if costs[other] >= now + lengths[i]:
                     cost = now + lengths[i] + per_code * _difference(codes, at, other)
-                    waiting += _offer(other, cost, filled[at], filled, costs, first, links)
-            at = links[at, 0]
+                    waiting += _offer(other, cost, filled[at], filled, costs, first, after, before)
+            at = after[at]
         first[now & mask] = -1
         now += 1
