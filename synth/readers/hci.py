@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ... import InputError
 from ..camera import Intrinsics
 from ..lightfield import LightField
-from .base import Frame, Item, Reader, matching, pixels
+from .base import Frame, Item, Reader, matching, naming, pixels
 from .depth import known
 from .files import read_depth, read_image
 
@@ -93,7 +93,8 @@ class Hci(Reader):
         """
         item = self._items[i]
         parameters = self._parameters(item)
-        views = np.empty((9, 9, *parameters.size, 3), np.uint8)
+        with naming(item.files[1], self.TITLE):  # where sizes are huge
+            views = np.empty((9, 9, *parameters.size, 3), np.uint8)
         for number in range(81):
             path = item.files[0].with_name(f"input_Cam{number:03d}.png")
             view = read_image(path)
