@@ -44,37 +44,37 @@ class ProceduralScenes(_ScenesBase):
         return objects
 
 
-class FolderScenes(_ScenesBase):
-    """Pairs of colour and depth files; see `readers.folder.FolderReader` for what each key means."""
+Kind = Literal[
+    "nyuv2", "nyu-raw", "sun-rgbd", "make3d", "hypersim", "diode", "ddff12", "hci",
+    "sceneflow", "middlebury", "dslr", "tartanair", "tum", "redwood", "scannet", "zedd", "infinigen-defocus", "hammer",
+    "sintel",
+]  # fmt: skip
+"""Datasets that have a reader: the keys of `readers.READERS`."""
 
-    kind: Literal["folder"]
+
+class ReadScenes(_ScenesBase):
+    """What scenes from files have in common."""
+
     path: str
     count: int | None = Field(default=None, ge=1)
-    """How many pairs, in order of their names; all if left out."""
-    rgb: str = "rgb/*"
-    depth_map: str = "depth/*"
-    depth_unit: Length = 0.001
-    depth_kind: Literal["z", "ray", "disparity"] = "z"
-    invalid: tuple[float, ...] = (0.0,)
-    focal: float | None = Field(default=None, gt=0)
-    """Focal length in pixels; for disparities."""
-    baseline: Length | None = None
-    disparity_offset: float = 0.0
+    """How many, in order of their names; all if left out."""
+    listing: str | None = None
+    """A text file with the names of the scenes to take, one a line."""
+    size: tuple[Pixels, Pixels] | None = None
+    """Height and width that scenes are brought to, pixels; if left out they stay, and must all be alike."""
+    fit: Literal["cover", "crop"] = "cover"
+    """"cover" resizes until `size` is covered and cuts the rest; "crop" cuts without resizing."""
+    align: int = Field(default=0, ge=0, le=64)
+    """Pixels by which edges of depth may move to those of the image; 0 leaves depth as it is."""
     intrinsics: tuple[float, float, float, float] | None = None
-    """fx, fy, cx, cy in pixels; for ray distances."""
-    encoding: Literal["srgb", "linear"] = "srgb"
-    pairing: Literal["name", "order"] = "name"
+    """fx, fy, cx, cy in pixels, of the files' images; in place of those that a dataset tells."""
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.depth_kind == "disparity" and (self.focal is None or self.baseline is None):
-            raise ValueError("depth_kind = 'disparity' needs focal (pixels) and baseline (a length)")
-        if "\0" in self.path:
+    def _speakable(self) -> Self:
+        if "\0" in self.path + (self.listing or ""):
             raise ValueError("path must not hold a null character")
         if self.intrinsics is not None and not min(self.intrinsics[:2]) >= 1:
             raise ValueError("intrinsics = [fx, fy, cx, cy] need focal lengths of a pixel or more")
-        if self.depth_kind == "ray" and self.intrinsics is None:
-            raise ValueError("depth_kind = 'ray' needs intrinsics = [fx, fy, cx, cy] in pixels")
         return self
 
     @property
@@ -84,3 +84,39 @@ class FolderScenes(_ScenesBase):
             return None
         fx, fy, cx, cy = self.intrinsics
         return Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy)
+
+
+class FolderScenes(ReadScenes):
+    """Pairs of colour and depth files; see `readers.folder.FolderReader` for what each key means."""
+
+    kind: Literal["folder"]
+    rgb: str = "rgb/*"
+    depth_map: str = "depth/*"
+    depth_unit: Length = 0.001
+    depth_kind: Literal["z", "ray", "disparity"] = "z"
+    invalid: tuple[float, ...] = (0.0,)
+    focal: float | None = Field(default=None, gt=0)
+    """Focal length in pixels; for disparities."""
+    baseline: Length | None = None
+    disparity_offset: float = 0.0
+    encoding: Literal["srgb", "linear"] = "srgb"
+    pairing: Literal["name", "order"] = "name"
+    group: Literal["file", "folder"] = "file"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.depth_kind == "disparity" and (self.focal is None or self.baseline is None):
+            raise ValueError("depth_kind = 'disparity' needs focal (pixels) and baseline (a length)")
+        if self.depth_kind == "ray" and self.intrinsics is None:
+            raise ValueError("depth_kind = 'ray' needs intrinsics = [fx, fy, cx, cy] in pixels")
+        return self
+
+
+class DatasetScenes(ReadScenes):
+    """One of the field's datasets, laid out as its owners publish it; see docs/datasets.md."""
+
+    kind: Kind
+    variant: str = ""
+    """Which of what the dataset offers, such as one of two depth maps; the first if left out."""
+    part: str = ""
+    """Only this official split; all if left out."""

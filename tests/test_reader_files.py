@@ -12,7 +12,7 @@ from rgbd import RAMP, dpt, pfm, refusal, save, scene_folder
 
 from defocal import InputError
 from defocal.synth.readers import FolderReader
-from defocal.synth.readers.files import read_depth, read_image
+from defocal.synth.readers.files import read_depth, read_image, read_packed_depth
 
 # Colour files
 
@@ -70,7 +70,9 @@ def test_paths_with_spaces_and_unicode(tmp_path):
         ("text.png", b"this is no image", "damaged or not an image"),
         ("header.jpg", b"\xff\xd8\xff\xe0", "damaged or not an image"),
         ("a.npy", b"\x93NUMPY", "not a colour image"),
-        ("a.exr", b"\x76\x2f\x31\x01rest", "not a colour image"),
+        ("a.exr", b"\x76\x2f\x31\x01rest", "damaged or not an .exr"),
+        ("b.exr", b"this is no image", "not a colour image"),
+        ("cut.pfm", b"PF\n1 1\n-1.0\n" + bytes(11), "damaged"),
         ("wide.ppm", b"P6\n1 1\n1000\n\0\1\0\1\0\1", "white at 1000"),
     ],
 )
@@ -186,6 +188,112 @@ def test_pfm_ignores_the_scale_and_has_its_rows_upright(tmp_path, scale):
     np.testing.assert_array_equal(read, values)
 
 
+@pytest.mark.parametrize("scale", [-1.0, 1.0, -0.0039])
+def test_colour_pfm_is_linear_and_upright(tmp_path, scale):
+    image = np.random.default_rng(2).random((3, 4, 3), np.float32) * 5
+    rows = image[::-1].astype("<f4" if scale < 0 else ">f4").tobytes()
+    (tmp_path / "c.pfm").write_bytes(b"PF\n4 3\n%r\n" % scale + rows)
+    read = read_image(tmp_path / "c.pfm")
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, image)
+
+
+def test_packed_depth(tmp_path):
+    values = (RAMP / 3).astype("<f4")
+    values[0, 0] = 1e4
+    # OpenCV writes and reads blue, green, red, alpha: the number's bytes in the order of memory.
+    cv2.imwrite(str(tmp_path / "d.png"), values[..., None].view(np.uint8))
+    read = read_packed_depth(tmp_path / "d.png")
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, values)
+    pixel = np.asarray(Image.open(tmp_path / "d.png"))[1, 2]  # red, green, blue, alpha in the file
+    assert bytes(pixel[[2, 1, 0, 3]]) == values[1, 2].tobytes()
+    for name, other in (("rgb.png", np.zeros((3, 4, 3), np.uint8)), ("deep.png", np.zeros((3, 4, 4), np.uint16))):
+        save(tmp_path / name, other)
+        refusal(lambda name=name: read_packed_depth(tmp_path / name), name, "four channels")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    refusal(lambda: read_packed_depth(tmp_path / "bad.png"), "bad.png", "damaged")
+
+
+def exr(path, channels, **header):
+    import OpenEXR
+
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **header}
+    with OpenEXR.File(header, channels) as file:
+        file.write(str(path))
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.uint32])
+@pytest.mark.parametrize("name", ["Z", "Y", "anything", "ViewLayer.Depth.Z"])
+def test_exr_depth_of_one_channel(tmp_path, name, dtype):
+    read = read_depth(exr(tmp_path / "tiefe 深.exr", {name: RAMP.astype(dtype)}))
+    assert read.dtype == (np.float64 if dtype == np.uint32 else np.float32)
+    np.testing.assert_array_equal(read, RAMP)
+
+
+@pytest.mark.parametrize(
+    ("depth", "others"),
+    [
+        ("Z", ["R", "G", "B", "A"]),
+        ("Layer.Depth.V", ["Layer.Combined.R", "Layer.Combined.G", "Layer.Combined.B"]),
+        ("R", ["A"]),
+        ("Y", ["A"]),
+    ],
+)
+def test_exr_depth_by_its_channel_s_name(tmp_path, depth, others):
+    z = (RAMP / 7).astype(np.float32)
+    path = exr(tmp_path / "d.exr", {name: z + i for i, name in enumerate([depth, *others])})
+    np.testing.assert_array_equal(read_depth(path), z)
+
+
+def test_exr_depth_in_three_equal_channels(tmp_path):
+    z = (RAMP / 7).astype(np.float32)
+    z[0, 0] = np.nan
+    np.testing.assert_array_equal(read_depth(exr(tmp_path / "d.exr", {"RGB": np.dstack([z] * 3)})), z)
+    path = exr(tmp_path / "c.exr", {"RGB": np.dstack([z, z, z + 1])})
+    refusal(lambda: read_depth(path), path, "no channel named Z")
+
+
+def test_exr_colour_is_linear(tmp_path):
+    image = np.random.default_rng(3).random((3, 4, 3), np.float32) * 5
+    read = read_image(exr(tmp_path / "c.exr", {"RGB": image, "Z": image[..., 0].copy()}))
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, image)
+    np.testing.assert_array_equal(read_image(exr(tmp_path / "h.exr", {"RGB": image.astype("f2")})), image.astype("f2"))
+    grey = image[..., 0].copy()  # OpenEXR writes only what is contiguous
+    np.testing.assert_array_equal(read_image(exr(tmp_path / "y.exr", {"Y": grey})), np.dstack([grey] * 3))
+    path = exr(tmp_path / "z.exr", {"Z": grey, "R": grey})
+    refusal(lambda: read_image(path), path, "R, G, B")
+    integers = exr(tmp_path / "i.exr", {"R": RAMP.astype("u4"), "G": RAMP.astype("u4"), "B": RAMP.astype("u4")})
+    refusal(lambda: read_image(integers), integers, "floating-point")
+
+
+def test_cropped_exr_is_refused(tmp_path):
+    window = (np.array([0, 0], np.int32), np.array([7, 7], np.int32))
+    path = exr(tmp_path / "d.exr", {"Z": RAMP.astype(np.float32)}, displayWindow=window)
+    refusal(lambda: read_depth(path), path, "uncropped")
+
+
+def test_truncated_exr_is_refused(tmp_path):
+    data = exr(tmp_path / "d.exr", {"RGB": np.random.default_rng(0).random((60, 50, 3), np.float32)}).read_bytes()
+    for length in (5, 40, len(data) // 2, len(data) - 1):
+        (tmp_path / "d.exr").write_bytes(data[:length])
+        for read in (read_image, read_depth):
+            refusal(lambda read=read: read(tmp_path / "d.exr"), tmp_path / "d.exr", "damaged")
+
+
+def test_folder_reads_exr_as_linear_light(tmp_path):
+    (tmp_path / "rgb").mkdir()
+    (tmp_path / "depth").mkdir()
+    image = np.random.default_rng(4).random((3, 4, 3), np.float32) * 5
+    exr(tmp_path / "rgb" / "a.exr", {"RGB": image})
+    exr(tmp_path / "depth" / "a.exr", {"Z": RAMP.astype(np.float32)})
+    scene = FolderReader(path=tmp_path, depth_unit=1.0).read(0)
+    np.testing.assert_array_equal(scene.aif, image)
+    np.testing.assert_array_equal(scene.depth, RAMP)
+
+
 def test_dpt(tmp_path):
     values = (RAMP * 1e10).astype(np.float32)
     (tmp_path / "d.dpt").write_bytes(dpt(values))
@@ -212,7 +320,8 @@ JPEG = _bytes_of(lambda stream: Image.new("L", (8, 8)).save(stream, "JPEG"))
         ("depth.mat", b"MATLAB 5.0", "damaged or no depth map"),
         ("d.jpg", JPEG, "JPEG"),
         ("renamed.png", JPEG, "JPEG"),
-        ("d.exr", b"\x76\x2f\x31\x01rest", "OpenEXR"),
+        ("d.exr", b"\x76\x2f\x31\x01rest", "damaged or not an .exr"),
+        ("e.exr", b"this is no image", "damaged or not an .exr"),
         ("cut.npy", NPY[:-8], "damaged"),
         ("text.npy", b"some text", "damaged or not a .npy"),
         ("archive.npy", NPZ, "name it .npz"),
@@ -227,6 +336,10 @@ JPEG = _bytes_of(lambda stream: Image.new("L", (8, 8)).save(stream, "JPEG"))
         ("none.npy", _bytes_of(np.save, np.ones((0, 4))), "(0, 4)"),
         ("cut.pfm", pfm(RAMP, -1.0)[:-4], "damaged"),
         ("text.pfm", b"some text", "damaged"),
+        ("crlf.pfm", pfm(RAMP, -1.0).replace(b"-1.0\n", b"-1.0\r\n"), "damaged"),
+        ("scale.pfm", pfm(RAMP, -1.0).replace(b"-1.0", b"-0.0"), "damaged"),
+        ("numbers.pfm", pfm(RAMP, -1.0).replace(b"-1.0", b"-.e-"), "damaged"),
+        ("none.pfm", b"Pf\n0 4\n-1.0\n", "damaged"),
         ("colour.pfm", b"PF\n1 1\n-1.0\n" + bytes(12), "colour PFM"),
         ("grey.pfm", b"P5\n1 1\n255\n\1", "another format"),
         ("cut.dpt", dpt(RAMP)[:-4], "damaged"),

@@ -26,7 +26,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def paired(reader: FolderReader) -> list[tuple[str, str]]:
-    pairs = [(a.relative_to(reader.path), b.relative_to(reader.path)) for a, b in reader.scan()]
+    pairs = [[file.relative_to(reader.path) for file in item.files] for item in reader.scan()]
     return [(a.as_posix(), b.as_posix()) for a, b in pairs]
 
 
@@ -341,8 +341,8 @@ def test_dslr_pairs():
         scene = reader.read(i)
         assert not np.isnan(scene.depth).any()
         assert 0.2 < scene.depth.min() < scene.depth.max() < 10
-    for pair in reader.scan():  # two clocks named the files
-        rgb_time, depth_time = (datetime.fromisoformat(path.stem) for path in pair)
+    for item in reader.scan():  # two clocks named the files
+        rgb_time, depth_time = (datetime.fromisoformat(path.stem) for path in item.files)
         assert abs((rgb_time - depth_time).total_seconds()) < 0.4
 
 

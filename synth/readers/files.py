@@ -1,9 +1,9 @@
 """One colour image or one depth map from a file, as the numbers that the file holds.
 
-Each format goes through the one reader that was measured not to change its numbers: OpenCV scales PFM, and
-Pillow and imageio reduce 16-bit RGB to 8 bits and stretch a PGM whose maximum is not 255 or 65535. Files are
-read as bytes first, so that any path works on any system. Pixels are taken as stored: an EXIF orientation is
-ignored in colour and depth alike, because depth maps carry none and must stay aligned.
+Each format goes through the one reader that was measured not to change its numbers: OpenCV scales PFM and its
+wheels read no EXR, and Pillow and imageio reduce 16-bit RGB to 8 bits and stretch a PGM whose maximum is not
+255 or 65535. Files are read as bytes first, so that any path works on any system. Pixels are taken as stored:
+an EXIF orientation is ignored in colour and depth alike, because depth maps carry none and must stay aligned.
 """
 
 import io
@@ -25,15 +25,16 @@ Array = npt.NDArray[Any]
 _PNG, _JPEG, _EXR = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x76\x2f\x31\x01"
 _PNG_END = b"IEND\xaeB`\x82"
 _PNM_HEADER = re.compile(rb"P([2356])(?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # group 2: the third number, the maximum
+_PFM_HEADER = re.compile(rb"P([fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+.\deE]+)\s")  # width, height, scale
 _DPT_TAG = np.array(202021.25, "<f4").tobytes()
-_DEPTH_FORMATS = "16-bit PNG, TIFF, PGM, .npy, .npz, .pfm or .dpt"
+_DEPTH_FORMATS = "16-bit PNG, TIFF, PGM, .npy, .npz, .pfm, .dpt or .exr"
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Read a colour image: PNG, JPEG, TIFF, PPM, WebP, BMP and what else OpenCV decodes.
+def read_image(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]:
+    """Read a colour image: PNG, JPEG, TIFF, PPM, WebP, BMP and what else OpenCV decodes; OpenEXR; colour PFM.
 
     Grey images get three equal channels, alpha is dropped, 16 bits stay 16 bits, an EXIF orientation is
-    ignored.
+    ignored. Of an EXR its first part is taken, the channels R, G, B or the luminance Y.
 
     Parameters
     ----------
@@ -42,15 +43,19 @@ def read_image(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
 
     Returns
     -------
-    (H, W, 3) uint8 or uint16, RGB, encoded as in the file.
+    (H, W, 3) RGB: uint8 or uint16, encoded as in the file; float32, linear, of an EXR or a PFM.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is damaged, or is not an image of 8 or 16 bits per channel.
+        If the file cannot be read, is damaged, or is not an image of 8 or 16 bits per channel, an EXR or a PFM.
     """
-    data = _read_bytes(path)
-    if path.suffix.lower() in (*_DEPTH_DECODERS, ".exr") or data.startswith(_EXR):
+    data = read_bytes(path)
+    if data.startswith(_EXR):
+        return _colour_of_exr(path)
+    if data.startswith(b"PF"):
+        return _read_pfm(data, path)
+    if path.suffix.lower() in _DEPTH_DECODERS:
         raise InputError(
             f"{path} is not a colour image of 8 or 16 bits per channel: give colour as PNG, JPEG, TIFF, PPM or WebP."
         )
@@ -72,7 +77,9 @@ def read_depth(path: Path) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
     """Read the numbers of a depth or disparity map, in the unit of the file.
 
     Integer PNG, TIFF and PGM; floating-point TIFF; `.npy` of shape (H, W) or (H, W, 1); `.npz` with one such
-    array; grey `.pfm`; `.dpt` (MPI Sintel). An image with three channels is accepted if they are equal.
+    array; grey `.pfm`; `.dpt` (MPI Sintel); OpenEXR: its only channel, or that named Z, V (Blender's), Y or R
+    without G and B, with or without a layer's name before it. An image with three channels is accepted if they
+    are equal.
 
     Parameters
     ----------
@@ -89,11 +96,11 @@ def read_depth(path: Path) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
         If the file cannot be read, is damaged, has a format that would change the numbers, or holds anything
         but one number per pixel.
     """
-    data = _read_bytes(path)
-    suffix = path.suffix.lower()
-    if suffix == ".exr" or data.startswith(_EXR):
-        raise InputError(f"{path} is OpenEXR, which OpenCV 5 cannot read: convert the depth map to float32 .npy.")
-    array = _DEPTH_DECODERS.get(suffix, _depth_from_image)(data, path)
+    data = read_bytes(path)
+    if data.startswith(_EXR):
+        array = _depth_of_exr(path)
+    else:
+        array = _DEPTH_DECODERS.get(path.suffix.lower(), _depth_from_image)(data, path)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim != 2 or 0 in array.shape:
@@ -105,7 +112,41 @@ def read_depth(path: Path) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
     return np.array(array, np.float64, order="C")
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_packed_depth(path: Path) -> npt.NDArray[np.float32]:
+    """Read a PNG whose four channels of 8 bits are the bytes of one float32, as OpenCV writes them.
+
+    Parameters
+    ----------
+    path
+        The file; its channels in OpenCV's order (blue, green, red, alpha) are the bytes, lowest first.
+
+    Returns
+    -------
+    (H, W) float32.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is damaged, or does not have four channels of 8 bits.
+    """
+    image = _decode_image(read_bytes(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise InputError(f"{path} is damaged or not an image: copy it again.")
+    if image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
+        raise InputError(
+            f"{path} holds {image.dtype} pixels of shape {image.shape}: a packed depth map has four channels of 8 bits."
+        )
+    return np.ascontiguousarray(image).view("<f4")[..., 0].astype(np.float32)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file whole.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is empty, or is a PNG that lacks its end.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -216,20 +257,29 @@ def _depth_from_npz(data: bytes, path: Path) -> Array:
 
 
 def _depth_from_pfm(data: bytes, path: Path) -> Array:
-    from PIL import Image
-
     if data.startswith(b"PF"):
         raise InputError(f"{path} is a colour PFM: a depth map has one number per pixel (header Pf).")
-    try:
-        # Pillow flips the rows, which a PFM stores bottom first, and ignores the header's scale. OpenCV
-        # divides by it: Middlebury's -0.0039 would make every disparity 256 times too large.
-        with Image.open(io.BytesIO(data), formats=["PPM"]) as image:
-            array = np.asarray(image)
-    except Exception:  # Pillow raises several types for damaged files
-        raise InputError(f"{path} is damaged or not a .pfm file: copy it again.") from None
-    if not data.startswith(b"Pf"):
+    if not data.startswith(b"Pf") and _PNM_HEADER.match(data):
         raise InputError(f"{path} is named .pfm but is another format: rename it to .pgm or .ppm.")
-    return array
+    return _read_pfm(data, path)
+
+
+def _read_pfm(data: bytes, path: Path) -> npt.NDArray[np.float32]:
+    header = _PFM_HEADER.match(data)
+    try:
+        scale = float(header[4]) if header else 0.0
+    except ValueError:
+        scale = 0.0
+    if not header or not scale or not np.isfinite(scale):
+        raise InputError(f"{path} is damaged or not a .pfm file: copy it again.")
+    width, height, channels = int(header[2]), int(header[3]), 3 if header[1] == b"F" else 1
+    if width * height == 0 or len(data) - header.end() != 4 * width * height * channels:
+        raise InputError(f"{path} is damaged ({width}x{height} pixels do not take {len(data)} bytes): copy it again.")
+    # The scale's sign tells the byte order. Its size is ignored: OpenCV divides by it, and Middlebury's -0.0039
+    # would make every disparity 256 times too large.
+    values = np.frombuffer(data, "<f4" if scale < 0 else ">f4", offset=header.end())
+    upright = values.reshape(height, width, channels)[::-1]  # the bottom row comes first
+    return np.ascontiguousarray(upright if channels == 3 else upright[..., 0], np.float32)
 
 
 def _depth_from_dpt(data: bytes, path: Path) -> Array:
@@ -241,9 +291,72 @@ def _depth_from_dpt(data: bytes, path: Path) -> Array:
     return np.frombuffer(data, "<f4", offset=12).reshape(height, width)
 
 
+def _channels_of_exr(path: Path) -> dict[str, Array]:
+    import OpenEXR
+
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            header = file.header()
+            stored, shown = (np.ravel(header[window]).tolist() for window in ("dataWindow", "displayWindow"))
+            channels = {name: np.asarray(channel.pixels) for name, channel in file.channels().items()}
+    except Exception:  # OpenEXR raises several types for damaged files
+        raise InputError(f"{path} is damaged or not an .exr file: copy it again.") from None
+    if stored != shown:
+        raise InputError(f"{path} stores another window ({stored}) than its picture's ({shown}): export it uncropped.")
+    bad = [name for name, pixels in channels.items() if pixels.ndim != 2 or pixels.dtype.kind not in "uf"]
+    if bad or not channels:
+        what = f"a channel {bad[0]!r} that is no plane of numbers" if bad else "no channel"
+        raise InputError(f"{path} has {what}: export a flat, single-part EXR.")
+    return channels
+
+
+def _by_last_name(channels: dict[str, Array]) -> dict[str, str]:
+    """Names of channels by what comes after the layers' names; the first of several layers."""
+    short: dict[str, str] = {}
+    for name in sorted(channels, key=lambda name: (name.count("."), name)):
+        short.setdefault(name.rpartition(".")[2].upper(), name)
+    return short
+
+
+def _colour_of_exr(path: Path) -> npt.NDArray[np.float32]:
+    channels = _channels_of_exr(path)
+    short = _by_last_name(channels)
+    names = [short[key] for key in "RGB" if key in short]
+    if not names and "Y" in short:
+        names = [short["Y"]] * 3
+    planes = [channels[name] for name in names]
+    if len(planes) != 3 or len({plane.shape for plane in planes}) != 1 or any(p.dtype.kind != "f" for p in planes):
+        raise InputError(
+            f"{path} has no channels R, G, B (or Y) of floating-point numbers and one size, only "
+            f"{', '.join(sorted(channels)[:6])}: export it as RGB."
+        )
+    return np.dstack(planes).astype(np.float32)
+
+
+def _depth_of_exr(path: Path) -> Array:
+    channels = _channels_of_exr(path)
+    if len(channels) == 1:
+        return next(iter(channels.values()))
+    short = _by_last_name(channels)
+    colours = [channels[short[key]] for key in "RGB" if key in short]
+    for key in ("Z", "V", "Y"):
+        if key in short:
+            return channels[short[key]]
+    if colours and all(np.array_equal(colours[0], other, equal_nan=True) for other in colours):
+        return colours[0]
+    raise InputError(
+        f"{path} has no channel named Z, V or Y but {', '.join(sorted(channels)[:6])}: give one number per pixel."
+    )
+
+
+def _depth_from_exr(data: bytes, path: Path) -> Array:
+    raise InputError(f"{path} is damaged or not an .exr file: copy it again.")  # its first bytes say so
+
+
 _DEPTH_DECODERS: dict[str, Callable[[bytes, Path], Array]] = {
     ".npy": _depth_from_npy,
     ".npz": _depth_from_npz,
     ".pfm": _depth_from_pfm,
     ".dpt": _depth_from_dpt,
+    ".exr": _depth_from_exr,
 }

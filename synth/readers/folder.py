@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
@@ -15,22 +14,23 @@ import numpy.typing as npt
 
 from ... import InputError
 from ..camera import Intrinsics
-from ..light import Encoding, decode
-from ..scene import Scene
+from ..light import Encoding
+from ..scene import PLAUSIBLE_DEPTH
+from .base import Frame, Item, Reader, pixels
+from .depth import known, z_from_disparity, z_from_ray
 from .files import read_depth, read_image
 
 DepthKind = Literal["z", "ray", "disparity"]
 Pairing = Literal["name", "order"]
+Group = Literal["file", "folder"]
 Float = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-# Where no range is given: a file with most depths outside was surely read in a wrong unit.
-_PLAUSIBLE_RANGE = (0.05, 1e5)
 # Tried in this order when a map does not fit its range, to name the unit that would.
 _UNITS = {1.0: "metres", 0.001: "millimetres", 0.01: "centimetres", 0.0002: "1/5000 metre (TUM RGB-D)"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderReader:
+class FolderReader(Reader):
     """A folder of colour images and depth maps.
 
     In `rgb` and `depth_map` every `*` stands for a part of one file or folder name, `**` between slashes for
@@ -69,6 +69,10 @@ class FolderReader:
         refused, because its unit is wrong; without it, the range is 5 cm to 100 km.
     size
         Height and width to expect, pixels.
+    group
+        What was taken at one place, and goes to one split: each colour "file" for itself, or all of a "folder".
+    listing
+        A text file with the sources to take, one a line; everything if left out.
 
     Raises
     ------
@@ -76,7 +80,10 @@ class FolderReader:
         If an option makes no sense. Files are looked for at the first call of `scan` or `read`.
     """
 
-    path: Path
+    TITLE = "the folder"
+    LICENCE = "that of your files"
+    COMMERCIAL = True
+
     rgb: str = "rgb/*"
     depth_map: str = "depth/*"
     pairing: Pairing = "name"
@@ -90,9 +97,10 @@ class FolderReader:
     encoding: Encoding = "srgb"
     depth_range: tuple[float, float] | None = None
     size: tuple[int, int] | None = None
+    group: Group = "file"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        super().__post_init__()
         for name in ("invalid", "depth_range", "size"):
             value = getattr(self, name)
             if value is None and name != "invalid":
@@ -100,10 +108,11 @@ class FolderReader:
             if not isinstance(value, (tuple, list)) or not all(map(_is_number, value)):
                 raise InputError(f"{name} must be a list of numbers, not {value!r}.")
             object.__setattr__(self, name, tuple(value))  # recipes give lists
-        for name, known in (("depth_kind", DepthKind), ("pairing", Pairing), ("encoding", Encoding)):
-            if getattr(self, name) not in get_args(known):
-                options = ", ".join(get_args(known))
-                raise InputError(f"{name} must be one of {options}, not {getattr(self, name)!r}.")
+        for name, options in (
+            ("depth_kind", DepthKind), ("pairing", Pairing), ("encoding", Encoding), ("group", Group),
+        ):  # fmt: skip
+            if getattr(self, name) not in get_args(options):
+                raise InputError(f"{name} must be one of {', '.join(get_args(options))}, not {getattr(self, name)!r}.")
         for name in ("rgb", "depth_map"):
             pattern = getattr(self, name)
             if not pattern or Path(pattern).is_absolute():
@@ -126,82 +135,41 @@ class FolderReader:
         if self.size is not None and not (len(self.size) == 2 and min(self.size) > 0):
             raise InputError(f"size must be a positive height and width in pixels, not {self.size}.")
 
-    def __len__(self) -> int:
-        """Count the scenes; scans the folder on the first call."""
-        return len(self._pairs)
+    def _find(self) -> list[Item]:
+        items = []
+        for colour, depth in self._pairs():
+            source = _without_extension(colour)
+            group = PurePosixPath(colour).parent.as_posix() if self.group == "folder" else source
+            items.append(Item(source, (self.path / colour, self.path / depth), group))
+        return items
 
-    def scan(self) -> list[tuple[Path, Path]]:
-        """List the colour file and the depth file of each scene.
-
-        The order is that of the colour files' paths relative to the folder, by code point. The folder is
-        listed once and the result kept.
-
-        Raises
-        ------
-        InputError
-            If the folder is absent, a pattern matches nothing, or files do not pair.
-        """
-        return list(self._pairs)
-
-    def files(self, i: int) -> tuple[Path, Path]:
-        """Return the colour file and the depth file of scene `i`."""
-        return self._pairs[i]
-
-    def source(self, i: int) -> str:
-        """Identify scene `i`: its colour file relative to the folder, without the extension, unique."""
-        return _without_extension(self._pairs[i][0].relative_to(self.path).as_posix())
-
-    def read(self, i: int) -> Scene:
-        """Read one scene.
-
-        Parameters
-        ----------
-        i
-            Index into `scan()`.
-
-        Returns
-        -------
-        The scene: linear radiance, z-depth in metres with NaN where unknown. Huge finite depths, such as a
-        sky's, stay.
-
-        Raises
-        ------
-        InputError
-            If a file cannot be read, the two differ in size, or the depth cannot be right.
-        """
-        rgb_path, depth_path = self._pairs[i]
+    def _load(self, item: Item) -> Frame:
+        rgb_path, depth_path = item.files
         image, raw = read_image(rgb_path), read_depth(depth_path)
-        found = image.shape[:2]
-        if raw.shape != found:
+        if self.size is not None and image.shape[:2] != self.size:
             raise InputError(
-                f"{rgb_path} has {_pixels(found)} pixels but {depth_path} has {_pixels(raw.shape)}: "
-                "register the depth map to the colour image first."
-            )
-        if self.size is not None and found != self.size:
-            raise InputError(
-                f"{rgb_path} has {_pixels(found)} pixels, not the expected {_pixels(self.size)}: "
+                f"{rgb_path} has {pixels(image.shape)} pixels, not the expected {pixels(self.size)}: "
                 "resize or crop both files first, or change size."
             )
-        depth = self._z_depth(raw, depth_path)
-        return Scene(decode(image, self.encoding), depth, self.intrinsics, self.source(i))
+        if raw.shape != image.shape[:2]:  # before ray distances ask for the lens
+            return Frame(image, raw)
+        return Frame(image, self._z_depth(raw, depth_path), self.intrinsics, self.encoding)
 
     def _z_depth(self, raw: Float, path: Path) -> npt.NDArray[np.float32]:
-        unknown = ~np.isfinite(raw)
         with np.errstate(over="ignore"):  # of a number that no float32 file can hold
-            for number in self.invalid:
-                unknown |= raw == float(number)  # in the precision of the file
-        if unknown.all():
+            numbers = known(raw, math.inf, -math.inf, *map(float, self.invalid))
+        if np.isnan(numbers).all():
             raise InputError(
                 f"{path} has no valid depth, every number being NaN, infinite or among invalid = "
                 f"{list(self.invalid)}: leave this scene out, or correct invalid."
             )
-        metres = self._to_metres(np.where(unknown, np.nan, raw.astype(np.float64)), path)
+        metres = self._to_metres(numbers, path)
         with np.errstate(over="ignore"):
             depth = metres.astype(np.float32)
         if (depth <= 0).any():
             raise InputError(
                 f"{path} has {int((depth <= 0).sum())} depths that are zero or negative (lowest stored "
-                f"number {float(np.min(raw[~unknown])):g}): add the number that means unknown to invalid."
+                f"number {float(np.nanmin(numbers)):g}): add the number that means unknown to invalid."
             )
         self._check_range(metres, path)
         return depth
@@ -210,7 +178,7 @@ class FolderReader:
         if self.depth_kind != "disparity":
             metres = numbers * self.depth_unit
             if self.depth_kind == "ray" and self.intrinsics is not None:
-                metres /= self.intrinsics.ray_length_per_depth(*metres.shape)
+                metres = z_from_ray(metres, self.intrinsics)
             return metres
         disparity = numbers + self.disparity_offset
         low, high = float(np.nanmin(disparity)), float(np.nanmax(disparity))
@@ -222,12 +190,11 @@ class FolderReader:
             )
         assert self.focal is not None
         assert self.baseline is not None
-        with np.errstate(divide="ignore"):
-            return self.focal * self.baseline / np.abs(disparity)
+        return z_from_disparity(np.abs(disparity), self.focal, self.baseline)
 
     def _check_range(self, metres: npt.NDArray[np.float64], path: Path) -> None:
         valid = metres[~np.isnan(metres)]
-        near, far = self.depth_range or _PLAUSIBLE_RANGE
+        near, far = self.depth_range or PLAUSIBLE_DEPTH
         if 2 * np.count_nonzero((valid < near) | (valid > far)) > valid.size:
             median = float(np.median(valid))
             raise InputError(
@@ -244,10 +211,8 @@ class FolderReader:
                 return f"if the file is in {name}, set depth_unit = {unit:g}"
         return f"check depth_unit ({self.depth_unit:g} metres per stored number)"
 
-    @cached_property
-    def _pairs(self) -> tuple[tuple[Path, Path], ...]:
-        if not self.path.exists():
-            raise InputError(f"the folder {self.path} does not exist: check the path.")
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Colour files and their depth maps, relative to the folder."""
         if not self.path.is_dir():
             raise InputError(f"{self.path} is not a folder: give the folder that holds colour and depth files.")
         colour, depth = self._files("rgb"), self._files("depth_map")
@@ -266,7 +231,7 @@ class FolderReader:
                     f"{self.path / other} and {name} differ only in their extension: put it into rgb, "
                     f"for example rgb = {_without_extension(self.rgb) + PurePosixPath(other).suffix!r}."
                 )
-        return tuple((self.path / name, self.path / partner) for name, partner in pairs)
+        return pairs
 
     def _files(self, option: Literal["rgb", "depth_map"]) -> list[str]:
         """Sort what an option's pattern matches: files, relative to the folder, with slashes."""
@@ -332,10 +297,6 @@ def _normal(pattern: str) -> str:
 
 def _without_extension(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix()
-
-
-def _pixels(size: Sequence[Any]) -> str:
-    return f"{size[1]}x{size[0]}"
 
 
 def _key(pattern: str, name: str) -> str:
