@@ -4,27 +4,31 @@ A scene depends on its arguments alone, bit by bit, on every processor: see `sha
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from .placing_kernels import BODY, HANG, LIE, STAND, TOP
+from .photos import SIDE as PHOTO_SIDE
+from .photos import Photographs
+from .placing_kernels import BODY, HANG, MODE, STAND, TOP, Z0, Z1
 from .procedural_kernels import cover
-from .procedural_room import Room, Skins, View, draw_room, paint_planes, paint_room, plane_row, shade
+from .procedural_room import SETTINGS, Room, Skins, Vector, View, draw_room, paint_planes, paint_room, plane_row, shade
 from .scene import LayeredScene, Patch
 from .seeding import Purpose, generator
-from .shapes import Outline, Rng, circle_points, strokes, turn
-from .solid_kernels import PART, outline, paint_solid
+from .shapes import Outline, Rng, circle_points, geometric, pool_of, strokes, turn
+from .solid_kernels import PART, ROUND, outline, paint_solid
 from .textures import atlas, draw_looks
-from .things import WORLDS, Thing, arrange, choose
-from .procedural_room import SETTINGS
+from .things import LIGHT, WORLDS, Thing, arrange, choose
 
 Float64 = npt.NDArray[np.float64]
 
 _CIRCLE = circle_points(np.arange(48) * (math.tau / 48))
 # How much of the picture's area the boxes around all things take together, before the frame cuts them.
 _CROWDING = (0.9, 1.8)
+RADIANCE = (2.0, 300.0)
+"""Of lamps, white being 1."""
 
 
 def procedural_scene(
@@ -35,33 +39,94 @@ def procedural_scene(
     objects: tuple[int, int] = (20, 60),
     margin: int = 0,
     fov: float = 1.0,
+    *,
     world: str = "indoor",
+    lights: tuple[int, int] = (0, 0),
+    textures: Photographs | str | Path | None = None,
+    assets: str = "",
+    share: tuple[float, float] = (0.0, 1.0),
 ) -> LayeredScene:
+    """Make a scene of a room, a street or a table top with things in it.
+
+    Parameters
+    ----------
+    seed
+        The recipe's; chooses the textures all its scenes share.
+    sample
+        Which scene.
+    size
+        Height and width of the picture, pixels, at least 16.
+    depth
+        Nearest and farthest z, metres.
+    objects
+        Least and greatest number of objects; each number between is as likely.
+    margin
+        Pixels by which the frame is wider on each side. The picture inside stays exactly the same.
+    fov
+        Horizontal field of view of the picture without its margin, radians.
+    world
+        "indoor": a room with furniture. "outdoor": ground as far as the farthest depth, where the sky is; houses,
+        trees, fences. "macro": small things on a table top, seen from above. Sizes follow the range of depths.
+    lights
+        Least and greatest number of small lamps, besides the objects: each of 2 to 300 times the radiance of white.
+        Most scenes that have some are dark.
+    textures
+        Folder of photographs for many of the surfaces, or what `Photographs.of` makes of it.
+    assets
+        Name of the pool of tiles, outlines and proportions, for example that of a split: pools share none of them.
+    share
+        Part of the photographs, by the order of their names' digests, that this pool has.
+
+    Returns
+    -------
+    The room first, an opaque layer over the whole frame with a depth per pixel, then one patch per object and lamp,
+    far to near: premultiplied linear radiance, in [0, 1] but for lamps, and depths within `depth` as float32. No
+    layer hides, at any pixel, one that comes after it.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of its range, or a photograph cannot be read.
+    """
     _check(seed, sample, size, depth, objects, margin, fov)
+    _check_more(world, lights, share)
     focal = float(np.float32(0.5 * size[1] / math.tan(0.5 * fov)))
     view = View(*size, margin, float(depth[0]), float(depth[1]), focal)
-    rng = generator(seed, Purpose.SCENE, sample)
+    pool = pool_of(assets)
+    rng = generator(seed, Purpose.SCENE, sample, pool)
     count = int(rng.integers(objects[0], objects[1], endpoint=True))
-    kinds = choose(rng, world, depth, count)
+    lamps = int(rng.integers(lights[0], lights[1], endpoint=True))
+    kinds = [*choose(rng, world, count), *[LIGHT] * lamps]
     far, floor, wall, ceiling = SETTINGS[world].roles
-    roles = [far, floor, wall, wall, wall, ceiling]
-    starts = []
+    roles, starts = [far, floor, wall, wall, wall, ceiling], []
     for kind in kinds:
         starts.append(len(roles))
         roles += kind.roles
-    skins = Skins(*draw_looks(rng, roles), atlas(seed).ravel(), np.zeros(0, np.uint16))
+    photos = _photos(rng, textures, share, assets)
+    skins = Skins(*draw_looks(rng, roles, len(photos)), atlas(seed, pool).ravel(), photos.ravel())
     room = draw_room(rng, view, skins, world)
+    if lamps:
+        dark = rng.random(2).tolist()
+        room.light[6] *= geometric(0.04, 0.7, dark[1]) if dark[0] < 0.75 else 1.0
     back = paint_room(view, room, skins)
-    things, _ = arrange(rng, view, room, world, kinds, _CROWDING)
-    patches = []
-    for thing in things:
-        if thing.kind.solid:
-            patches.append(_solid(rng, view, room, skins, thing, starts[thing.number], back))
-        else:
-            patches.append(_cut_out(rng, view, room, skins, thing, starts[thing.number], back))
-    return LayeredScene.from_patches(
-        view.frame, [back, *patches], view.intrinsics, f"procedural-{seed}-{sample:06d}", margin
-    )
+    patches = [back]
+    for thing in arrange(rng, view, room, world, kinds, _CROWDING):
+        paint = _solid if thing.kind.solid else _cut_out
+        patch = paint(rng, view, room, skins, thing, starts[thing.number], back)
+        patches.append(_glowing(rng, patch) if thing.kind is LIGHT else patch)
+    source = f"procedural-{seed}-{sample:06d}"
+    return LayeredScene.from_patches(view.frame, patches, view.intrinsics, source, margin)
+
+
+def _photos(
+    rng: Rng, textures: Photographs | str | Path | None, share: tuple[float, float], assets: str
+) -> npt.NDArray[np.uint16]:
+    if textures is None:
+        return np.zeros((0, 1, 3), np.uint16)
+    found = textures if isinstance(textures, Photographs) else Photographs.of(textures)
+    if share != (0.0, 1.0):
+        found = found.part(*share, f"the split {assets!r}")
+    return found.draw(rng)
 
 
 def _check(
@@ -87,6 +152,15 @@ def _check(
         raise InputError(f"fov must be between 0.01 and 2.8 radians, not {fov}.")
 
 
+def _check_more(world: str, lights: tuple[int, int], share: tuple[float, float]) -> None:
+    if world not in WORLDS:
+        raise InputError(f"world must be one of {', '.join(WORLDS)}, not {world!r}.")
+    if not 0 <= lights[0] <= lights[1]:
+        raise InputError(f"lights must go from 0 or more to as many or more, not from {lights[0]} to {lights[1]}.")
+    if not 0 <= share[0] < share[1] <= 1:
+        raise InputError(f"share must go from 0 or more to at most 1, not from {share[0]} to {share[1]}.")
+
+
 def _coverage(view: View, edges: Outline) -> tuple[npt.NDArray[np.float32], int, int]:
     """Cover the pixels of an outline in pixels from the principal point; where the first one within the frame lies."""
     points = edges.reshape(-1, 2)
@@ -109,10 +183,10 @@ def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: 
     p, q, high = thing.half
     assert thing.kind.solid
     built = thing.kind.solid(rng, p, q, high)
-    if prism[15] == HANG:
+    if prism[MODE] == HANG:
         # By a string, from the middle of its top.
-        thin = max(0.006 * p, 0.7 * prism[8] / view.focal)
-        built.append([2, 0.0, 0.0, prism[2] - d1, -0.98 * high, thin, thin, len(thing.kind.roles) - 1])
+        thin = max(0.006 * p, 0.7 * prism[Z0] / view.focal)
+        built.append([ROUND, 0.0, 0.0, prism[2] - d1, -0.98 * high, thin, thin, len(thing.kind.roles) - 1])
     parts = np.zeros((len(built), PART))
     for row, part in zip(parts, built, strict=True):
         row[:8] = part
@@ -122,10 +196,10 @@ def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: 
     boxes = np.empty((len(built), 4))
     edges = outline(parts, axes, origin, view.focal, _CIRCLE, boxes)
     alpha, top, left = _coverage(view, edges)
-    if prism[15] == STAND:
+    if prism[MODE] == STAND:
         shade(view, room, back, axes, tuple(origin.tolist()), (p, q), high, 0.5)
     which = slice(first, first + len(thing.kind.roles))
-    middle = 0.5 * (prism[8] + prism[9])
+    middle = 0.5 * (prism[Z0] + prism[Z1])
     looks = np.empty((len(thing.kind.roles), 4))
     looks[:, 0] = skins.zooms[which] * view.focal / middle
     looks[:, 1] = 0.8 + 0.4 * thing.u[12]
@@ -143,8 +217,9 @@ def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: 
 def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: int, back: Patch) -> Patch:
     prism = thing.prism.tolist()
     a, c, _, d1, p, _, cos, sin = prism[:8]
-    mode, body, flat = prism[15], prism[BODY], prism[8] == prism[9]
+    mode, body, flat = prism[MODE], prism[BODY], prism[Z0] == prism[Z1]
     axes = room.axes.turned(cos, sin)
+    across = axes[0].tolist()
     up, tilt = thing.lean
     high = 0.5 * (d1 - body) / up if up > 0.1 else p * thing.kind.high[1]
     assert thing.kind.draw
@@ -152,10 +227,9 @@ def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first
     middle = room.axes.point(a, middle_d, c)
     pixels = view.focal * max(p, high) / middle[2]
     edges = _fitted(thing.kind.draw(rng, 1.0 / pixels), thing, p, high, mode)
-    if mode == HANG:
+    if mode == HANG and thing.kind is not LIGHT:
         edges = np.concatenate([edges, _string(edges, (prism[2] - middle_d) / up, 1.3 * middle[2] / view.focal)])
-    across = axes[0]
-    down = up * axes[2] - tilt * axes[1]
+    down = (up * axes[2] - tilt * axes[1]).tolist()
     points = edges.reshape(-1, 2)
     x = middle[0] + (points[:, 0] * across[0] + points[:, 1] * down[0])
     y = middle[1] + (points[:, 0] * across[1] + points[:, 1] * down[1])
@@ -169,18 +243,38 @@ def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first
         shade(view, room, back, axes, foot, (0.8 * p, 0.02 * p), 2.0 * high, 0.35)
     normal = [across[(k + 1) % 3] * down[(k + 2) % 3] - across[(k + 2) % 3] * down[(k + 1) % 3] for k in range(3)]
     distance = normal[0] * middle[0] + (normal[1] * middle[1] + normal[2] * middle[2])
-    inverse = (0.0, 0.0, 1.0 / middle[2]) if flat else tuple(float(v / distance) for v in normal)
+    inverse: Vector = (0.0, 0.0, 1.0 / middle[2])
+    if not flat:
+        inverse = normal[0] / distance, normal[1] / distance, normal[2] / distance
     u = thing.u
-    offset = (512 * u[10], 512 * u[11], 0.5 * math.pi * int(4 * u[13]) if u[13] < 0.2 else 0.0)
-    plane = np.array([plane_row(view, inverse, skins, first, middle[2], offset, 0.75 + 0.5 * u[12])])
-    relief = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    face = 0.75 + 0.5 * u[12]
+    if skins.rows[first, 0] < 0 and u[13] > 0.5:
+        # The whole photograph, as a picture on a wall or a page has it.
+        at_depth = float(skins.zooms[first]) * view.focal * 2.0 * min(p, high) / PHOTO_SIDE
+        row = plane_row(view, inverse, skins, first, at_depth, (0.5 * PHOTO_SIDE, 0.5 * PHOTO_SIDE, 0.0), face, middle)
+    else:
+        offset = (512 * u[10], 512 * u[11], 0.5 * math.pi * int(20 * u[13]) if u[13] < 0.2 else 0.0)
+        row = plane_row(view, inverse, skins, first, middle[2], offset, face)
     at = top - (view.height - 1) / 2, left - (view.width - 1) / 2
     depth = np.empty((0, 0) if flat else alpha.shape, np.float32)
-    rgba = paint_planes(view, alpha, at, room, plane, [first], skins, relief=relief, depth=depth)
+    rgba = paint_planes(view, alpha, at, room, np.array([row]), [first], skins, depth=depth)
     nearest, farthest = np.float32(view.near), np.float32(view.far)
     one = float(min(max(np.float32(middle[2]), nearest), farthest))
     m = view.margin
     return Patch(rgba, one if flat else depth, top + m, left + m)
+
+
+def _glowing(rng: Rng, patch: Patch) -> Patch:
+    """Turn a patch into a lamp: most of them warm or white, from 2 to 300 times as bright as white."""
+    u = rng.random(4)
+    colour = np.array([1.0, 0.6 + 0.3 * u[2], 0.25 + 0.5 * u[2]])
+    if u[1] < 0.2:
+        colour = np.array([0.75 + 0.2 * u[2], 0.9, 1.0])
+    elif u[1] < 0.45:
+        colour = np.roll([1.0, 0.05 + 0.5 * u[2], 0.05], int(3 * u[3]))
+    light = (geometric(*RADIANCE, float(u[0])) * colour).astype(np.float32)
+    alpha = patch.rgba[..., 3:]
+    return Patch(np.concatenate([light * alpha, alpha], -1), patch.depth, patch.top, patch.left)
 
 
 def _fitted(edges: Outline, thing: Thing, p: float, high: float, mode: float) -> Outline:

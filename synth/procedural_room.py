@@ -85,7 +85,14 @@ def _cross(a: Vector, b: Vector) -> Vector:
 
 
 def plane_row(
-    view: View, inverse: Vector, skins: Skins, skin: int, at: float, offset: Vector, face: float = 1.0
+    view: View,
+    inverse: Vector,
+    skins: Skins,
+    skin: int,
+    at: float,
+    offset: Vector,
+    face: float = 1.0,
+    about: Vector | None = None,
 ) -> list[float]:
     """Describe one plane to the painting kernel.
 
@@ -103,6 +110,8 @@ def plane_row(
         Texels along u and v by which the texture is shifted, and the texture's angle in radians.
     face
         Brightness.
+    about
+        Point that the texture is to be shifted relative to, metres; where the plane meets its normal if left out.
     """
     normal = _unit(inverse)
     # Textures run level: along the horizontal direction in the plane, then turned by the offset's angle.
@@ -114,9 +123,12 @@ def plane_row(
     w = tuple(row)
     for axis, (a, b) in enumerate(((cos, sin), (-sin, cos))):
         line = [density * (a * level[k] + b * down[k]) for k in range(3)]
+        shift = offset[axis]
+        if about is not None:
+            shift -= line[0] * about[0] + (line[1] * about[1] + line[2] * about[2])
         row += [line[0] / view.focal, line[1] / view.focal, line[2]]
         for k in range(3):
-            row[3 + 3 * axis + k] += offset[axis] * w[k]
+            row[3 + 3 * axis + k] += shift * w[k]
     return [*row, face, float(skins.grains[skin, 0]), float(skins.grains[skin, 1])]
 
 

@@ -1,9 +1,10 @@
-"""Outlines of procedural objects: closed contours as edges, in units of about [-1, 1], y down.
+"""Outlines of procedural things: closed contours as edges, in units of about [-1, 1], y down.
 
 An outline is (n, 4) float64, x0 y0 x1 y1 per edge. Contours run one way round and holes the other, so their
 coverages add up. Shapes draw uniform numbers only: those are exact on every processor.
 """
 
+import hashlib
 import math
 
 import numpy as np
@@ -17,6 +18,16 @@ Rng = np.random.Generator
 def rounded(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Round to float32 and back: the last bits of exp, sin and the like differ between processors."""
     return np.asarray(values, np.float64).astype(np.float32).astype(np.float64)
+
+
+def pool_of(assets: str) -> int:
+    """Return the number of a pool of assets by its name, such as a split's; 0 for the one without a name.
+
+    A pool's number enters the keys of all draws of tiles, outlines and proportions. Each of those has at least one
+    continuous parameter (a 53-bit uniform number), so that two pools share none of them, although they come from the
+    same families: squares of other proportions, twigs with other branches.
+    """
+    return int.from_bytes(hashlib.sha256(assets.encode()).digest()[:4], "big") if assets else 0
 
 
 def geometric(low: float, high: float, share: float) -> float:
@@ -263,6 +274,11 @@ def vase(rng: Rng, pixel: float) -> Outline:
     half = widths[below] * (1.0 - ease) + widths[below + 1] * ease
     right = np.stack([half, np.linspace(-1.0, 1.0, 40)], -1)
     return contour(np.concatenate([right, right[::-1] * [-1.0, 1.0]]))
+
+
+def bulb(rng: Rng, pixel: float) -> Outline:
+    """Draw a small round lamp."""
+    return edges(_CIRCLE * [1.0, _uniform(rng, 0.85, 1.0)])
 
 
 def card(rng: Rng, pixel: float) -> Outline:

@@ -161,9 +161,7 @@ def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle
                 x, y = 1.0007 * circle[k, 0], 1.0007 * circle[k, 1]
                 for j in range(2):
                     r = part[5 + j]
-                    _project(
-                        axes, origin, focal, part[1] + r * x, part[2] + r * y, part[3 + j], points[k + j * steps]
-                    )
+                    _project(axes, origin, focal, part[1] + r * x, part[2] + r * y, part[3 + j], points[k + j * steps])
         else:
             count = steps
             _rim(part, axes, origin, focal, circle, points)
@@ -462,8 +460,11 @@ def paint_solid(
                 along = (nx * dx + ny * dy + nz * dz) / math.sqrt(square)
                 # Light from all sides: no side is quite dark.
                 wrap = 0.55 + 0.45 * along
-                gains[last] = light[6] * looks[skin, 1] * (light[5] * (0.8 - 0.2 * out[2]) + (1.0 - light[5]) * falloff) * (
-                    0.35 + 0.9 * wrap
+                gains[last] = (
+                    light[6]
+                    * looks[skin, 1]
+                    * (light[5] * (0.8 - 0.2 * out[2]) + (1.0 - light[5]) * falloff)
+                    * (0.35 + 0.9 * wrap)
                 )
                 last += 1
             colour_run(

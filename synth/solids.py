@@ -120,7 +120,11 @@ def stool(rng: Rng, p: float, q: float, high: float) -> list[Part]:
     thick, width = 0.1 * high, 0.1 * p
     parts = [_round(-high, thick - high, p, p)]
     if rng.random() < 0.5:
-        return [*parts, _round(0.5 * thick - high, -0.05 * high, 0.12 * p, 0.12 * p, 1), _round(-0.05 * high, 0.0, 0.5 * p, 0.6 * p, 1)]
+        return [
+            *parts,
+            _round(0.5 * thick - high, -0.05 * high, 0.12 * p, 0.12 * p, 1),
+            _round(-0.05 * high, 0.0, 0.5 * p, 0.6 * p, 1),
+        ]
     return [*parts, *_legs(0.65 * p, 0.65 * p, high - 0.5 * thick, width, 1)]
 
 
@@ -196,7 +200,10 @@ def house(rng: Rng, p: float, q: float, high: float) -> list[Part]:
     """Build a house with a roof and a chimney, or a block of flats."""
     u = rng.random(4).tolist()
     if u[0] < 0.45:
-        parts = [_box(-p, p, -q, q, -0.97 * high, 0.0), _box(-0.9 * p, 0.9 * p, -0.9 * q, 0.9 * q, -high, -0.9 * high, 1)]
+        parts = [
+            _box(-p, p, -q, q, -0.97 * high, 0.0),
+            _box(-0.9 * p, 0.9 * p, -0.9 * q, 0.9 * q, -high, -0.9 * high, 1),
+        ]
         if u[1] < 0.5:
             parts[1] = _box(0.1 * p, 0.7 * p, -0.3 * q, 0.5 * q, -high, -0.9 * high, 1)
         return parts

@@ -233,13 +233,16 @@ class Role(NamedTuple):
     """How much of the way from the darkest to the lightest colour is used."""
     zoom: float = 1.0
     """Of the texture: below 1 its features are larger."""
+    photos: float = 0.6
+    """How often it has a photograph, where there are any."""
 
 
 _FAMILIES: dict[str, Sequence[int]] = {
     "noise": range(7),
     "fibre": range(7, NOISES),
     **{
-        name.__name__.removeprefix("_").removeprefix("dead_"): (NOISES + k, NOISES + k + len(_PATTERNS)) for k, name in enumerate(_PATTERNS)
+        name.__name__.removeprefix("_").removeprefix("dead_"): (NOISES + k, NOISES + k + len(_PATTERNS))
+        for k, name in enumerate(_PATTERNS)
     },
 }
 _WOOD = (((0.30, 0.19, 0.12), (0.66, 0.47, 0.30)), ((0.48, 0.36, 0.24), (0.82, 0.68, 0.50)))
@@ -265,7 +268,7 @@ _SKY = (
     ((0.40, 0.58, 0.80), (0.94, 0.96, 0.98)),
     ((0.30, 0.48, 0.74), (0.80, 0.88, 0.95)),
     ((0.62, 0.65, 0.69), (0.92, 0.93, 0.94)),
-    ((0.56, 0.44, 0.48), (0.98, 0.82, 0.62)),
+    ((0.56, 0.54, 0.60), (0.96, 0.88, 0.78)),
 )
 ROLES = {
     "floor": Role((("fibre", 3), ("checks", 2), ("bricks", 1), ("stones", 1), ("noise", 2), ("stripes", 1)),
@@ -273,7 +276,7 @@ ROLES = {
     "wall": Role((("noise", 5), ("stripes", 2), ("bricks", 2), ("dots", 1), ("fibre", 1)), (*_PLAIN, *_PLAIN, *_BRICK), spread=0.6),
     "ceiling": Role((("noise", 4), ("fibre", 1)), _PLAIN[:3], spread=0.5),
     "far": Role((("noise", 1),), _PLAIN, spread=0.6),
-    "sky": Role((("cloud", 1),), _SKY, 0.3, zoom=0.4),
+    "sky": Role((("cloud", 1),), _SKY, 0.3, zoom=0.4, photos=0.0),
     "ground": Role((("noise", 5), ("stones", 1), ("bricks", 1), ("leaves", 1)),
                    (*_LEAF[:3], *_STONE, *_BARK, ((0.48, 0.42, 0.32), (0.80, 0.73, 0.60)))),
     "table": Role((("fibre", 4), ("noise", 2), ("stones", 1), ("checks", 1)), (*_WOOD, *_WOOD, *_STONE, *_PLAIN)),
@@ -281,9 +284,9 @@ ROLES = {
     "cloth": Role((("noise", 3), ("stripes", 2), ("checks", 1), ("dots", 1), ("leaves", 1))),
     "thing": Role((("noise", 3), ("fibre", 1), ("stripes", 1), ("checks", 1), ("dots", 1), ("leaves", 1),
                    ("writing", 2), ("stones", 1))),
-    "print": Role((("writing", 3), ("leaves", 2), ("noise", 2), ("stripes", 1), ("facade", 1))),
-    "leaf": Role((("noise", 3), ("leaves", 1)), _LEAF),
-    "bark": Role((("fibre", 1), ("noise", 1)), _BARK),
+    "print": Role((("writing", 3), ("leaves", 2), ("noise", 2), ("stripes", 1), ("facade", 1)), photos=0.95),
+    "leaf": Role((("noise", 3), ("leaves", 1)), _LEAF, photos=0.1),
+    "bark": Role((("fibre", 1), ("noise", 1)), _BARK, photos=0.1),
     "metal": Role((("fibre", 1), ("noise", 1)), _METAL),
     "stone": Role((("noise", 3), ("stones", 1)), _STONE),
     "building": Role((("facade", 5), ("bricks", 2), ("noise", 1)), (*_BRICK, *_PLAIN)),
@@ -291,15 +294,15 @@ ROLES = {
 _NO_RAMP = np.full((2, 3), np.nan)
 
 
-def draw_looks(rng: Rng, roles: list[str]) -> tuple[npt.NDArray[np.int64], Float64, Float64, Float32]:
-    """Draw the looks of surfaces by their roles.
+def draw_looks(rng: Rng, roles: list[str], photos: int = 0) -> tuple[npt.NDArray[np.int64], Float64, Float64, Float32]:
+    """Draw the looks of surfaces by their roles; with `photos` photographs, many have one of them.
 
     Returns
     -------
-    (n, 3) int64: tile, tile of the grain, palette; (n,) texels per pixel; (n, 2) contrasts of the grain; and
+    (n, 3) int64: tile, or -1 - k for the photograph k; tile of the grain; palette; (n,) texels per pixel; (n, 2) contrasts of the grain; and
     (n, 256, 3) float32 colours, linear.
     """
-    u = rng.random((len(roles), 8))
+    u = rng.random((len(roles), 10))
     tiles, ramps, contrast, zoom = [], [], np.empty(len(roles)), np.empty(len(roles))
     for k, (name, row) in enumerate(zip(roles, u.tolist(), strict=True)):
         role = ROLES[name]
@@ -310,11 +313,12 @@ def draw_looks(rng: Rng, roles: list[str]) -> tuple[npt.NDArray[np.int64], Float
             if at < 0:
                 break
         choice = _FAMILIES[family]
-        tiles.append(choice[int(row[1] * len(choice))])
+        pictured = photos > 0 and row[8] < role.photos
+        tiles.append(-1 - int(row[9] * photos) if pictured else choice[int(row[1] * len(choice))])
         ramp = np.array(role.ramps[int(row[6] * len(role.ramps))]) if role.ramps else _NO_RAMP
         begin = (1.0 - role.spread) * row[7]
         ramps.append(ramp[:1] + (ramp[1:] - ramp[:1]) * np.array([[begin], [begin + role.spread]]))
-        contrast[k], zoom[k] = role.contrast, role.zoom
+        contrast[k], zoom[k] = role.contrast, 1.0 + row[0] if pictured else role.zoom
     grain = (u[:, 2] * (NOISES - 3)).astype(np.int64)
     fine = u[:, 3] * u[:, 3]
     grains = np.stack([contrast * (0.05 + 0.2 * fine), contrast * (0.0008 + 0.0016 * u[:, 4])], -1)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import shapes, solids
-from .placing_kernels import COLUMNS, HANG, LIE, STAND, TOP, WALL, order, place
+from .placing_kernels import BODY, COLUMNS, FREE, HANG, LIE, MODE, STAND, TOP, WALL, order, place
 from .procedural_room import SETTINGS, Room, View
 from .shapes import Outline, Rng, geometric, turn
 from .solids import Part
@@ -113,6 +113,11 @@ KINDS = (
 )  # fmt: skip
 
 
+LIGHT = _cut("bulb", (0, 0, 0), (1.0, 1.0), (1.0, 1.0), ((WALL, 0.4), (HANG, 0.2), (TOP, 0.1), (FREE, 0.3)), "metal")
+"""A lamp: as small as `LIGHT_PIXELS` of a picture 480 pixels high say."""
+LIGHT_PIXELS = (1.8, 6.0)
+
+
 class Thing(NamedTuple):
     """A thing before it is painted: its kind, number, turn and lean, prism, and uniform draws."""
 
@@ -126,10 +131,10 @@ class Thing(NamedTuple):
     def half(self) -> tuple[float, float, float]:
         """Half width, half depth and height of its room, metres."""
         _, _, _, d1, p, q = self.prism[:6].tolist()
-        return p, q, d1 - float(self.prism[16])
+        return p, q, d1 - float(self.prism[BODY])
 
 
-def choose(rng: Rng, world: str, depth: tuple[float, float], count: int) -> list[Kind]:
+def choose(rng: Rng, world: str, count: int) -> list[Kind]:
     """Draw kinds of things."""
     chances = np.add.accumulate(np.array([kind.chances[WORLDS.index(world)] for kind in KINDS]))
     return [KINDS[k] for k in np.searchsorted(chances, rng.random(count) * chances[-1], side="right").tolist()]
@@ -137,7 +142,7 @@ def choose(rng: Rng, world: str, depth: tuple[float, float], count: int) -> list
 
 def arrange(
     rng: Rng, view: View, room: Room, world: str, kinds: list[Kind], crowding: tuple[float, float]
-) -> tuple[list[Thing], Float64]:
+) -> list[Thing]:
     """Find room for things of some kinds.
 
     Parameters
@@ -150,14 +155,14 @@ def arrange(
 
     Returns
     -------
-    The things, far to near, so that none hides one that comes after it; and their prisms.
+    The things, far to near, so that none hides one that comes after it.
     """
     count = len(kinds)
     u = rng.random((count, 14))
     draws = rng.random((count, TRIES, 5))
     wanted = (crowding[0] + (crowding[1] - crowding[0]) * rng.random()) * view.height * view.width
     if not count:
-        return [], np.empty((0, COLUMNS))
+        return []
     unit = room.floor / SETTINGS[world].eye * _SCALES[world]
     short = min(view.height, view.width)
     near, far = view.near, view.far
@@ -165,12 +170,20 @@ def arrange(
     depths = np.where(u[:, 2] < 0.4, near / inverse, near + u[:, 1] * (far - near))
     depths = np.where(u[:, 2] > 0.75, [geometric(near, far, share) for share in u[:, 1].tolist()], depths)
     sizes = np.array([geometric(*kind.size, share) for kind, share in zip(kinds, u[:, 3].tolist(), strict=True)]) * unit
-    ratios = np.array([kind.high[0] + (kind.high[1] - kind.high[0]) * share for kind, share in zip(kinds, u[:, 4].tolist(), strict=True)])
+    ratios = np.array(
+        [
+            kind.high[0] + (kind.high[1] - kind.high[0]) * share
+            for kind, share in zip(kinds, u[:, 4].tolist(), strict=True)
+        ]
+    )
     aspect = np.maximum(ratios, 1.0)
     pixels = np.clip(sizes * aspect * view.focal / depths, max(0.025 * short, 4.0), max(0.42 * short, 4.0))
     area = math.fsum((4.0 * pixels * pixels * ratios / (aspect * aspect)).tolist())
     pixels *= min(max(math.sqrt(wanted / max(area, 1e-9)), 0.6), 1.9)
     pixels = np.clip(pixels, max(0.025 * short, 4.0), max(0.45 * short, 4.0))
+    glowing = np.array([kind is LIGHT for kind in kinds])
+    small = [max(geometric(*LIGHT_PIXELS, share) * short / 480, 1.8) for share in u[:, 3].tolist()]
+    pixels = np.where(glowing, small, pixels)
     halves = pixels / aspect * depths / view.focal
     rows, leans = np.empty((count, 10)), []
     down = room.axes.down[2]
@@ -192,7 +205,7 @@ def arrange(
         elif mode == LIE:
             turned, lean = turn(math.tau * share[7]), (0.0, 1.0)
         else:
-            flat = mode != WALL and (share[8] < 0.45 or 4.0 * half > far - near)
+            flat = mode != WALL and (kind is LIGHT or share[8] < 0.45 or 4.0 * half > far - near)
             lean = (level, -down) if flat else turn(0.9 * (share[9] - 0.5) if share[9] < 0.6 else 0.0)
             turned = (1.0, 0.0) if flat else turn(1.6 * (share[7] - 0.5))
             if mode == HANG and not flat:
@@ -211,9 +224,9 @@ def arrange(
     prisms[first] = place(rows[first], draws, room.walls, room.floor, room.ceiling, camera, picture)
     things = []
     for k in order(prisms).tolist():
-        on_wall = int(prisms[k, 15]) == WALL
+        on_wall = int(prisms[k, MODE]) == WALL
         things.append(Thing(kinds[k], k, (1.0, 0.0) if on_wall else leans[k], prisms[k], u[k].tolist()))
-    return things, prisms
+    return things
 
 
 def _mode(modes: Modes, share: float, walls: bool, ceiling: bool) -> int:
