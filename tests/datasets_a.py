@@ -103,9 +103,9 @@ def sun(root: Path, splits=True) -> Path:
     return root / "SUNRGBD"
 
 
-def make3d(root: Path, height=2272, width=1704) -> Path:
-    grid = np.zeros((55, 305, 4))
-    grid[..., 2] = 5 + np.arange(55)[:, None] + np.arange(305) / 1000
+def make3d(root: Path, height=2272, width=1704, rows=55, columns=305) -> Path:
+    grid = np.zeros((rows, columns, 4))
+    grid[..., 2] = 5 + np.arange(rows)[:, None] + np.arange(columns) / 1000
     grid[..., 3] = grid[..., 2] * 1.1
     grid[0, :2, 3] = 81.9, 80.0
     for images, depths, names in (

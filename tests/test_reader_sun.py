@@ -56,7 +56,7 @@ def test_the_official_split_is_optional(tmp_path):
     reader = SunRgbd(path=sun(tmp_path, splits=False))
     assert {item.split for item in reader.scan()} == {""}
     refusal(SunRgbd(path=tmp_path / "SUNRGBD", part="train").scan, "allsplit.mat")
-    refusal(SunRgbd(path=tmp_path / "SUNRGBD", splits=tmp_path / "no.mat").scan, "no.mat", "does not exist")
+    refusal(SunRgbd(path=tmp_path / "SUNRGBD", splits=tmp_path / "no.mat").scan, "no.mat", "cannot be read")
 
 
 def test_a_split_of_numbers(tmp_path):
