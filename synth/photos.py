@@ -88,10 +88,11 @@ class Photographs:
         sizes = (f"{name} {(self.folder / name).stat().st_size}\n" for name in self.names)
         return hashlib.sha256("".join(sizes).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
-    def texels(self, index: int) -> Texels:
-        """Read a photograph: the square in its middle, as (TILE_TEXELS, 3) uint16, linear, white 65535.
+    def texels(self, index: int) -> tuple[Texels, float]:
+        """Read a photograph: the square in its middle, and along how many texels one of its pixels lies.
 
-        That are its levels of SIDE, SIDE / 2, ... 8 pixels, flattened one after the other. Read-only.
+        It is (TILE_TEXELS, 3) uint16, linear, white 65535: its levels of SIDE, SIDE / 2, ... 8 pixels, flattened one
+        after the other. Read-only.
 
         Raises
         ------
@@ -105,11 +106,12 @@ class Photographs:
             raise InputError(f"cannot read the photograph {path}: {error.strerror}.") from None
         return _texels(path, status.st_size, status.st_mtime_ns)
 
-    def draw(self, rng: Rng) -> Texels:
-        """Draw a few photographs for a scene: (k, TILE_TEXELS, 3)."""
+    def draw(self, rng: Rng) -> tuple[Texels, list[float]]:
+        """Draw a few photographs for a scene: (k, TILE_TEXELS, 3), and how many texels a pixel of each takes."""
         count = min(IN_A_SCENE, len(self.names))
         chosen = np.argsort(rng.random(len(self.names)), kind="stable")[:count]
-        return np.stack([self.texels(k) for k in chosen.tolist()])
+        found = [self.texels(k) for k in chosen.tolist()]
+        return np.stack([texels for texels, _ in found]), [coarse for _, coarse in found]
 
 
 def _digest(name: str) -> bytes:
@@ -123,7 +125,7 @@ def _table(bits: int) -> Texels:
 
 
 @lru_cache(maxsize=MOST_KEPT)
-def _texels(path: Path, size: int, changed: int) -> Texels:
+def _texels(path: Path, size: int, changed: int) -> tuple[Texels, float]:
     """Read a photograph; `size` and `changed` only tell the cache when it is another one."""
     from .photo_kernels import resampled
 
@@ -139,4 +141,4 @@ def _texels(path: Path, size: int, changed: int) -> Texels:
         mean = four[::2, ::2] + four[1::2, ::2] + four[::2, 1::2] + four[1::2, 1::2]
         level = ((mean + np.uint32(2)) >> np.uint32(2)).astype(np.uint16)
     out.setflags(write=False)
-    return out
+    return out, max(SIDE / min(image.shape[:2]), 1.0)

@@ -72,7 +72,7 @@ def _seen(prism: Float64, width: float, height: float) -> bool:
         return False
     x = min(prism[X1], 0.5 * width) - max(prism[X0], -0.5 * width)
     y = min(prism[Y1], 0.5 * height) - max(prism[Y0], -0.5 * height)
-    return x >= 3.0 and y >= 3.0 and x * y >= min(0.35 * wide * high, 0.12 * width * height)
+    return bool(x >= 3.0 and y >= 3.0 and x * y >= min(0.35 * wide * high, 0.12 * width * height))
 
 
 @jit
@@ -113,71 +113,92 @@ def relation(one: Float64, other: Float64) -> int:
 
 
 @jit
+def _rescale(prism: Float64, thing: Float64, z: float) -> None:
+    """Make a thing as large at another depth as it looks at its own."""
+    grown = prism[SCALE] * z / thing[10]
+    prism[SCALE], prism[P], prism[Q] = grown, thing[0] * grown, thing[1] * grown
+
+
+@jit
+def _on_top(prism: Float64, thing: Float64, draws: Float64, placed: Float64, tops: Ints, count: int) -> bool:
+    """Propose a place on a thing that carries others; False if there is none."""
+    if count == 0:
+        return False
+    base = placed[tops[min(int(draws[2] * count), count - 1)]]
+    if thing[9] < 0.0:
+        _rescale(prism, thing, 0.5 * (base[Z0] + base[Z1]))
+    cos, sin = abs(thing[3] * base[COS] + thing[4] * base[SIN]), abs(thing[4] * base[COS] - thing[3] * base[SIN])
+    free_p = base[P] - (prism[P] * cos + prism[Q] * sin)
+    free_q = base[Q] - (prism[P] * sin + prism[Q] * cos)
+    # The tops of things above the eye are not seen.
+    if base[BODY] <= 0.0 or free_p < 0.0 or free_q < 0.0:
+        return False
+    p, q = (2.0 * draws[0] - 1.0) * free_p, (2.0 * draws[1] - 1.0) * free_q
+    prism[A] = base[A] + (p * base[COS] - q * base[SIN])
+    prism[C] = base[C] + (p * base[SIN] + q * base[COS])
+    prism[D1] = base[BODY]
+    prism[D0] = prism[BODY] = prism[D1] - thing[2] * prism[SCALE]
+    return True
+
+
+@jit
+def _on_wall(
+    prism: Float64, thing: Float64, draws: Float64, walls: Float64, camera: Float64, picture: Float64
+) -> bool:  # fmt: skip
+    """Propose a place on a wall; False if there is none."""
+    if walls.shape[0] == 0:
+        return False
+    focal, rx, ry = camera[0], camera[1], camera[2]
+    ex, ey, ez, gx, gy, gz = camera[3], camera[4], camera[5], camera[6], camera[7], camera[8]
+    x, y = (draws[0] - 0.5) * picture[1] / focal, (draws[1] - 0.5) * picture[0] / focal
+    wall = walls[min(int(draws[2] * walls.shape[0]), walls.shape[0] - 1)]
+    facing = (wall[0] * rx + wall[1] * gx) * x + (wall[0] * ry + wall[1] * gy) * y + wall[1] * gz
+    z = wall[2] / facing if facing > 1e-3 else 0.0
+    if not picture[2] < z < picture[3]:
+        return False
+    if thing[9] < 0.0:
+        _rescale(prism, thing, z)
+    px, py = x * z, y * z
+    prism[COS], prism[SIN], prism[Q] = wall[1], -wall[0], thing[5] * prism[SCALE]
+    back = 1.001 * prism[Q]
+    prism[A] = px * rx + py * ry - back * wall[0]
+    prism[C] = (px * gx + py * gy) + z * gz - back * wall[1]
+    middle = (px * ex + py * ey) + z * ez
+    high = thing[2] * prism[SCALE]
+    prism[D0], prism[D1] = middle - 0.5 * high, middle + 0.5 * high
+    prism[BODY] = prism[D0]
+    return True
+
+
+@jit
 def _propose(
-    prism: Float64,
-    thing: Float64,
-    draws: Float64,
-    mode: int,
-    placed: Float64,
-    tops: Ints,
-    count: int,
-    walls: Float64,
-    floor: float,
-    ceiling: float,
-    camera: Float64,
-    picture: Float64,
-) -> bool:
-    """Propose a place for a thing, by its mode and four uniform numbers; False if there is none of this kind."""
-    focal, near, far = camera[0], picture[2], picture[3]
-    ex, gx, gy, gz, ez = camera[3], camera[6], camera[7], camera[8], camera[5]
-    rx, ry, ey = camera[1], camera[2], camera[4]
-    scale, high = prism[SCALE], thing[2] * prism[SCALE]
+    prism: Float64, thing: Float64, draws: Float64, mode: int, placed: Float64, tops: Ints, count: int,
+    walls: Float64, floor: float, ceiling: float, camera: Float64, picture: Float64,
+) -> bool:  # fmt: skip
+    """Propose a place for a thing, by its mode and uniform numbers; False if there is none of this kind."""
+    focal, rx, ry = camera[0], camera[1], camera[2]
+    ex, ey, ez, gx, gy, gz = camera[3], camera[4], camera[5], camera[6], camera[7], camera[8]
+    scale = prism[SCALE]
     prism[P], prism[Q], prism[COS], prism[SIN] = thing[0] * scale, thing[1] * scale, thing[3], thing[4]
     prism[MODE] = mode
-    x, y = (draws[0] - 0.5) * picture[1], (draws[1] - 0.5) * picture[0]
     if mode == TOP:
-        if count == 0:
+        if not _on_top(prism, thing, draws, placed, tops, count):
             return False
-        base = placed[tops[min(int(draws[2] * count), count - 1)]]
-        # The tops of things above the eye are not seen.
-        if base[BODY] <= 0.0:
-            return False
-        cos, sin = abs(thing[3] * base[COS] + thing[4] * base[SIN]), abs(thing[4] * base[COS] - thing[3] * base[SIN])
-        free_p = base[P] - (prism[P] * cos + prism[Q] * sin)
-        free_q = base[Q] - (prism[P] * sin + prism[Q] * cos)
-        if free_p < 0.0 or free_q < 0.0:
-            return False
-        p, q = (2.0 * draws[0] - 1.0) * free_p, (2.0 * draws[1] - 1.0) * free_q
-        prism[A] = base[A] + (p * base[COS] - q * base[SIN])
-        prism[C] = base[C] + (p * base[SIN] + q * base[COS])
-        prism[D1] = base[BODY]
-        prism[D0] = prism[BODY] = prism[D1] - high
     elif mode == WALL:
-        if walls.shape[0] == 0:
+        if not _on_wall(prism, thing, draws, walls, camera, picture):
             return False
-        wall = walls[min(int(draws[2] * walls.shape[0]), walls.shape[0] - 1)]
-        nx, ny, nz = wall[0] * rx + wall[1] * gx, wall[0] * ry + wall[1] * gy, wall[1] * gz
-        facing = nx * x / focal + ny * y / focal + nz
-        z = wall[2] / facing if facing > 1e-3 else 0.0
-        if not near < z < far:
-            return False
-        px, py = x * z / focal, y * z / focal
-        prism[COS], prism[SIN], prism[Q] = wall[1], -wall[0], thing[5] * scale
-        back = 1.001 * prism[Q]
-        prism[A] = px * rx + py * ry - back * wall[0]
-        prism[C] = (px * gx + py * gy) + z * gz - back * wall[1]
-        middle = (px * ex + py * ey) + z * ez
-        prism[D0], prism[D1] = middle - 0.5 * high, middle + 0.5 * high
-        prism[BODY] = prism[D0]
     else:
         z = thing[6]
-        if mode == STAND or mode == LIE:
+        if thing[9] < 0.0:
+            _rescale(prism, thing, z)
+        high = thing[2] * prism[SCALE]
+        px, py = (draws[0] - 0.5) * picture[1] * z / focal, (draws[1] - 0.5) * picture[0] * z / focal
+        if mode in (STAND, LIE):
             prism[D1] = floor
             prism[D0] = prism[BODY] = floor - high
             prism[C] = (z - floor * ez) / gz
-            prism[A] = ((x * z / focal - floor * ex) - prism[C] * gx) / rx
+            prism[A] = ((px - floor * ex) - prism[C] * gx) / rx
         else:
-            px, py = x * z / focal, y * z / focal
             prism[A], prism[C] = px * rx + py * ry, (px * gx + py * gy) + z * gz
             middle = (px * ex + py * ey) + z * ez
             prism[D1], prism[BODY] = middle + 0.5 * high, middle - 0.5 * high
@@ -187,6 +208,46 @@ def _propose(
         # Flat and facing the camera: one depth.
         prism[Z0] = prism[Z1] = (0.5 * (prism[D1] + prism[BODY])) * ez + prism[C] * gz
     return True
+
+
+@jit
+def _free(prism: Float64, placed: Float64, count: int) -> bool:
+    """Tell whether a plane parts a prism from each of the first `count`."""
+    j = 0
+    while j < count and relation(prism, placed[j]) != 9:
+        j += 1
+    return j == count
+
+
+@jit
+def _anywhere(
+    prism: Float64, thing: Float64, draws: Float64, placed: Float64, tops: Ints, walls: Float64, floor: float,
+    ceiling: float, camera: Float64, picture: Float64,
+) -> None:  # fmt: skip
+    """Put a thing before the room, nearer and smaller until it fits, whatever else is there."""
+    near, far = picture[2], picture[3]
+    for step in range(40):
+        share = 1.0 - step / 40.0
+        thing[6] = near * (1.0 + 1e-4) + (thing[6] - near) * share
+        prism[SCALE] = 0.15 * share * share + 0.003
+        middle = 0.2 + 0.6 * draws[step % draws.shape[0]]
+        _propose(prism, thing, middle, FREE, placed, tops, 0, walls, floor, ceiling, camera, picture)
+        if _inside(prism, walls, floor, ceiling, near, far):
+            return
+
+
+@jit
+def _vary(thing: Float64, draws: Float64, share: float, mode: int, floor: float, camera: Float64, picture: Float64
+) -> None:  # fmt: skip
+    """Choose another depth for a thing: late, one where the floor is seen, as long as any of it is."""
+    near, far = picture[2], picture[3]
+    if share >= 0.5 and mode in (STAND, LIE):
+        x, y = (draws[0] - 0.5) * picture[1], (draws[1] - 0.5) * picture[0]
+        down = (x * camera[3] + y * camera[4]) / camera[0] + camera[5]
+        if down > 0.0 and near < floor / down < far:
+            thing[6] = floor / down
+    else:
+        thing[6] = near / (near / far + draws[3] * (1.0 - near / far))
 
 
 @jit
@@ -204,8 +265,9 @@ def place(
     Parameters
     ----------
     things
-        (n, 10): half width, half depth and height in metres, cosine and sine of the turn, half depth on a wall, depth,
-        whether it is flat and faces the camera, mode, whether others may stand on it.
+        (n, 11): half width, half depth and height in metres, cosine and sine of the turn, half depth on a wall, depth,
+        whether it is flat and faces the camera, mode, whether others may stand on it (-1: it looks as large wherever it
+        is), and the depth that its size was chosen for.
     draws
         (n, t, 5) uniform: position x y, choice, a new depth, and a spare.
     walls
@@ -229,46 +291,22 @@ def place(
         thing, prism = things[k], placed[k]
         done = False
         for i in range(tries):
-            mode, prism[SCALE] = int(thing[8]), 1.0
-            late = 2 * i >= tries
-            if late:
-                prism[SCALE] = max(0.1, 1.4 - 1.4 * i / tries)
-                if mode == TOP or mode == WALL or (mode == HANG and i % 2):
-                    mode = STAND
-            if late and (mode == STAND or mode == LIE):
-                # Where the floor is seen, as long as any of it is.
-                y = (draws[k, i, 1] - 0.5) * height / camera[0]
-                down = (draws[k, i, 0] - 0.5) * width / camera[0] * camera[3] + y * camera[4] + camera[5]
-                if down > 0.0 and near < floor / down < far:
-                    thing[6] = floor / down
-            elif i > 2 and i % 3 == 0:
-                thing[6] = near / (near / far + draws[k, i, 3] * (1.0 - near / far))
-            if not _propose(
-                prism, thing, draws[k, i], mode, placed, tops, count, walls, floor, ceiling, camera, picture
-            ):
-                continue
-            if not (_inside(prism, walls, floor, ceiling, near, far) and _seen(prism, width, height)):
-                continue
-            free = True
-            for j in range(k):
-                if relation(prism, placed[j]) == 9:
-                    free = False
-                    break
-            if free:
-                done = True
+            mode, share = int(thing[8]), i / tries
+            prism[SCALE] = 1.0 if share < 0.5 else 1.4 - 1.4 * share
+            if share >= 0.5 and (mode in (TOP, WALL) or (mode == HANG and i % 2 == 1)):
+                mode = STAND
+            if share >= 0.5 or (i > 2 and i % 3 == 0):
+                _vary(thing, draws[k, i], share, mode, floor, camera, picture)
+            done = (
+                _propose(prism, thing, draws[k, i], mode, placed, tops, count, walls, floor, ceiling, camera, picture)
+                and _inside(prism, walls, floor, ceiling, near, far)
+                and _seen(prism, width, height)
+                and _free(prism, placed, k)
+            )
+            if done:
                 break
-        step = 0
-        while not done and step < 40:
-            # Anywhere before the room, nearer and smaller each time, whatever else is there.
-            share = 1.0 - step / 40.0
-            thing[6] = near * (1.0 + 1e-4) + (thing[6] - near) * share
-            prism[SCALE] = 0.15 * share * share + 0.003
-            _propose(
-                prism, thing, 0.2 + 0.6 * draws[k, step % tries], FREE, placed, tops, count,
-                walls, floor, ceiling, camera, picture,
-            )  # fmt: skip
-            done = _inside(prism, walls, floor, ceiling, near, far)
-            step += 1
+        if not done:
+            _anywhere(prism, thing, draws[k], placed, tops, walls, floor, ceiling, camera, picture)
         if thing[9] > 0.0 and (prism[MODE] == STAND or prism[MODE] == TOP):
             tops[count] = k
             count += 1
@@ -276,41 +314,42 @@ def place(
 
 
 @jit
+def _in_front(one: Float64, other: Float64) -> int:
+    """Tell whether `one` has to come after `other` (1), before it (-1), or it does not matter (0)."""
+    found = relation(one, other)
+    if found == 9:
+        return 1 if one[Z0] + one[Z1] < other[Z0] + other[Z1] else -1
+    if one[Z0] == one[Z1] and other[Z0] == other[Z1] and one[Z0] != other[Z0]:
+        return 1 if one[Z0] < other[Z0] else -1
+    # Side by side in the picture.
+    return 0 if one[RIGHT] < other[LEFT] or other[RIGHT] < one[LEFT] else found
+
+
+@jit
 def order(prisms: Float64) -> Ints:
     """Order prisms so that none is hidden by one that comes before it: far to near."""
     n = prisms.shape[0]
     hides = np.zeros((n, n), np.bool_)
-    ahead = np.zeros(n, np.int64)
+    behind = np.zeros(n, np.int64)
     for i in range(n):
         for j in range(i):
-            one, other = prisms[i], prisms[j]
-            found = relation(one, other)
-            if found == 9:
-                found = 1 if one[Z0] + one[Z1] < other[Z0] + other[Z1] else -1
-            elif one[Z0] == one[Z1] and other[Z0] == other[Z1] and one[Z0] != other[Z0]:
-                found = 1 if one[Z0] < other[Z0] else -1
-            elif one[RIGHT] < other[LEFT] or other[RIGHT] < one[LEFT]:
-                # Side by side in the picture.
-                found = 0
-            if found == 1:
-                hides[j, i] = True
-                ahead[i] += 1
-            elif found == -1:
-                hides[i, j] = True
-                ahead[j] += 1
+            found = _in_front(prisms[i], prisms[j])
+            if found != 0:
+                near, far = (i, j) if found == 1 else (j, i)
+                hides[far, near] = True
+                behind[near] += 1
     out, left = np.zeros(n, np.int64), np.ones(n, np.bool_)
+    middles = prisms[:, Z0] + prisms[:, Z1]
     for k in range(n):
         best = -1
         for i in range(n):
-            # The farthest of those that hide nothing more; of all, should three hide one another in a ring.
+            # The farthest of those with nothing left behind them; of all, should three hide one another in a ring.
             if left[i] and (
-                best < 0
-                or ahead[i] < ahead[best]
-                or (ahead[i] == ahead[best] and prisms[i, Z0] + prisms[i, Z1] > prisms[best, Z0] + prisms[best, Z1])
+                best < 0 or behind[i] < behind[best] or (behind[i] == behind[best] and middles[i] > middles[best])
             ):
                 best = i
         out[k], left[best] = best, False
         for i in range(n):
             if hides[best, i]:
-                ahead[i] -= 1
+                behind[i] -= 1
     return out

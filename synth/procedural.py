@@ -102,8 +102,8 @@ def procedural_scene(
     for kind in kinds:
         starts.append(len(roles))
         roles += kind.roles
-    photos = _photos(rng, textures, share, assets)
-    skins = Skins(*draw_looks(rng, roles, len(photos)), atlas(seed, pool).ravel(), photos.ravel())
+    photos, coarse = _photos(rng, textures, share, assets)
+    skins = Skins(*draw_looks(rng, roles, coarse), atlas(seed, pool).ravel(), photos.ravel(), coarse)
     room = draw_room(rng, view, skins, world)
     if lamps:
         dark = rng.random(2).tolist()
@@ -120,9 +120,9 @@ def procedural_scene(
 
 def _photos(
     rng: Rng, textures: Photographs | str | Path | None, share: tuple[float, float], assets: str
-) -> npt.NDArray[np.uint16]:
+) -> tuple[npt.NDArray[np.uint16], list[float]]:
     if textures is None:
-        return np.zeros((0, 1, 3), np.uint16)
+        return np.zeros((0, 1, 3), np.uint16), []
     found = textures if isinstance(textures, Photographs) else Photographs.of(textures)
     if share != (0.0, 1.0):
         found = found.part(*share, f"the split {assets!r}")
@@ -248,7 +248,8 @@ def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first
         inverse = normal[0] / distance, normal[1] / distance, normal[2] / distance
     u = thing.u
     face = 0.75 + 0.5 * u[12]
-    if skins.rows[first, 0] < 0 and u[13] > 0.5:
+    photo = int(-1 - skins.rows[first, 0])
+    if photo >= 0 and u[13] > 0.5 and 2.0 * view.focal * max(p, high) * skins.coarse[photo] < PHOTO_SIDE * middle[2]:
         # The whole photograph, as a picture on a wall or a page has it.
         at_depth = float(skins.zooms[first]) * view.focal * 2.0 * min(p, high) / PHOTO_SIDE
         row = plane_row(view, inverse, skins, first, at_depth, (0.5 * PHOTO_SIDE, 0.5 * PHOTO_SIDE, 0.0), face, middle)
@@ -291,7 +292,7 @@ def _fitted(edges: Outline, thing: Thing, p: float, high: float, mode: float) ->
         out[:, 1] += high - float(half[1]) * scale
     elif mode == HANG:
         out[:, 1] -= high - float(half[1]) * scale
-    return out.reshape(-1, 4)
+    return np.asarray(out.reshape(-1, 4), np.float64)
 
 
 def _string(edges: Outline, top: float, width: float) -> Outline:

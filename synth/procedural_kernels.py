@@ -162,6 +162,9 @@ def _photo_run(
     vs: Float64,
     ratios: Float64,
     gains: Float64,
+    rough: float,
+    grain: int,
+    tiles: npt.NDArray[np.uint8],
     photo: int,
     photos: npt.NDArray[np.uint16],
 ) -> None:
@@ -189,7 +192,12 @@ def _photo_run(
         y0, y1 = y0 if y0 < side else mask - y0, y1 if y1 < side else mask - y1
         a, b = (start + (y0 << shift) + x0) * 3, (start + (y0 << shift) + x1) * 3
         c, d = (start + (y1 << shift) + x0) * 3, (start + (y1 << shift) + x1) * 3
-        gain = gains[column] * (1.0 / 65535.0)
+        # The grain is as fine as pixels, which photographs that are seen from near are not.
+        fine = scale
+        while ratio < 0.5:
+            fine, ratio = fine * 2.0, ratio * 4.0
+        noise = _nearest(tiles, grain, us[column] * fine, vs[column] * fine) - 127.5
+        gain = gains[column] * max(1.0 + rough * noise, 0.1) * (1.0 / 65535.0)
         for k in range(3):
             upper = photos[a + k] + part * (float(photos[b + k]) - photos[a + k])
             lower = photos[c + k] + part * (float(photos[d + k]) - photos[c + k])
@@ -227,7 +235,7 @@ def colour_run(
         As for `paint`; the skin is one row.
     """
     if skin[0] < 0:
-        _photo_run(rgba, alpha, us, vs, ratios, gains, -1 - skin[0], photos)
+        _photo_run(rgba, alpha, us, vs, ratios, gains, rough, skin[1] * TILE_TEXELS, tiles, -1 - skin[0], photos)
         return
     base, grain, colours = skin[0] * TILE_TEXELS, skin[1] * TILE_TEXELS, skin[2] * 256
     level, scale, unscale2, known = 0, 1.0, 1.0, 99

@@ -64,7 +64,8 @@ class View:
 class Skins(NamedTuple):
     """Looks of surfaces, one row each: tile, grain, palette; texels per pixel; grain contrasts; colours.
 
-    `tiles` and `photos` are the texels of all looks of the scene, flattened as the painting kernels take them.
+    `tiles` and `photos` are the texels of all looks of the scene, flattened as the painting kernels take them; a pixel
+    of a photograph lies along `coarse` texels.
     """
 
     rows: npt.NDArray[np.int64]
@@ -73,6 +74,7 @@ class Skins(NamedTuple):
     palettes: Float32
     tiles: npt.NDArray[np.uint8]
     photos: npt.NDArray[np.uint16]
+    coarse: list[float]
 
 
 def _unit(v: Vector) -> Vector:
@@ -336,11 +338,12 @@ def shade(view: View, room: Room, back: Patch, axes: Float64, foot: Vector, half
     if columns[0] >= columns[1] or rows[0] >= rows[1]:
         return
     f = view.focal
-    along = [
+    across, away = (
         np.array([v[0] / f, v[1] / f, v[2], -(v[0] * foot[0] + (v[1] * foot[1] + v[2] * foot[2]))]) for v in (t, s)
-    ]
+    )
     size = np.array([half[0], half[1], reach, dark])
-    shade_floor(back.rgba, np.asarray(back.depth), top, left, rows, columns, room.planes[1, :3].copy(), *along, size)
+    floor = room.planes[1, :3].copy()
+    shade_floor(back.rgba, np.asarray(back.depth), top, left, rows, columns, floor, across, away, size)
 
 
 def paint_planes(

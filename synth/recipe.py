@@ -44,6 +44,8 @@ YOUNGER = (
     ("scenes", "fit", "cover"),
     ("scenes", "align", 0),
     ("scenes", "group", "file"),
+    ("scenes", "world", "indoor"),
+    ("scenes", "lights", [0, 0]),
 )
 """Keys (section, key, default) that came after version 1 was in use: left out at their default, they change no hash."""
 LIGHT_FIELDS = ("hci",)

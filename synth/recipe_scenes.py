@@ -10,6 +10,7 @@ from .recipe_psf import Length, Section
 DepthRange = tuple[Length, Length]
 Pixels = Annotated[int, Field(ge=16, le=16384)]
 Objects = Annotated[int, Field(ge=0, le=2000)]
+Lights = Annotated[int, Field(ge=0, le=500)]
 
 
 class _ScenesBase(Section):
@@ -35,13 +36,25 @@ class ProceduralScenes(_ScenesBase):
     """Height and width, pixels."""
     objects: tuple[Objects, Objects] = (20, 60)
     """Fewest and most objects in a scene."""
+    world: Literal["indoor", "outdoor", "macro"] = "indoor"
+    lights: tuple[Lights, Lights] = (0, 0)
+    """Fewest and most lamps brighter than white in a scene."""
+    textures: str | None = None
+    """Folder of photographs."""
 
-    @field_validator("objects")
+    @field_validator("objects", "lights")
     @classmethod
-    def _objects_ordered(cls, objects: tuple[int, int]) -> tuple[int, int]:
-        if objects[0] > objects[1]:
-            raise ValueError(f"the fewest ({objects[0]}) must not exceed the most ({objects[1]})")
-        return objects
+    def _counts_ordered(cls, counts: tuple[int, int]) -> tuple[int, int]:
+        if counts[0] > counts[1]:
+            raise ValueError(f"the fewest ({counts[0]}) must not exceed the most ({counts[1]})")
+        return counts
+
+    @field_validator("textures")
+    @classmethod
+    def _textures_named(cls, textures: str | None) -> str | None:
+        if textures is not None and (not textures or "\0" in textures):
+            raise ValueError("textures must name a folder")
+        return textures
 
 
 Kind = Literal[

@@ -148,7 +148,7 @@ def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle
     for i in range(parts.shape[0]):
         part = parts[i]
         kind = int(part[0])
-        if kind == BOX or kind == ROOF:
+        if kind in (BOX, ROOF):
             count = 8
             for k in range(8):
                 t, s = part[4] if k & 1 else part[1], part[5] if k & 2 else part[2]
@@ -279,6 +279,29 @@ def _trace(
 
 
 @jit
+def _beside(alpha: Float32, which: npt.NDArray[np.int32], row: int, column: int) -> tuple[int, int]:
+    """Row and column of the traced pixel beside another that is covered most; -1 if there is none."""
+    most, y, x = np.float32(0), -1, -1
+    for i in range(max(row - 1, 0), min(row + 2, alpha.shape[0])):
+        for j in range(max(column - 1, 0), min(column + 2, alpha.shape[1])):
+            if which[i, j] >= 0 and alpha[i, j] > most:
+                most, y, x = alpha[i, j], i, j
+    return y, x
+
+
+@jit
+def _thin_part(boxes: Float64, middles: Float64, x: float, y: float) -> int:
+    """Nearest of the parts that may be at a position."""
+    found = 0
+    best = _FAR
+    for i in range(boxes.shape[0]):
+        across = boxes[i, 0] - 1.0 <= x <= boxes[i, 1] + 1.0
+        if across and boxes[i, 2] - 1.0 <= y <= boxes[i, 3] + 1.0 and middles[i] < best:
+            best, found = middles[i], i
+    return found
+
+
+@jit
 def _mend(
     alpha: Float32, top: float, left: float, boxes: Float64, middles: Float64, depth: Float64,
     which: npt.NDArray[np.int32],
@@ -289,30 +312,15 @@ def _mend(
         for column in range(width):
             if alpha[row, column] == 0 or which[row, column] >= 0:
                 continue
-            best, most = _FAR, np.float32(0)
-            found = -1
-            for dy in range(-1, 2):
-                for dx in range(-1, 2):
-                    y, x = row + dy, column + dx
-                    if 0 <= y < height and 0 <= x < width and which[y, x] >= 0 and alpha[y, x] > most:
-                        most, best, found = alpha[y, x], depth[y, x], which[y, x]
-            if found < 0:
-                for i in range(boxes.shape[0]):
-                    x, y = left + column, top + row
-                    if (
-                        boxes[i, 0] - 1.0 <= x <= boxes[i, 1] + 1.0
-                        and boxes[i, 2] - 1.0 <= y <= boxes[i, 3] + 1.0
-                        and middles[i] < best
-                    ):
-                        best, found = middles[i], i
+            y, x = _beside(alpha, which, row, column)
+            found = which[y, x] if y >= 0 else _thin_part(boxes, middles, left + column, top + row)
+            depth[row, column] = depth[y, x] if y >= 0 else middles[found]
             # Kept apart from the traced ones until all are mended: the order of pixels must not matter.
-            depth[row, column], which[row, column] = best, -2 - max(found, 0)
+            which[row, column] = -2 - found
     for row in range(height):
         for column in range(width):
             if which[row, column] < -1:
                 which[row, column] = -2 - which[row, column]
-                if depth[row, column] == _FAR:
-                    depth[row, column] = middles[which[row, column]]
 
 
 @jit
@@ -320,7 +328,7 @@ def _surface(part: Float64, t: float, s: float, e: float, out: Float64) -> None:
     """Outward normal, and u and v in metres, of a point on a part; how much u is stretched."""
     kind = int(part[0])
     out[5] = 1.0
-    if kind == BOX or kind == ROOF:
+    if kind in (BOX, ROOF):
         middle_t, middle_s, middle_e = 0.5 * (part[1] + part[4]), 0.5 * (part[2] + part[5]), 0.5 * (part[3] + part[6])
         half_t, half_s, half_e = 0.5 * (part[4] - part[1]), 0.5 * (part[5] - part[2]), 0.5 * (part[6] - part[3])
         x, y, z = t - middle_t, s - middle_s, e - middle_e
@@ -419,7 +427,7 @@ def paint_solid(
         part = parts[i]
         kind = int(part[0])
         t, s, e = part[1], part[2], part[3]
-        if kind == BOX or kind == ROOF:
+        if kind in (BOX, ROOF):
             t, s, e = 0.5 * (t + part[4]), 0.5 * (s + part[5]), 0.5 * (e + part[6])
         elif kind == ROUND:
             e = 0.5 * (e + part[4])

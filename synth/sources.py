@@ -4,7 +4,7 @@ A source has a `count`, a `size`, and for each sample a name, a place (`group`) 
 asked before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from .. import InputError
 from .align import align_depth
 from .fit import fit_scene
+from .photos import Photographs
 from .readers import READERS, FolderReader, Reader
 from .readers.base import pixels
 from .recipe import Recipe
@@ -62,9 +63,18 @@ class Source(Protocol):
 class MadeScenes:
     """Procedural scenes."""
 
-    def __init__(self, seed: int, scenes: ProceduralScenes) -> None:
+    def __init__(self, seed: int, scenes: ProceduralScenes, splits: Mapping[str, float]) -> None:
         self.seed, self.scenes = seed, scenes
         self.count, self.size = scenes.count, scenes.size
+        self.photographs: dict[str, Photographs] = {}
+        self._files = ""
+        if scenes.textures is not None:
+            found, begin = Photographs.of(scenes.textures), 0.0
+            self._files = f" {found.fingerprint}"
+            for k, (name, share) in enumerate(splits.items()):
+                end = 1.0 if k == len(splits) - 1 else begin + share
+                self.photographs[name] = found.part(begin, end, f"the split {name!r}")
+                begin = end
 
     def name(self, sample: int) -> str:
         """Return the number of the scene in the procedural sequence."""
@@ -75,8 +85,11 @@ class MadeScenes:
         return ""
 
     official = group
-    fingerprint = name
     official_splits: Sequence[str] = ()
+
+    def fingerprint(self, sample: int) -> str:
+        """Return the number of the scene, and a digest of the photographs."""
+        return self.name(sample) + self._files
 
     def views(self, sample: int) -> npt.NDArray[Any]:
         """Refuse: recipes ask for no views of procedural scenes."""
@@ -87,7 +100,10 @@ class MadeScenes:
         from .procedural import procedural_scene
 
         scenes = self.scenes
-        return procedural_scene(self.seed, sample, scenes.size, scenes.depth, objects=scenes.objects, margin=margin)
+        return procedural_scene(
+            self.seed, sample, scenes.size, scenes.depth, scenes.objects, margin, world=scenes.world,
+            lights=scenes.lights, textures=self.photographs.get(split), assets=split,
+        )  # fmt: skip
 
 
 class FilesScenes:
@@ -190,7 +206,7 @@ def open_source(recipe: Recipe) -> Source:
         If they cannot be found.
     """
     if isinstance(recipe.scenes, ProceduralScenes):
-        return MadeScenes(recipe.seed, recipe.scenes)
+        return MadeScenes(recipe.seed, recipe.scenes, recipe.output.splits)
     return FilesScenes(recipe.scenes)
 
 

@@ -1,7 +1,7 @@
 """Textures of procedural scenes: periodic tiles with natural statistics, and colour palettes.
 
-A seed has one atlas of tiles for each pool of assets, made once per process. Nothing here depends on the processor: spectra are
-scaled part by part (complex products are fused on some processors), sums run in a fixed order, and
+A seed has one atlas of tiles for each pool of assets, made once per process. Nothing here depends on the processor:
+spectra are scaled part by part (complex products are fused on some processors), sums run in a fixed order, and
 transcendental functions are rounded to float32.
 """
 
@@ -273,7 +273,8 @@ _SKY = (
 ROLES = {
     "floor": Role((("fibre", 3), ("checks", 2), ("bricks", 1), ("stones", 1), ("noise", 2), ("stripes", 1)),
                   (*_WOOD, *_WOOD, *_STONE, *_PLAIN)),
-    "wall": Role((("noise", 5), ("stripes", 2), ("bricks", 2), ("dots", 1), ("fibre", 1)), (*_PLAIN, *_PLAIN, *_BRICK), spread=0.6),
+    "wall": Role((("noise", 5), ("stripes", 2), ("bricks", 2), ("dots", 1), ("fibre", 1)),
+                 (*_PLAIN, *_PLAIN, *_BRICK), spread=0.6),
     "ceiling": Role((("noise", 4), ("fibre", 1)), _PLAIN[:3], spread=0.5),
     "far": Role((("noise", 1),), _PLAIN, spread=0.6),
     "sky": Role((("cloud", 1),), _SKY, 0.3, zoom=0.4, photos=0.0),
@@ -294,35 +295,49 @@ ROLES = {
 _NO_RAMP = np.full((2, 3), np.nan)
 
 
-def draw_looks(rng: Rng, roles: list[str], photos: int = 0) -> tuple[npt.NDArray[np.int64], Float64, Float64, Float32]:
-    """Draw the looks of surfaces by their roles; with `photos` photographs, many have one of them.
+def draw_looks(
+    rng: Rng, roles: list[str], photos: Sequence[float] = ()
+) -> tuple[npt.NDArray[np.int64], Float64, Float64, Float32]:
+    """Draw the looks of surfaces by their roles.
+
+    Parameters
+    ----------
+    rng, roles
+        Draws them; names of `ROLES`.
+    photos
+        Photographs that many of them are to have: along how many texels a pixel of each lies. Coarse ones are
+        repeated more often, because a blurred texture would look out of focus.
 
     Returns
     -------
-    (n, 3) int64: tile, or -1 - k for the photograph k; tile of the grain; palette; (n,) texels per pixel; (n, 2) contrasts of the grain; and
-    (n, 256, 3) float32 colours, linear.
+    (n, 3) int64: tile, or -1 - k for the photograph k; tile of the grain; palette; (n,) texels per pixel; (n, 2)
+    contrasts of the grain; and (n, 256, 3) float32 colours, linear.
     """
     u = rng.random((len(roles), 10))
     tiles, ramps, contrast, zoom = [], [], np.empty(len(roles)), np.empty(len(roles))
-    for k, (name, row) in enumerate(zip(roles, u.tolist(), strict=True)):
-        role = ROLES[name]
+    coarse = np.zeros(len(roles))
+    for k, (role_name, row) in enumerate(zip(roles, u.tolist(), strict=True)):
+        role = ROLES[role_name]
         at = row[0] * math.fsum(weight for _, weight in role.families)
         family = role.families[-1][0]
-        for family, weight in role.families:
+        for name, weight in role.families:
             at -= weight
             if at < 0:
+                family = name
                 break
         choice = _FAMILIES[family]
-        pictured = photos > 0 and row[8] < role.photos
-        tiles.append(-1 - int(row[9] * photos) if pictured else choice[int(row[1] * len(choice))])
+        pictured = len(photos) > 0 and row[8] < role.photos
+        tiles.append(-1 - int(row[9] * len(photos)) if pictured else choice[int(row[1] * len(choice))])
         ramp = np.array(role.ramps[int(row[6] * len(role.ramps))]) if role.ramps else _NO_RAMP
         begin = (1.0 - role.spread) * row[7]
         ramps.append(ramp[:1] + (ramp[1:] - ramp[:1]) * np.array([[begin], [begin + role.spread]]))
-        contrast[k], zoom[k] = role.contrast, 1.0 + row[0] if pictured else role.zoom
+        if pictured:
+            coarse[k] = (1.2 + 1.3 * row[0]) * photos[int(row[9] * len(photos))]
+        contrast[k], zoom[k] = role.contrast, role.zoom
     grain = (u[:, 2] * (NOISES - 3)).astype(np.int64)
     fine = u[:, 3] * u[:, 3]
     grains = np.stack([contrast * (0.05 + 0.2 * fine), contrast * (0.0008 + 0.0016 * u[:, 4])], -1)
-    zooms = zoom * (0.7 + 1.3 * u[:, 5] * u[:, 5])
+    zooms = np.where(coarse > 0, coarse, zoom * (0.7 + 1.3 * u[:, 5] * u[:, 5]))
     skins = np.stack([np.array(tiles, np.int64), grain, np.arange(len(roles))], -1)
     return skins, zooms, grains, palettes(rng, np.array(ramps).reshape(-1, 2, 3))
 
@@ -353,11 +368,11 @@ def palettes(rng: Rng, ramps: Float64) -> Float32:
     vivid = u[:, 1:2, 4] * u[:, 1:2, 4] * u[:, 1:2, 4]
     saturation = u[:, 4:5, 0] * (0.25 + 0.45 * vivid) + 0.08 * u[..., 4]
     wheel = np.abs((hue[..., None] * 6.0 + [0.0, 4.0, 2.0]) % 6.0 - 3.0) - 1.0
-    keys = light[..., None] * (1.0 - saturation[..., None] * (1.0 - np.clip(wheel, 0.0, 1.0)))
+    keys: Float64 = light[..., None] * (1.0 - saturation[..., None] * (1.0 - np.clip(wheel, 0.0, 1.0)))
     where = 0.25 * np.arange(5) + 0.25 * (u[..., 1] - 0.5)
     tint = 0.95 + 0.1 * u[:, :1, 2:5]
     named = (ramps[:, :1] + (ramps[:, 1:] - ramps[:, :1]) * where[..., None]) * tint
-    keys = np.clip(np.where(np.isnan(named), keys, named), 0.04, 0.98)
+    keys = np.asarray(np.clip(np.where(np.isnan(named), keys, named), 0.04, 0.98), np.float64)
     where = np.arange(256) * (4.0 / 255.001)
     below = where.astype(np.int64)
     part = (where - below)[:, None]

@@ -115,7 +115,7 @@ KINDS = (
 
 LIGHT = _cut("bulb", (0, 0, 0), (1.0, 1.0), (1.0, 1.0), ((WALL, 0.4), (HANG, 0.2), (TOP, 0.1), (FREE, 0.3)), "metal")
 """A lamp: as small as `LIGHT_PIXELS` of a picture 480 pixels high say."""
-LIGHT_PIXELS = (1.8, 6.0)
+LIGHT_PIXELS = (1.6, 5.0)
 
 
 class Thing(NamedTuple):
@@ -182,10 +182,10 @@ def arrange(
     pixels *= min(max(math.sqrt(wanted / max(area, 1e-9)), 0.6), 1.9)
     pixels = np.clip(pixels, max(0.025 * short, 4.0), max(0.45 * short, 4.0))
     glowing = np.array([kind is LIGHT for kind in kinds])
-    small = [max(geometric(*LIGHT_PIXELS, share) * short / 480, 1.8) for share in u[:, 3].tolist()]
+    small = [max(geometric(*LIGHT_PIXELS, share) * short / 480, 1.6) for share in u[:, 3].tolist()]
     pixels = np.where(glowing, small, pixels)
     halves = pixels / aspect * depths / view.focal
-    rows, leans = np.empty((count, 10)), []
+    rows, leans = np.empty((count, 11)), []
     down = room.axes.down[2]
     level = math.sqrt(max(1.0 - down * down, 0.0))
     for k, (kind, half, ratio, depth, share) in enumerate(
@@ -213,7 +213,8 @@ def arrange(
         thin = 0.5 * high * abs(lean[1]) + 0.004 * half
         rows[k] = [
             half, half * deep if kind.solid else thin, high if kind.solid else max(high * lean[0], 0.002 * half),
-            *turned, 0.01 * half, depth, flat, mode, kind.carries,
+            *turned, 0.01 * half, depth, flat, mode,
+            -1.0 if kind is LIGHT else float(kind.carries), depth,
         ]  # fmt: skip
         leans.append(lean)
     # What carries others first, then from large to small.
