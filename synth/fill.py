@@ -51,7 +51,7 @@ def fill_depth(depth: Float32, image: Float32) -> Float32:
         return depth
     filled = depth.copy()
     _fill_shadows(filled)
-    _fill_by_paths(filled, encode(image, "srgb"))
+    fill_by_paths(filled, encode(image, "srgb"))
     return filled
 
 
@@ -95,7 +95,7 @@ def _shadows(gaps: npt.NDArray[np.int32], steps: npt.NDArray[np.float64], most: 
     return gaps[agree]
 
 
-def _fill_by_paths(depth: Float32, codes: npt.NDArray[np.uint8]) -> None:
+def fill_by_paths(depth: Float32, codes: npt.NDArray[np.uint8]) -> None:
     """Fill, in place, every unknown depth with that at the end of its cheapest path."""
     from .fill_kernels import fill_by_cheapest_paths
 

@@ -37,7 +37,7 @@ def weigh_columns(image: Any, first: Any, weights: Any, out: Any) -> None:
 
 
 @jit
-def _main_depth(depths: Any, areas: Any, count: int) -> Any:
+def main_depth(depths: Any, areas: Any, count: int) -> Any:
     """Median of the first `count` depths, weighted by their areas; of two halves, the nearer. Sorts both in place."""
     total = 0.0
     for i in range(count):
@@ -57,7 +57,7 @@ def _main_depth(depths: Any, areas: Any, count: int) -> Any:
 
 
 @jit
-def _alike(a: Any, b: Any, edge: float) -> bool:
+def alike(a: Any, b: Any, edge: float) -> bool:
     """Whether two depths belong to one surface; NaN never does."""
     return bool(a <= edge * b and b <= edge * a)
 
@@ -72,11 +72,11 @@ def _interpolated(depth: Any, y: float, x: float, main: float, edge: float) -> A
     for m in range(2):
         for n in range(2):
             z = depth[min(y0 + m, height - 1), min(x0 + n, width - 1)]
-            if not _alike(z, main, edge):
+            if not alike(z, main, edge):
                 return np.nan
             least, most = min(least, z), max(most, z)
             inverse += (ty if m else 1 - ty) * (tx if n else 1 - tx) / z
-    if not _alike(least, most, edge) or inverse < 0:
+    if not alike(least, most, edge) or inverse < 0:
         return np.nan
     return 1 / inverse
 
@@ -110,7 +110,7 @@ def fit_depth(depth: Any, tops: Any, lefts: Any, size: float, edge: float, out: 
             out[i, j] = np.nan
             if count == 0 or known <= 0.5 * whole * (1 + 1e-9):
                 continue
-            main = _main_depth(depths, areas, count)
+            main = main_depth(depths, areas, count)
             at_y, at_x = (top + bottom) / 2, (left + right) / 2
             out[i, j] = _interpolated(depth, at_y, at_x, main, edge)
             if not np.isnan(out[i, j]):
@@ -119,5 +119,5 @@ def fit_depth(depth: Any, tops: Any, lefts: Any, size: float, edge: float, out: 
             for y in range(rows[0], rows[1]):
                 for x in range(columns[0], columns[1]):
                     distance = (y - at_y) ** 2 + (x - at_x) ** 2
-                    if distance < near and _alike(depth[y, x], main, edge):
+                    if distance < near and alike(depth[y, x], main, edge):
                         out[i, j], near = depth[y, x], distance

@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from timing import seconds
 
 from defocal.synth import Scene, procedural_scene
-from defocal.synth.fill import _fill_by_paths, fill_depth
+from defocal.synth.fill import fill_by_paths, fill_depth
 from defocal.synth.light import decode
 
 NAN = np.nan
@@ -54,7 +54,7 @@ def test_cheapest_paths_equal_the_slow_twin(data):
     depth.flat[data.draw(st.integers(0, depth.size - 1))] = 3
     codes = data.draw(arrays.arrays(np.uint8, (*shape, 3), elements=st.sampled_from([0, 1, 2, 130, 255])))
     filled = depth.copy()
-    _fill_by_paths(filled, codes)
+    fill_by_paths(filled, codes)
     np.testing.assert_array_equal(filled, filled_by_paths(depth, codes))
 
 
@@ -66,7 +66,7 @@ def test_long_winding_paths_equal_the_slow_twin(seed):
     depth = np.full((40, 50), NAN, np.float32)
     depth.flat[rng.choice(depth.size, 5, replace=False)] = [1, 2, 3, 4, 5]
     filled = depth.copy()
-    _fill_by_paths(filled, codes)
+    fill_by_paths(filled, codes)
     np.testing.assert_array_equal(filled, filled_by_paths(depth, codes))
 
 

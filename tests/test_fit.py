@@ -31,7 +31,8 @@ def places(scene, size):
     factor = factor_of(scene, size)
     along = []
     for new, old in zip(size, scene.size, strict=True):
-        along.append((np.arange(new) - (new - 1) / 2) / factor + (old - 1) / 2)
+        cut = (old - new) // 2 if factor == 1 else (old * factor - new) / 2
+        along.append((np.arange(new) + cut + 0.5) / factor - 0.5)
     return np.meshgrid(*along, indexing="ij")
 
 
