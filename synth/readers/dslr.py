@@ -44,9 +44,9 @@ class Dslr(Reader):
     LENS: ClassVar[ThinLens] = ThinLens(focal_length=0.035, f_number=2.8, focus_distance=1.7, pixel_pitch=36e-6)
 
     def _find(self) -> Iterator[Item]:
-        for split in self.PARTS:
+        for split in sorted(self.PARTS):
             photographs = matching(self.path, f"{_FOLDERS[self.variant]}/rgb/{split}/*.*")
-            depths = []
+            depths: list[Path] = []
             for variant in (self.variant, *self.VARIANTS):
                 depths = depths or matching(self.path, f"{_FOLDERS[variant]}/depth/{split}/*.*")
             if len(photographs) != len(depths):
