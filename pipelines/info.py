@@ -8,7 +8,7 @@ from ..synth.draws import Draw
 from ..synth.recipe import Recipe
 from ..synth.recipe_capture import StackSection
 from ..synth.recipe_psf import Section
-from ..synth.recipe_scenes import FolderScenes
+from ..synth.recipe_scenes import DatasetScenes, ReadScenes
 from ..synth.sensor import Sensor
 from ..synth.store import Store, open_store
 from .shipped import find_recipe
@@ -27,6 +27,7 @@ def recipe_facts(recipe: Recipe) -> Facts:
         ("recipe", f"{recipe.name}, seed {recipe.seed}, hash {recipe.hash()[:12]}"),
         ("description", recipe.description or "none"),
         ("scenes", f"{recipe.scenes.kind}{_place(recipe)}, {near:g} to {far:g} m"),
+        *_terms(recipe),
         ("camera", camera_words(recipe)),
         ("CoC", _coc_words(recipe)),
         ("PSF", psf_words(recipe.psf) + _typical(recipe, "psf")),
@@ -93,9 +94,12 @@ def sensor_words(sensor: Sensor) -> str:
 
 
 def _draw_words(draw: Draw) -> str:
-    if draw.kind == "from":
-        low, high = draw.values or (0, 0)
-        return f"between quantiles {low:g} and {high:g} of the depth" if draw.values else "from the scene's intrinsics"
+    if draw.kind == "depth":
+        return f"between quantiles {draw.values[0]:g} and {draw.values[1]:g} of the depth"
+    if draw.of_scene:
+        return f"from the scene's {draw.kind}"
+    if draw.kind == "original":
+        return f"{draw.values[0]:g} in the files' images"
     values = [f"{v:g}" if isinstance(v, float) else str(v) for v in draw.values]
     return f"one of {', '.join(values)}" if draw.kind == "choice" else f"{draw.kind} from {values[0]} to {values[1]}"
 
@@ -136,8 +140,24 @@ def psf_words(section: Section) -> str:
     return ", ".join(words)
 
 
+def _terms(recipe: Recipe) -> Facts:
+    """Say under which terms a dataset's scenes are."""
+    if not isinstance(recipe.scenes, DatasetScenes):
+        return []
+    from ..synth.readers import READERS
+
+    reader = READERS[recipe.scenes.kind]
+    return [
+        (
+            "terms",
+            f"of {reader.TITLE}: {reader.LICENCE}"
+            + ("" if reader.COMMERCIAL else "; commercial use not known to be allowed"),
+        )
+    ]
+
+
 def _place(recipe: Recipe) -> str:
-    return f" {recipe.scenes.path}" if isinstance(recipe.scenes, FolderScenes) else ""
+    return f" {recipe.scenes.path}" if isinstance(recipe.scenes, ReadScenes) else ""
 
 
 def store_facts(store: Store) -> Facts:

@@ -16,7 +16,7 @@ from ..synth.psf_field import FieldBank
 from ..synth.psf_sampled import SampledBank
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
-from ..synth.recipe_scenes import FolderScenes
+from ..synth.recipe_scenes import ReadScenes
 from ..synth.samples import SampleMaker
 from .generate import free_bytes
 from .info import camera_words, capture_facts, psf_words
@@ -112,14 +112,14 @@ def _span(depth: npt.NDArray[np.float32]) -> str:
 
 
 def check_scenes(maker: SampleMaker, report: Callable[[int], None] = lambda done: None) -> None:
-    """Read every scene of a folder once, so that a broken file is found before anything is written.
+    """Read every scene that comes from files once, so that a broken file is found before anything is written.
 
     Raises
     ------
     InputError
         Naming the first broken scene and how many there are.
     """
-    if not isinstance(maker.recipe.scenes, FolderScenes):
+    if not isinstance(maker.recipe.scenes, ReadScenes):
         return
     broken: list[str] = []
     for sample in range(maker.count):
@@ -155,7 +155,8 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
     height, width = maker.size
     sweeps = bool(recipe.stack or recipe.draws)
     anywhere = " in some slice" if recipe.stack else ""
-    splits = dict.fromkeys(recipe.output.splits, 0) | {n: len(rows) for n, rows in split_indices(maker).items()}
+    dealt = {n: len(rows) for n, rows in split_indices(maker).items()}
+    splits = dict.fromkeys(recipe.output.splits, 0) | dealt
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
         ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),

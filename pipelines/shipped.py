@@ -12,6 +12,10 @@ from ..synth.recipe import Recipe, read_toml
 _HOME = files(f"{__package__}.recipes")
 
 
+PATHS = ("path", "picture", "listing", "textures")
+"""Keys whose values are paths of files."""
+
+
 def shipped() -> list[str]:
     """Names of the recipes that come with defocal."""
     return sorted(item.name.removesuffix(".toml") for item in _HOME.iterdir() if item.name.endswith(".toml"))
@@ -80,21 +84,39 @@ def _resolve_paths(data: dict[str, Any], base: Path) -> None:
     psf = data.get("psf")
     for section in (data.get("scenes"), psf, psf.get("mask") if isinstance(psf, dict) else None):
         if isinstance(section, dict):
-            for key in ("path", "picture"):
+            for key in PATHS:
                 if isinstance(section.get(key), str) and "\0" not in section[key]:
                     section[key] = str((base / section[key]).resolve())
 
 
-def _scenes(text: str, old: Any) -> dict[str, Any]:
+def split_kind(text: str) -> tuple[str, Path]:
+    """Return the kind and the absolute path of KIND:PATH.
+
+    Raises
+    ------
+    InputError
+        If it is not such a thing.
+    """
     kind, colon, path = text.partition(":")
     if not colon or not path:
-        raise InputError(f"--scenes takes KIND:PATH, for example folder:my-rgbd, not {text!r}.")
-    depth = old.get("depth") if isinstance(old, dict) else None
-    section: dict[str, Any] = {"kind": kind, "path": str(Path(path).absolute())}
-    return section if depth is None else {**section, "depth": depth}
+        raise InputError(f"scenes are given as KIND:PATH, for example folder:my-rgbd, not {text!r}.")
+    return kind, Path(path).absolute()
 
 
-def _apply(data: dict[str, Any], change: str) -> None:
+def _scenes(text: str, old: Any) -> dict[str, Any]:
+    kind, path = split_kind(text)
+    kept = {key: old[key] for key in ("depth",) if isinstance(old, dict) and key in old}
+    return {"kind": kind, "path": str(path), **kept}
+
+
+def read_change(change: str) -> tuple[list[str], Any]:
+    """Return the keys and the value of `key.key=value`: in TOML, or a bare word; paths are made absolute.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
     path, equals, text = change.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
@@ -106,9 +128,14 @@ def _apply(data: dict[str, Any], change: str) -> None:
         value = text.strip()
     except (ValueError, RecursionError) as error:
         raise InputError(f"--set {change[:60]}: the value cannot be read: {str(error)[:100]}.") from None
-    if keys[-1] in ("path", "picture") and isinstance(value, str):
+    if keys[-1] in PATHS and isinstance(value, str) and "\0" not in value:
         # Typed in a shell, a path is relative to the shell's folder, and not to the recipe's.
         value = str(Path(value).absolute())
+    return keys, value
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    keys, value = read_change(change)
     if len(keys) > 3:
         raise InputError(f"--set {change[:60]}: recipes have no keys so deep.")
     for key in keys[:-1]:

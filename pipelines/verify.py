@@ -140,6 +140,8 @@ def _check_physics(store: Store, arrays: Arrays) -> list[str]:
     depth, coc = arrays.get("depth"), arrays.get("coc")
     if depth is not None and not (depth[~np.isnan(depth)] > 0).all():
         problems.append("depth has values that are zero or negative.")
+    if depth is not None and "valid" in arrays and (arrays["valid"] == np.isnan(depth)).any():
+        problems.append("valid does not say where depth is known.")
     if depth is not None and coc is not None:
         try:
             lenses = _lenses(store, arrays)

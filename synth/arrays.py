@@ -33,6 +33,7 @@ class ArraySpec:
 REGISTRY: dict[str, ArraySpec] = {
     "aif": ArraySpec(("sample", "y", "x", "channel"), ("u1", "u2"), "", "all-in-focus image, RGB, encoded"),
     "depth": ArraySpec(("sample", "y", "x"), ("f4",), "m", "z-depth; NaN where unknown; 10 bits of mantissa are kept"),
+    "valid": ArraySpec(("sample", "y", "x"), ("b1",), "", "whether depth is known, and ground truth"),
     "coc": ArraySpec(
         ("sample", "slice", "y", "x"),
         ("f2",),

@@ -14,6 +14,7 @@ from .breathing import outside, slice_intrinsics
 from .camera import ThinLens
 from .development import develop
 from .light import encode, linear_to_srgb, srgb_to_linear
+from .lightfield import refocus
 from .motion import hand_motion
 from .psf import PsfBank
 from .recipe import Recipe
@@ -44,6 +45,8 @@ class Shot:
         What stands before the camera.
     flat
         The same as a pinhole camera sees it.
+    views
+        Gives the views of the scene, (V, U, H, W, 3), if it is of a light field.
     bank_for
         Gives the PSFs of a lens.
     halves
@@ -54,6 +57,7 @@ class Shot:
     sample: int
     scene: Scene | LayeredScene
     flat: Scene
+    views: Callable[[], Pixels]
     bank_for: Callable[[ThinLens], PsfBank]
     halves: Callable[[ThinLens], tuple[PsfBank, PsfBank]]
 
@@ -141,6 +145,11 @@ class Shot:
     def _light_of_stack(self) -> FocalStack:
         section, reference, matrices = self.recipe.stack, self._reference, self._frames
         assert section is not None
+        if self.recipe.render.method == "views":
+            field = self.flat.light_field
+            assert field is not None
+            disparities = field.disparity([lens.focus_distance for lens in self.lenses])
+            return FocalStack(refocus(self.views(), disparities), matrices.astype(np.float32))
         motion = self._motion if section.hand_rotation or section.hand_translation else None
         options = self.recipe.render.model_dump(exclude={"light"})
         if self.recipe.render.light == "linear":

@@ -58,10 +58,10 @@ class Shard:
 
 def split_indices(maker: SampleMaker) -> dict[str, npt.NDArray[np.int64]]:
     """Sample numbers of each split that has any, ascending, in the order of the recipe's splits."""
-    members: dict[str, list[int]] = {name: [] for name in maker.recipe.output.splits}
+    members: dict[str, list[int]] = {}
     for sample in range(maker.count):
-        members[maker.split(sample)].append(sample)
-    return {name: np.array(samples, np.int64) for name, samples in members.items() if samples}
+        members.setdefault(maker.split(sample), []).append(sample)
+    return {name: np.array(members[name], np.int64) for name in maker.recipe.ordered_splits(members)}
 
 
 def shards(maker: SampleMaker, indices: dict[str, npt.NDArray[np.int64]]) -> list[Shard]:

@@ -3,8 +3,10 @@
 Where a recipe has a number or a word of its camera, PSF, sensor or stack, it may have a table in its place:
 ``{ uniform = [a, b] }``, ``{ log-uniform = [a, b] }``, ``{ inverse-uniform = [a, b] }`` (uniform in 1/x, for
 distances), ``{ choice = [...], weights = [...] }``, ``{ from = "intrinsics" }`` (a focal length: what the scene's
-intrinsics say), or ``{ from = "depth", quantiles = [p, q] }`` (a distance: uniform in 1/x between two quantiles of the
-scene's depths). Each is drawn by (seed, sample, name), so that no other changes when one is added.
+intrinsics say), ``{ from = "views" }`` (an f-number: that of a light field's aperture), ``{ from = "depth", quantiles =
+[p, q] }`` (a distance: uniform in 1/x between two quantiles of the scene's depths), or ``{ original = x }`` (a pixel
+pitch: x in the files' images, larger as they are made smaller). Each is drawn by (seed, sample, name), so that no other
+changes when one is added.
 """
 
 import hashlib
@@ -17,15 +19,22 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from .lightfield import LightField
 from .scene import Scene
 from .seeding import Purpose, generator
 from .units import parse_length
 
 SECTIONS = ("camera", "psf", "sensor", "stack")
 RANGES = ("uniform", "log-uniform", "inverse-uniform")
-KINDS = (*RANGES, "choice", "from")
+KINDS = (*RANGES, "choice", "from", "original")
 _BESIDES = {"choice": {"weights"}, "from": {"quantiles"}}
 MOST_WEIGHT = 1e9
+FIRST = ("camera.pixel_pitch", "camera.focal_length")
+"""What is drawn before what depends on it."""
+WIDEST_VIEWS = 8.0
+"""F-number that stands for a light field's until one is read."""
+OF_SCENES = {"intrinsics": "camera.focal_length", "views": "camera.f_number"}
+"""What a scene tells of the camera that took it, and the keys that it decides."""
 DISTANCES = ("camera.focus_distance", "stack.near", "stack.far")
 PROCEDURAL_FOV = 1.0
 """Radians, of a procedural scene's width: see `procedural.procedural_scene`."""
@@ -41,9 +50,9 @@ class Draw:
     Attributes
     ----------
     kind
-        One of `KINDS`.
+        One of `RANGES`, "choice", "original", or what of the scene decides: "depth", "intrinsics", "views".
     values
-        Its ends, or what is chosen from; of "from" the quantiles of depth, none for intrinsics.
+        Its ends, or what is chosen from; of "depth" its quantiles; of "original" the pixel pitch of the files' images.
     weights
         Of each choice, if they are not alike.
     """
@@ -57,10 +66,17 @@ class Draw:
         """Whether what is drawn is a number."""
         return self.kind != "choice" or all(isinstance(value, int | float) for value in self.values)
 
+    @property
+    def of_scene(self) -> bool:
+        """Whether the scene decides, and its bounds are not known before."""
+        return self.kind == "depth" or self.kind in OF_SCENES
+
     def table(self) -> dict[str, Any]:
         """Return the distribution as a recipe writes it."""
-        if self.kind == "from":
-            return {"from": "depth", "quantiles": list(self.values)} if self.values else {"from": "intrinsics"}
+        if self.of_scene:
+            return {"from": self.kind, **({"quantiles": list(self.values)} if self.values else {})}
+        if self.kind == "original":
+            return {"original": self.values[0]}
         return {self.kind: list(self.values), **({"weights": list(self.weights)} if self.weights else {})}
 
     def number(self, value: Value) -> float:
@@ -71,7 +87,7 @@ class Draw:
         """Return the drawn value that a number of a dataset stands for."""
         if not self.numeric:
             return self.values[int(number)]
-        whole = self.kind != "from" and all(isinstance(value, int) for value in self.values)
+        whole = not self.of_scene and all(isinstance(value, int) for value in self.values)
         return int(number) if whole else number
 
 
@@ -94,8 +110,8 @@ def extract(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Draw]]:
         if isinstance(plain.get(section), Mapping):
             plain[section] = _extracted(plain[section], section, found)
     # Those that are drawn from others come after them, whatever the order of the keys.
-    for name, draw in sorted(found.items(), key=lambda item: item[1].kind == "from"):
-        plain = with_value(plain, name, draw.values[0] if draw.kind != "from" else _possible(plain, draw))
+    for name, draw in sorted(found.items(), key=lambda item: item[1].of_scene):
+        plain = with_value(plain, name, _possible(plain, draw) if draw.of_scene else draw.values[0])
     return plain, found
 
 
@@ -116,6 +132,10 @@ def _read(table: Mapping[str, Any], name: str) -> Draw:
         raise ValueError(f"{name}: {_shown(table)} is no distribution: give one of {', '.join(KINDS)}")
     if kind == "from":
         return _read_from(table, name)
+    if kind == "original":
+        if name != "camera.pixel_pitch":
+            raise ValueError(f"{name}: only camera.pixel_pitch can be that of the original images")
+        return Draw(kind, (table[kind],))
     values = table[kind]
     if not isinstance(values, list) or not values or (kind in RANGES and len(values) != 2):
         raise ValueError(f"{name}: {kind} needs {'its two ends' if kind in RANGES else 'a list'}, not {_shown(values)}")
@@ -129,17 +149,19 @@ def _read(table: Mapping[str, Any], name: str) -> Draw:
 
 
 def _read_from(table: Mapping[str, Any], name: str) -> Draw:
-    if table["from"] == "intrinsics" and "quantiles" not in table:
-        if name != "camera.focal_length":
-            raise ValueError(f"{name}: only camera.focal_length can be drawn from the scene's intrinsics")
-        return Draw("from", ())
+    if table["from"] in OF_SCENES and "quantiles" not in table:
+        if name != OF_SCENES[table["from"]]:
+            raise ValueError(f"{name}: only {OF_SCENES[table['from']]} can be drawn from the scene's {table['from']}")
+        return Draw(table["from"], ())
     quantiles = table.get("quantiles", [0.05, 0.95])
     ordered = isinstance(quantiles, list) and len(quantiles) == 2 and all(isinstance(q, int | float) for q in quantiles)
     if table["from"] != "depth" or not ordered or not 0 <= quantiles[0] <= quantiles[1] <= 1:
-        raise ValueError(f"{name}: {_shown(table)} must be from 'intrinsics', or 'depth' with two ordered quantiles")
+        raise ValueError(
+            f"{name}: {_shown(table)} must be from 'intrinsics', 'views', or 'depth' with two ordered quantiles"
+        )
     if name not in DISTANCES:
         raise ValueError(f"{name}: only {', '.join(DISTANCES)} can be drawn from the scene's depth")
-    return Draw("from", tuple(float(q) for q in quantiles))
+    return Draw("depth", tuple(float(q) for q in quantiles))
 
 
 def _shown(value: Any) -> str:
@@ -160,13 +182,15 @@ def _placeholder(data: Mapping[str, Any], draw: Draw) -> float:
     """Return what the scenes, as far as a recipe tells, would give for a value that is drawn from them."""
     scenes = data.get("scenes")
     scenes = scenes if isinstance(scenes, Mapping) else {}
-    if draw.values:
+    if draw.kind == "views":
+        return WIDEST_VIEWS
+    if draw.kind == "depth":
         near, far = (parse_length(z) for z in scenes["depth"])
         return 2 / (1 / near + 1 / far)
     pitch = parse_length(data["camera"]["pixel_pitch"])
-    if scenes.get("kind") == "procedural":
-        width = float(scenes.get("size", (480, 640))[1])
-        return pitch * 0.5 * width / math.tan(0.5 * PROCEDURAL_FOV)
+    if scenes.get("kind") != "folder" and scenes.get("intrinsics") is None:
+        # Datasets tell it scene by scene; until then they count as if they were as wide as procedural scenes.
+        return pitch * 0.5 * float((scenes.get("size") or (480, 640))[1]) / math.tan(0.5 * PROCEDURAL_FOV)
     if scenes.get("intrinsics") is None:
         raise InputError("camera.focal_length: drawing it from intrinsics needs scenes.intrinsics = [fx, fy, cx, cy]")
     fx, fy, *_ = (float(value) for value in scenes["intrinsics"])
@@ -195,8 +219,8 @@ def extremes(draw: Draw, depth: tuple[float, float], placeholder: Value) -> tupl
 
 def ends(draw: Draw, depth: tuple[float, float], placeholder: Value) -> tuple[Value, ...]:
     """Return the values that bound what can be drawn, or all of them; `depth` is that of the recipe's scenes."""
-    if draw.kind == "from":
-        return depth if draw.values else (placeholder,)
+    if draw.of_scene:
+        return depth if draw.kind == "depth" else (placeholder,)
     return draw.values
 
 
@@ -218,6 +242,8 @@ def check_range(draw: Draw, where: str) -> None:
 
 def typical(draw: Draw) -> Value:
     """Return a value from the middle of a distribution of numbers without units, or of words."""
+    if draw.kind == "original":
+        return draw.values[0]
     if draw.kind == "choice":
         ordered = sorted(draw.values) if draw.numeric else draw.values
         return ordered[len(ordered) // 2] if draw.numeric else ordered[0]
@@ -243,7 +269,9 @@ def _rounded(value: float) -> float:
     return float(np.float32(value))
 
 
-def draw_all(draws: Mapping[str, Draw], seed: int, sample: int, scene: Scene, pixel_pitch: float) -> dict[str, Value]:
+def draw_all(
+    draws: Mapping[str, Draw], seed: int, sample: int, scene: Scene, camera: Mapping[str, Any]
+) -> dict[str, Value]:
     """Draw all values for a sample.
 
     Parameters
@@ -254,33 +282,44 @@ def draw_all(draws: Mapping[str, Draw], seed: int, sample: int, scene: Scene, pi
         Of the recipe, and the sample's number.
     scene
         What the values that are drawn from scenes are drawn from.
-    pixel_pitch
-        Metres; a drawn one comes first.
+    camera
+        The recipe's, for what is not drawn itself: `pixel_pitch` and `focal_length`, metres.
 
     Raises
     ------
     InputError
-        If the scene has no intrinsics, and they are needed.
+        If the scene has no intrinsics, or views, and they are needed.
     """
     drawn: dict[str, Value] = {}
-    for name in sorted(draws, key=lambda name: (name != "camera.pixel_pitch", name)):
+    for name in sorted(draws, key=lambda name: (*(name != first for first in FIRST), name)):
         draw = draws[name]
         share = float(_generator(seed, sample, name).random())
         if draw.kind == "choice":
             weights = np.cumsum(draw.weights or [1.0] * len(draw.values))
             place = np.searchsorted(weights, share * weights[-1], side="right")
             drawn[name] = draw.values[min(int(place), len(draw.values) - 1)]
-        elif draw.kind != "from":
+        elif draw.kind == "original":
+            drawn[name] = _rounded(draw.values[0] / scene.scale)
+        elif not draw.of_scene:
             drawn[name] = _between(draw, share)
-        elif draw.values:
+        elif draw.kind == "depth":
             near, far = depth_quantiles(scene.depth, draw.values[0], draw.values[1])
             drawn[name] = _rounded(1 / (1 / near + share * (1 / far - 1 / near)))
+        elif draw.kind == "views":
+            focal_length = drawn.get("camera.focal_length", camera["focal_length"])
+            drawn[name] = _rounded(focal_length / _light_field_of(scene).aperture)
         else:
             if scene.intrinsics is None:
                 raise InputError(f"{scene.source}: has no intrinsics to take camera.focal_length from.")
-            pitch = drawn.get("camera.pixel_pitch", pixel_pitch)
+            pitch = drawn.get("camera.pixel_pitch", camera["pixel_pitch"])
             drawn[name] = _rounded(pitch * (scene.intrinsics.fx + scene.intrinsics.fy) / 2)
     return drawn
+
+
+def _light_field_of(scene: Scene) -> LightField:
+    if scene.light_field is None:
+        raise InputError(f"{scene.source}: has no views to take camera.f_number from.")
+    return scene.light_field
 
 
 def _generator(seed: int, sample: int, name: str) -> np.random.Generator:

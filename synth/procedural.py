@@ -1,30 +1,34 @@
-"""Procedural scenes: a textured room full of objects, each whole behind what hides it.
+"""Procedural scenes: a furnished room, a street or a table top, each thing whole behind what hides it.
 
 A scene depends on its arguments alone, bit by bit, on every processor: see `shapes` and `textures` for how.
 """
 
 import math
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from .photos import SIDE as PHOTO_SIDE
+from .photos import Photographs
+from .placing_kernels import BODY, HANG, MODE, STAND, TOP, Z0, Z1
 from .procedural_kernels import cover
-from .procedural_room import Room, Skins, View, draw_room, draw_skins, paint_planes, paint_room, plane_row
+from .procedural_room import SETTINGS, Room, Skins, Vector, View, draw_room, paint_planes, paint_room, plane_row, shade
 from .scene import LayeredScene, Patch
 from .seeding import Purpose, generator
-from .shapes import KINDS, Kind, Outline, Rng, turn
-from .textures import atlas
+from .shapes import Outline, Rng, circle_points, geometric, pool_of, strokes, turn
+from .solid_kernels import PART, ROUND, outline, paint_solid
+from .textures import atlas, draw_looks
+from .things import LIGHT, WORLDS, Thing, arrange, choose
 
 Float64 = npt.NDArray[np.float64]
 
-_ROOM_SKINS = 6
-_TRIES = 5
-_DRAWS = 18 + 2 * _TRIES
-_CHANCES = np.add.accumulate(np.array([kind.weight for kind in KINDS]))
-# How much of the picture's area the boxes around all objects take together, before the frame cuts them.
+_CIRCLE = circle_points(np.arange(48) * (math.tau / 48))
+# How much of the picture's area the boxes around all things take together, before the frame cuts them.
 _CROWDING = (0.9, 1.8)
+RADIANCE = (2.0, 300.0)
+"""Of lamps, white being 1."""
 
 
 def procedural_scene(
@@ -35,8 +39,14 @@ def procedural_scene(
     objects: tuple[int, int] = (20, 60),
     margin: int = 0,
     fov: float = 1.0,
+    *,
+    world: str = "indoor",
+    lights: tuple[int, int] = (0, 0),
+    textures: Photographs | str | Path | None = None,
+    assets: str = "",
+    share: tuple[float, float] = (0.0, 1.0),
 ) -> LayeredScene:
-    """Make a scene of a room with objects in it.
+    """Make a scene of a room, a street or a table top with things in it.
 
     Parameters
     ----------
@@ -54,34 +64,69 @@ def procedural_scene(
         Pixels by which the frame is wider on each side. The picture inside stays exactly the same.
     fov
         Horizontal field of view of the picture without its margin, radians.
+    world
+        "indoor": a room with furniture. "outdoor": ground as far as the farthest depth, where the sky is; houses,
+        trees, fences. "macro": small things on a table top, seen from above. Sizes follow the range of depths.
+    lights
+        Least and greatest number of small lamps, besides the objects: each of 2 to 300 times the radiance of white.
+        Most scenes that have some are dark.
+    textures
+        Folder of photographs for many of the surfaces, or what `Photographs.of` makes of it.
+    assets
+        Name of the pool of tiles, outlines and proportions, for example that of a split: pools share none of them.
+    share
+        Part of the photographs, by the order of their names' digests, that this pool has.
 
     Returns
     -------
-    The room first, an opaque layer over the whole frame with a depth per pixel, then one patch per object,
-    far to near: premultiplied linear radiance in [0, 1], depths within `depth` as float32.
+    The room first, an opaque layer over the whole frame with a depth per pixel, then one patch per object and lamp,
+    far to near: premultiplied linear radiance, in [0, 1] but for lamps, and depths within `depth` as float32. No
+    layer hides, at any pixel, one that comes after it.
 
     Raises
     ------
     InputError
-        If an argument is out of its range.
+        If an argument is out of its range, or a photograph cannot be read.
     """
     _check(seed, sample, size, depth, objects, margin, fov)
+    _check_more(world, lights, share)
     focal = float(np.float32(0.5 * size[1] / math.tan(0.5 * fov)))
     view = View(*size, margin, float(depth[0]), float(depth[1]), focal)
-    rng = generator(seed, Purpose.SCENE, sample)
+    pool = pool_of(assets)
+    rng = generator(seed, Purpose.SCENE, sample, pool)
     count = int(rng.integers(objects[0], objects[1], endpoint=True))
-    skins = draw_skins(rng, _ROOM_SKINS + count, len(atlas(seed)))
-    room = draw_room(rng, view, skins)
-    back = paint_room(view, room, skins, seed)
-    things = _place(rng, view, room, count)
-    patches = [_object(rng, view, room, skins, thing, seed, back) for thing in things]
-    return LayeredScene.from_patches(
-        view.frame,
-        [back, *patches],
-        view.intrinsics,
-        f"procedural-{seed}-{sample:06d}",
-        margin,
-    )
+    lamps = int(rng.integers(lights[0], lights[1], endpoint=True))
+    kinds = [*choose(rng, world, count), *[LIGHT] * lamps]
+    far, floor, wall, ceiling = SETTINGS[world].roles
+    roles, starts = [far, floor, wall, wall, wall, ceiling], []
+    for kind in kinds:
+        starts.append(len(roles))
+        roles += kind.roles
+    photos, coarse = _photos(rng, textures, share, assets)
+    skins = Skins(*draw_looks(rng, roles, coarse), atlas(seed, pool).ravel(), photos.ravel(), coarse)
+    room = draw_room(rng, view, skins, world)
+    if lamps:
+        dark = rng.random(2).tolist()
+        room.light[6] *= geometric(0.04, 0.7, dark[1]) if dark[0] < 0.75 else 1.0
+    back = paint_room(view, room, skins)
+    patches = [back]
+    for thing in arrange(rng, view, room, world, kinds, _CROWDING):
+        paint = _solid if thing.kind.solid else _cut_out
+        patch = paint(rng, view, room, skins, thing, starts[thing.number], back)
+        patches.append(_glowing(rng, patch) if thing.kind is LIGHT else patch)
+    source = f"procedural-{seed}-{sample:06d}"
+    return LayeredScene.from_patches(view.frame, patches, view.intrinsics, source, margin)
+
+
+def _photos(
+    rng: Rng, textures: Photographs | str | Path | None, share: tuple[float, float], assets: str
+) -> tuple[npt.NDArray[np.uint16], list[float]]:
+    if textures is None:
+        return np.zeros((0, 1, 3), np.uint16), []
+    found = textures if isinstance(textures, Photographs) else Photographs.of(textures)
+    if share != (0.0, 1.0):
+        found = found.part(*share, f"the split {assets!r}")
+    return found.draw(rng)
 
 
 def _check(
@@ -107,126 +152,157 @@ def _check(
         raise InputError(f"fov must be between 0.01 and 2.8 radians, not {fov}.")
 
 
-@dataclass(frozen=True)
-class _Thing:
-    """An object before it is painted: number, shape, depth, centre and half size in pixels, and draws."""
-
-    number: int
-    kind: Kind
-    depth: float
-    x: float
-    y: float
-    half: float
-    stands: bool
-    u: list[float]
+def _check_more(world: str, lights: tuple[int, int], share: tuple[float, float]) -> None:
+    if world not in WORLDS:
+        raise InputError(f"world must be one of {', '.join(WORLDS)}, not {world!r}.")
+    if not 0 <= lights[0] <= lights[1]:
+        raise InputError(f"lights must go from 0 or more to as many or more, not from {lights[0]} to {lights[1]}.")
+    if not 0 <= share[0] < share[1] <= 1:
+        raise InputError(f"share must go from 0 or more to at most 1, not from {share[0]} to {share[1]}.")
 
 
-def _place(rng: Rng, view: View, room: Room, count: int) -> list[_Thing]:
-    u = rng.random((count, _DRAWS))
-    kinds = np.searchsorted(_CHANCES, u[:, 0] * _CHANCES[-1], side="right").tolist()
-    inverse = view.near / view.far + u[:, 1] * (1.0 - view.near / view.far)
-    depths = np.where(u[:, 2] < 0.5, view.near / inverse, view.near + u[:, 1] * (view.far - view.near))
-    halves = _half_sizes(rng, view, depths, u[:, 3])
-    things = []
-    for k in range(count):
-        row = u[k].tolist()
-        things.append(_thing(view, room, k, KINDS[kinds[k]], float(depths[k]), float(halves[k]), row))
-    return sorted(things, key=lambda thing: -thing.depth)
-
-
-def _half_sizes(rng: Rng, view: View, depths: Float64, u: Float64) -> Float64:
-    short = min(view.height, view.width)
-    # True perspective would leave far objects a few pixels wide, so its square root.
-    sizes = (0.25 + u * u) / np.sqrt(depths / view.near + 0.5)
-    area = math.fsum((4.0 * sizes * sizes).tolist())
-    wanted = (_CROWDING[0] + (_CROWDING[1] - _CROWDING[0]) * rng.random()) * view.height * view.width
-    scale = math.sqrt(wanted / area) if len(sizes) else 1.0
-    return np.clip(sizes * scale, max(0.025 * short, 4.0), max(0.33 * short, 4.0))
-
-
-def _thing(view: View, room: Room, k: int, kind: Kind, depth: float, half: float, u: list[float]) -> _Thing:
-    floor = room.inverses[1]
-    standing = u[4] < (0.65 if kind.upright else 0.35)
-    best = None
-    for i in range(_TRIES):
-        x = (u[5 + 2 * i] - 0.5) * view.width
-        y = (u[6 + 2 * i] - 0.5) * view.height
-        stands = False
-        if standing:
-            bottom = (1.0 / depth - floor[0] * x - floor[2]) / floor[1] if floor[1] > 0 else math.inf
-            stands = abs(bottom - half) < 0.5 * view.height + 0.5 * half
-            y = bottom - half if stands else y
-        # The room is convex: an object whose box has its corners before the walls is wholly before them.
-        top = max(room.inverse_depth(x - half, y - half), room.inverse_depth(x + half, y - half))
-        low = max(room.inverse_depth(x - half, y + half), room.inverse_depth(x + half, y + half))
-        behind = max(top, 0.0 if stands else low)
-        if best is None or behind < best[0]:
-            best = behind, x, y, stands
-        if behind < 1.0 / depth:
-            break
-    assert best is not None
-    behind, x, y, stands = best
-    depth = max(min(depth, 1.0 / (1.01 * behind)), view.near) if behind > 0 else depth
-    return _Thing(k, kind, depth, x, y, half, stands, u[5 + 2 * _TRIES :])
-
-
-def _within(centre: float, low: float, high: float, size: int) -> float:
-    """Move what reaches from `low` to `high` about its centre until a third of it is in the picture."""
-    third = (high - low) / 3.0
-    return min(max(centre, third - high - 0.5 * size), 0.5 * size - third - low)
-
-
-def _outline(rng: Rng, view: View, thing: _Thing) -> tuple[Outline, int, int]:
-    """Edges in pixels of a patch, and the patch's first pixel in the inner picture."""
-    edges = thing.kind.draw(rng, 1.0 / thing.half)
-    cos, sin = turn(math.tau * thing.u[0] if not thing.kind.upright else 0.25 * (thing.u[0] - 0.5))
-    cos, sin, flip = cos * thing.half, sin * thing.half, -1.0 if thing.u[1] < 0.5 else 1.0
-    ex, ey = edges[:, ::2], edges[:, 1::2]
-    out = np.empty_like(edges)
-    # A mirrored outline runs the other way round: its edges swap their ends.
-    ends = slice(None, None, 2) if flip > 0 else slice(2, None, -2)
-    others = slice(1, None, 2) if flip > 0 else slice(3, None, -2)
-    out[:, ends], out[:, others] = flip * (cos * ex - sin * ey), sin * ex + cos * ey
-    low, high = out.min(0).tolist(), out.max(0).tolist()
-    low_x, low_y, high_x, high_y = min(low[::2]), min(low[1::2]), max(high[::2]), max(high[1::2])
-    x = _within(thing.x, low_x, high_x, view.width)
-    y = _within(thing.y + thing.half - high_y if thing.stands else thing.y, low_y, high_y, view.height)
-    dx, dy = x + 0.5 * view.width, y + 0.5 * view.height
-    left, top = math.floor(low_x + dx) - 1, math.floor(low_y + dy) - 1
-    out += [dx - left, dy - top, dx - left, dy - top]
-    return out, top, left
-
-
-def _object(rng: Rng, view: View, room: Room, skins: Skins, thing: _Thing, seed: int, back: Patch) -> Patch:
-    edges, top, left = _outline(rng, view, thing)
-    high = edges.max(0).tolist()
-    height, width = math.ceil(max(high[1], high[3])) + 1, math.floor(max(high[0], high[2])) + 2
+def _coverage(view: View, edges: Outline) -> tuple[npt.NDArray[np.float32], int, int]:
+    """Cover the pixels of an outline in pixels from the principal point; where the first one within the frame lies."""
+    points = edges.reshape(-1, 2)
+    (low_x, low_y), (high_x, high_y) = points.min(0).tolist(), points.max(0).tolist()
+    cx, cy = 0.5 * view.width, 0.5 * view.height
+    left, top = math.floor(low_x + cx) - 1, math.floor(low_y + cy) - 1
+    height, width = math.ceil(high_y + cy) - top + 1, math.floor(high_x + cx) - left + 2
     # Only the part within the frame.
     m = view.margin
-    rows = slice(max(0, -m - top), min(height, view.height + m - top))
-    columns = slice(max(0, -m - left), min(width, view.width + m - left))
-    alpha = np.ascontiguousarray(cover(edges, height, width)[rows, columns])
-    top, left = top + rows.start, left + columns.start
-    u = thing.u
-    inverse = _slant(view, room, thing, width, height)
-    skin = _ROOM_SKINS + thing.number
-    offset = (512 * u[2], 512 * u[3], math.tau * u[4] if u[4] < 0.3 else 0.0)
-    plane = np.array([plane_row(view, inverse, skins, skin, thing.depth, offset, 0.6 + 0.8 * u[5])])
-    relief = np.array([thing.x, thing.y, 1 / thing.half, u[6] - 0.5, 0.5 * u[7] - 0.6 * u[8], 0.6 * u[9]])
+    rows = slice(min(max(0, -m - top), height - 1), max(min(height, view.height + m - top), 1))
+    columns = slice(min(max(0, -m - left), width - 1), max(min(width, view.width + m - left), 1))
+    moved = edges + np.array([cx - left, cy - top, cx - left, cy - top])
+    alpha = cover(moved, height, width)[rows, columns]
+    return np.ascontiguousarray(alpha), top + rows.start, left + columns.start
+
+
+def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: int, back: Patch) -> Patch:
+    prism = thing.prism.tolist()
+    a, c, _, d1, _, _, cos, sin = prism[:8]
+    p, q, high = thing.half
+    assert thing.kind.solid
+    built = thing.kind.solid(rng, p, q, high)
+    if prism[MODE] == HANG:
+        # By a string, from the middle of its top.
+        thin = max(0.006 * p, 0.7 * prism[Z0] / view.focal)
+        built.append([ROUND, 0.0, 0.0, prism[2] - d1, -0.98 * high, thin, thin, len(thing.kind.roles) - 1])
+    parts = np.zeros((len(built), PART))
+    for row, part in zip(parts, built, strict=True):
+        row[:8] = part
+        row[8:] = 512.0 * thing.u[10], 512.0 * thing.u[11]
+    parts[:, 8] += 37.0 * np.arange(len(built))
+    axes, origin = room.axes.turned(cos, sin), np.array(room.axes.point(a, d1, c))
+    boxes = np.empty((len(built), 4))
+    edges = outline(parts, axes, origin, view.focal, _CIRCLE, boxes)
+    alpha, top, left = _coverage(view, edges)
+    if prism[MODE] == STAND:
+        shade(view, room, back, axes, tuple(origin.tolist()), (p, q), high, 0.5)
+    which = slice(first, first + len(thing.kind.roles))
+    middle = 0.5 * (prism[Z0] + prism[Z1])
+    looks = np.empty((len(thing.kind.roles), 4))
+    looks[:, 0] = skins.zooms[which] * view.focal / middle
+    looks[:, 1] = 0.8 + 0.4 * thing.u[12]
+    looks[:, 2:] = skins.grains[which]
+    m = view.margin
     at = top - (view.height - 1) / 2, left - (view.width - 1) / 2
-    flat = inverse[0] == 0 and inverse[1] == 0
+    depth = np.empty(alpha.shape, np.float32)
+    rgba = paint_solid(
+        alpha, at[0], at[1], parts, boxes, axes, origin, view.focal, looks, skins.rows[which], room.light,
+        skins.palettes.ravel(), skins.tiles, skins.photos, depth,
+    )  # fmt: skip
+    return Patch(rgba, depth, top + m, left + m)
+
+
+def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: int, back: Patch) -> Patch:
+    prism = thing.prism.tolist()
+    a, c, _, d1, p, _, cos, sin = prism[:8]
+    mode, body, flat = prism[MODE], prism[BODY], prism[Z0] == prism[Z1]
+    axes = room.axes.turned(cos, sin)
+    across = axes[0].tolist()
+    up, tilt = thing.lean
+    high = 0.5 * (d1 - body) / up if up > 0.1 else p * thing.kind.high[1]
+    assert thing.kind.draw
+    middle_d = 0.5 * (d1 + body)
+    middle = room.axes.point(a, middle_d, c)
+    pixels = view.focal * max(p, high) / middle[2]
+    edges = _fitted(thing.kind.draw(rng, 1.0 / pixels), thing, p, high, mode)
+    if mode == HANG and thing.kind is not LIGHT:
+        edges = np.concatenate([edges, _string(edges, (prism[2] - middle_d) / up, 1.3 * middle[2] / view.focal)])
+    down = (up * axes[2] - tilt * axes[1]).tolist()
+    points = edges.reshape(-1, 2)
+    x = middle[0] + (points[:, 0] * across[0] + points[:, 1] * down[0])
+    y = middle[1] + (points[:, 0] * across[1] + points[:, 1] * down[1])
+    z = middle[2] + (points[:, 0] * across[2] + points[:, 1] * down[2])
+    if flat:
+        z = np.full_like(z, middle[2])
+    seen = np.stack([x, y], -1) * (view.focal / z)[:, None]
+    alpha, top, left = _coverage(view, _facing(seen.reshape(-1, 4)))
+    if mode == STAND:
+        foot = room.axes.point(a, d1, c)
+        shade(view, room, back, axes, foot, (0.8 * p, 0.02 * p), 2.0 * high, 0.35)
+    normal = [across[(k + 1) % 3] * down[(k + 2) % 3] - across[(k + 2) % 3] * down[(k + 1) % 3] for k in range(3)]
+    distance = normal[0] * middle[0] + (normal[1] * middle[1] + normal[2] * middle[2])
+    inverse: Vector = (0.0, 0.0, 1.0 / middle[2])
+    if not flat:
+        inverse = normal[0] / distance, normal[1] / distance, normal[2] / distance
+    u = thing.u
+    face = 0.75 + 0.5 * u[12]
+    photo = int(-1 - skins.rows[first, 0])
+    if photo >= 0 and u[13] > 0.5 and 2.0 * view.focal * max(p, high) * skins.coarse[photo] < PHOTO_SIDE * middle[2]:
+        # The whole photograph, as a picture on a wall or a page has it.
+        at_depth = float(skins.zooms[first]) * view.focal * 2.0 * min(p, high) / PHOTO_SIDE
+        row = plane_row(view, inverse, skins, first, at_depth, (0.5 * PHOTO_SIDE, 0.5 * PHOTO_SIDE, 0.0), face, middle)
+    else:
+        offset = (512 * u[10], 512 * u[11], 0.5 * math.pi * int(20 * u[13]) if u[13] < 0.2 else 0.0)
+        row = plane_row(view, inverse, skins, first, middle[2], offset, face)
+    at = top - (view.height - 1) / 2, left - (view.width - 1) / 2
     depth = np.empty((0, 0) if flat else alpha.shape, np.float32)
-    rgba = paint_planes(view, alpha, at, room, plane, [skin], skins, seed, relief=relief, depth=depth)
-    return Patch(rgba, thing.depth if flat else depth, top + m, left + m)
+    rgba = paint_planes(view, alpha, at, room, np.array([row]), [first], skins, depth=depth)
+    nearest, farthest = np.float32(view.near), np.float32(view.far)
+    one = float(min(max(np.float32(middle[2]), nearest), farthest))
+    m = view.margin
+    return Patch(rgba, one if flat else depth, top + m, left + m)
 
 
-def _slant(view: View, room: Room, thing: _Thing, width: int, height: int) -> tuple[float, float, float]:
-    """Coefficients of x/f, y/f and 1 of the object's inverse depth: most objects face the camera."""
-    w = 1.0 / thing.depth
-    if thing.u[10] > (0.6 if thing.kind.draw.__name__ == "card" else 0.25):
-        return 0.0, 0.0, w
-    cos, sin = turn(math.tau * thing.u[11])
-    room_left = min(w - 1.0 / view.far, 1.0 / view.near - w, 0.3 * w)
-    reach = room_left * (0.3 + 0.7 * thing.u[12]) / (0.7 * (width + height))
-    a, b = reach * cos * view.focal, reach * sin * view.focal
-    return a, b, w - (a * thing.x + b * thing.y) / view.focal
+def _glowing(rng: Rng, patch: Patch) -> Patch:
+    """Turn a patch into a lamp: most of them warm or white, from 2 to 300 times as bright as white."""
+    u = rng.random(4)
+    colour = np.array([1.0, 0.6 + 0.3 * u[2], 0.25 + 0.5 * u[2]])
+    if u[1] < 0.2:
+        colour = np.array([0.75 + 0.2 * u[2], 0.9, 1.0])
+    elif u[1] < 0.45:
+        colour = np.roll([1.0, 0.05 + 0.5 * u[2], 0.05], int(3 * u[3]))
+    light = (geometric(*RADIANCE, float(u[0])) * colour).astype(np.float32)
+    alpha = patch.rgba[..., 3:]
+    return Patch(np.concatenate([light * alpha, alpha], -1), patch.depth, patch.top, patch.left)
+
+
+def _fitted(edges: Outline, thing: Thing, p: float, high: float, mode: float) -> Outline:
+    """Turn an outline, and make it fill its room: metres from the middle."""
+    free = thing.kind.tilts
+    cos, sin = turn(math.tau * thing.u[0] if free else 0.08 * (thing.u[0] - 0.5) * (mode != STAND))
+    points = edges.reshape(-1, 2)
+    out = np.stack([cos * points[:, 0] - sin * points[:, 1], sin * points[:, 0] + cos * points[:, 1]], -1)
+    low, top = out.min(0), out.max(0)
+    half = 0.5 * (top - low)
+    scale = min(p / max(float(half[0]), 1e-9), high / max(float(half[1]), 1e-9))
+    out = (out - 0.5 * (low + top)) * scale
+    if mode in (STAND, TOP):
+        out[:, 1] += high - float(half[1]) * scale
+    elif mode == HANG:
+        out[:, 1] -= high - float(half[1]) * scale
+    return np.asarray(out.reshape(-1, 4), np.float64)
+
+
+def _string(edges: Outline, top: float, width: float) -> Outline:
+    """Draw a string from the highest point of an outline up to `top`."""
+    points = edges.reshape(-1, 2)
+    x, y = points[int(np.argmin(points[:, 1]))].tolist()
+    return strokes(np.array([[x, top]]), np.array([[x, y + 0.5 * width]]), width)
+
+
+def _facing(edges: Outline) -> Outline:
+    """Turn edges round that are seen from behind: coverage adds up one way only."""
+    twice = math.fsum((edges[:, 0] * edges[:, 3] - edges[:, 1] * edges[:, 2]).tolist())
+    return edges[:, [2, 3, 0, 1]] if twice < 0 else edges

@@ -155,21 +155,89 @@ def _survey(
 
 
 @jit
-def _colour(
+def _photo_run(
     rgba: Float32,
     alpha: Float32,
     us: Float64,
     vs: Float64,
     ratios: Float64,
     gains: Float64,
-    plane: Float64,
+    rough: float,
+    grain: int,
+    tiles: npt.NDArray[np.uint8],
+    photo: int,
+    photos: npt.NDArray[np.uint16],
+) -> None:
+    """Look up the colours of a surveyed run in a photograph, which is mirrored beyond its sides."""
+    base = photo * TILE_TEXELS
+    level, scale, unscale2, known = 0, 1.0, 1.0, 99
+    start, side, shift = base, 512, 9
+    for column in range(us.size):
+        coverage = alpha[column]
+        if coverage == 0:
+            continue
+        ratio = ratios[column] * unscale2
+        while ratio >= 2.0 and level < 5:
+            level, scale, unscale2, ratio = level + 1, scale * 0.5, unscale2 * 0.25, ratio * 0.25
+        while ratio < 0.5 and level > 0:
+            level, scale, unscale2, ratio = level - 1, scale * 2.0, unscale2 * 4.0, ratio * 4.0
+        if level != known:
+            known, start, shift, side = level, base + LEVEL_START[level], 9 - level, 512 >> level
+        u, v = us[column] * scale + _WRAPS - 0.5, vs[column] * scale + _WRAPS - 0.5
+        left, up = int(u), int(v)
+        part, rest = u - left, v - up
+        mask = 2 * side - 1
+        x0, x1, y0, y1 = left & mask, (left + 1) & mask, up & mask, (up + 1) & mask
+        x0, x1 = x0 if x0 < side else mask - x0, x1 if x1 < side else mask - x1
+        y0, y1 = y0 if y0 < side else mask - y0, y1 if y1 < side else mask - y1
+        a, b = (start + (y0 << shift) + x0) * 3, (start + (y0 << shift) + x1) * 3
+        c, d = (start + (y1 << shift) + x0) * 3, (start + (y1 << shift) + x1) * 3
+        # The grain is as fine as pixels, which photographs that are seen from near are not.
+        fine = scale
+        while ratio < 0.5:
+            fine, ratio = fine * 2.0, ratio * 4.0
+        noise = _nearest(tiles, grain, us[column] * fine, vs[column] * fine) - 127.5
+        gain = gains[column] * max(1.0 + rough * noise, 0.1) * (1.0 / 65535.0)
+        for k in range(3):
+            upper = photos[a + k] + part * (float(photos[b + k]) - photos[a + k])
+            lower = photos[c + k] + part * (float(photos[d + k]) - photos[c + k])
+            value = np.float32((upper + rest * (lower - upper)) * gain)
+            rgba[column, k] = min(value, np.float32(1.0)) * coverage
+        rgba[column, 3] = coverage
+
+
+@jit
+def colour_run(
+    rgba: Float32,
+    alpha: Float32,
+    us: Float64,
+    vs: Float64,
+    ratios: Float64,
+    gains: Float64,
+    jitter: float,
+    rough: float,
     skin: npt.NDArray[np.int64],
     palettes: Float32,
     tiles: npt.NDArray[np.uint8],
+    photos: npt.NDArray[np.uint16],
 ) -> None:
-    """Look up the colours of a surveyed run."""
+    """Look up the colours of a surveyed run of pixels, where it is covered.
+
+    Parameters
+    ----------
+    rgba, alpha
+        (n, 4), written, and (n,).
+    us, vs, ratios, gains
+        (n,): position in texels, squared texels per pixel, and brightness.
+    jitter, rough
+        How much the fine grain moves the palette index and the brightness.
+    skin, palettes, tiles, photos
+        As for `paint`; the skin is one row.
+    """
+    if skin[0] < 0:
+        _photo_run(rgba, alpha, us, vs, ratios, gains, rough, skin[1] * TILE_TEXELS, tiles, -1 - skin[0], photos)
+        return
     base, grain, colours = skin[0] * TILE_TEXELS, skin[1] * TILE_TEXELS, skin[2] * 256
-    jitter, rough = plane[10], plane[11]
     level, scale, unscale2, known = 0, 1.0, 1.0, 99
     start, mask, shift, shrink = base, 511, 9, 1.0
     for column in range(us.size):
@@ -222,6 +290,7 @@ def paint(
     light: Float64,
     palettes: Float32,
     tiles: npt.NDArray[np.uint8],
+    photos: npt.NDArray[np.uint16],
     depth: Float32,
 ) -> Float32:
     """Paint textured planes, seen in perspective, where there is coverage.
@@ -236,7 +305,7 @@ def paint(
         (P, 12) float64. Coefficients of x, y and 1 of inverse depth w, of w u and of w v (u and v in
         texels), then brightness, and how much the fine grain moves the palette index and the brightness.
     skins
-        (P, 3) int64: tile, tile of the grain, palette.
+        (P, 3) int64: tile, or -1 - k for the photograph k; tile of the grain; palette.
     inside
         Whether the nearest plane is the visible one (a room from inside), rather than the farthest (a box).
     relief
@@ -249,6 +318,8 @@ def paint(
         (n * 256 * 3,) float32 linear radiance, flattened.
     tiles
         (k * TILE_TEXELS,) uint8, flattened.
+    photos
+        (k * TILE_TEXELS * 3,) uint16, linear colours, white 65535, flattened.
     depth
         (h, w) float32, written with z in metres; (0, 0) if nobody wants it.
 
@@ -278,18 +349,10 @@ def paint(
                 last += 1
             us, vs, ratios, gains = w[first:last], v[first:last], ratio[first:last], gain[first:last]
             _survey(us, z[first:last], vs, ratios, gains, left + first, y, planes[p], relief, light)
-            _colour(
-                rgba[row, first:last],
-                alpha[row, first:last],
-                us,
-                vs,
-                ratios,
-                gains,
-                planes[p],
-                skins[p],
-                palettes,
-                tiles,
-            )
+            colour_run(
+                rgba[row, first:last], alpha[row, first:last], us, vs, ratios, gains, planes[p, 10], planes[p, 11],
+                skins[p], palettes, tiles, photos,
+            )  # fmt: skip
             first = last
         if depth.size > 0:
             for column in range(width):
@@ -297,3 +360,52 @@ def paint(
                 metres = metres if metres > nearest else nearest
                 depth[row, column] = metres if metres < farthest else farthest
     return rgba
+
+
+@jit
+def shade_floor(
+    rgba: Float32,
+    depth: Float32,
+    top: float,
+    left: float,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    floor: Float64,
+    across: Float64,
+    away: Float64,
+    foot: Float64,
+) -> None:
+    """Darken the floor around the foot of a thing that stands on it, softly, as a cloudy sky would.
+
+    Parameters
+    ----------
+    rgba, depth
+        (h, w, 4), changed, and (h, w) of what lies behind all things.
+    top, left
+        Position of pixel (0, 0) relative to the principal point, pixels.
+    rows, columns
+        First and last to look at.
+    floor
+        (3,): coefficients of x, y (pixels) and 1 of the floor's inverse depth.
+    across, away
+        (4,) each: coefficients of x z, y z and z, and a constant, of positions on the floor relative to the foot.
+    foot
+        (4,): half sizes of the foot, how far its shade reaches, how dark it is.
+    """
+    for row in range(rows[0], rows[1]):
+        y = top + row
+        for column in range(columns[0], columns[1]):
+            x = left + column
+            w = floor[0] * x + (floor[1] * y + floor[2])
+            z = 1.0 / w if w > 0 else 0.0
+            # Only where the floor is what is seen.
+            if abs(depth[row, column] - z) > 1e-3 * z or z <= 0:
+                continue
+            t = z * (across[0] * x + (across[1] * y + across[2])) + across[3]
+            s = z * (away[0] * x + (away[1] * y + away[2])) + away[3]
+            t, s = max(abs(t) - foot[0], 0.0), max(abs(s) - foot[1], 0.0)
+            left_over = 1.0 - (t * t + s * s) / (foot[2] * foot[2])
+            if left_over > 0:
+                light = np.float32(1.0 - foot[3] * left_over * left_over)
+                for k in range(3):
+                    rgba[row, column, k] *= light

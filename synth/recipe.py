@@ -6,7 +6,7 @@ A recipe with its seed determines the dataset; its canonical hash names it. Leng
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
@@ -27,7 +27,8 @@ from .recipe_camera import NEEDED, CameraSection
 from .recipe_capture import SensorSection, StackSection
 from .recipe_psf import AperturePsf, DiskPsf, GaussianPsf, MaskPsf, PowerExponentialPsf, PsfSection
 from .recipe_psf import Section as _Section
-from .recipe_scenes import FolderScenes, ProceduralScenes
+from .recipe_scenes import DatasetScenes, FolderScenes, ProceduralScenes, ReadScenes
+from .scene import PLAUSIBLE_DEPTH
 from .units import parse_bytes
 
 FORMAT_VERSION = 1
@@ -37,17 +38,28 @@ OF_RAW_FILES = tuple(f"sensor.{key}" for key in ("preset", "bits", "black_level"
 """Values that tell how to read a raw file."""
 LARGEST_REACH = 512
 """Half-size in pixels of the largest kernel that a recipe may ask for."""
-YOUNGER = (("render", "model", "surfaces"), ("render", "samples", 256))
+YOUNGER = (
+    ("render", "model", "surfaces"),
+    ("render", "samples", 256),
+    ("scenes", "fit", "cover"),
+    ("scenes", "align", 0),
+    ("scenes", "group", "file"),
+    ("scenes", "world", "indoor"),
+    ("scenes", "lights", [0, 0]),
+)
 """Keys (section, key, default) that came after version 1 was in use: left out at their default, they change no hash."""
+LIGHT_FIELDS = ("hci",)
+"""Kinds of scenes that have views."""
 Accept = Literal["all-blurred", "all-sharp"]
-ArrayName = Literal["aif", "depth", "coc", "capture", "raw", "dual", "stack", "stack_raw"]
+ArrayName = Literal["aif", "depth", "valid", "coc", "capture", "raw", "dual", "stack", "stack_raw"]
 
 
 class RenderSection(_Section):
     """How light is put together."""
 
-    method: Literal["layered", "exact"] = "layered"
-    """"exact" integrates over the aperture: slower, and for disks and other apertures of geometric optics only."""
+    method: Literal["layered", "exact", "views"] = "layered"
+    """"exact" integrates over the aperture: slower, and for disks and other apertures of geometric optics only. "views"
+    renders nothing: it refocuses the views of a light field, which the scenes must have."""
     samples: int = Field(default=256, ge=1, le=65536)
     """Cells of the aperture, for "exact"."""
     model: Literal["surfaces", "hasinoff", "normalised-over", "eq7"] = "surfaces"
@@ -61,7 +73,7 @@ class OutputSection(_Section):
     """What is stored, and how."""
 
     arrays: tuple[ArrayName, ...] = ("aif", "depth", "coc", "capture")
-    """By default with "stack" in place of "capture" where there is a stack."""
+    """By default with "stack" in place of "capture" where there is a stack, and "valid" where scenes are read."""
     encoding: Literal["srgb", "linear"] = "srgb"
     bits: Literal[8, 16] = 8
     compression: Literal["release", "fast"] = "release"
@@ -70,7 +82,8 @@ class OutputSection(_Section):
     splits: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=lambda: {"train": 1.0}
     )
-    """Share of the samples in each split; drawn by sample, so that a longer run keeps what a shorter one had."""
+    """Share of the samples in each split, drawn by place, so that a longer run keeps what a shorter one had; what a
+    dataset officially tests or validates with keeps its own split."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -90,7 +103,7 @@ class Recipe(_Section):
     description: str = ""
     accept: tuple[Accept, ...] = ()
     """Uses of the camera that are refused otherwise: "all-blurred", "all-sharp"."""
-    scenes: Annotated[ProceduralScenes | FolderScenes, Field(discriminator="kind")]
+    scenes: Annotated[ProceduralScenes | FolderScenes | DatasetScenes, Field(discriminator="kind")]
     camera: CameraSection
     psf: PsfSection = DiskPsf()
     render: RenderSection = RenderSection()
@@ -129,9 +142,26 @@ class Recipe(_Section):
                 f"render.method = 'exact' sends rays through an aperture, and psf.kind = {self.psf.kind!r} has none: "
                 "use psf.kind = 'disk' or 'aperture'"
             )
-        if self.render.method == "exact" and self.render.model != "surfaces":
+        if self.render.method == "views":
+            self._check_views()
+        if self.render.method != "layered" and self.render.model != "surfaces":
             raise ValueError(f"render.model = {self.render.model!r} goes with render.method = 'layered' only")
         return self
+
+    def _check_views(self) -> None:
+        if not isinstance(self.scenes, DatasetScenes) or self.scenes.kind not in LIGHT_FIELDS:
+            raise ValueError(
+                f"render.method = 'views' refocuses light fields, of scenes.kind {', '.join(LIGHT_FIELDS)} alone"
+            )
+        stack = self.stack
+        if stack is None or {"capture", "raw", "dual"} & set(self.output.arrays):
+            raise ValueError("render.method = 'views' makes focal stacks: give a [stack], and no other captures")
+        if stack.breathing or stack.hand_rotation or stack.hand_translation or stack.f_numbers:
+            raise ValueError(
+                "render.method = 'views' makes aligned slices of one aperture: leave all else out of [stack]"
+            )
+        if self.scenes.size is not None or self.scenes.align or self.camera.distortion:
+            raise ValueError("render.method = 'views' takes views as they are: leave size, align and distortion out")
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -184,10 +214,10 @@ class Recipe(_Section):
             where = f"{origin}, drawing {name}"
             recipes = [self._checked(with_value(plain, name, value), where) for value in raw]
             values = tuple(value_at(recipe.model_dump(), name) for recipe in recipes)
-            draws[name] = draw if draw.kind == "from" else replace(draw, values=values)
+            draws[name] = draw if draw.of_scene else replace(draw, values=values)
             check_range(draws[name], where)
             bounds[name] = values
-        middle = {name: bounds[name][0] if d.kind == "from" else typical(d) for name, d in draws.items()}
+        middle = {name: bounds[name][0] if d.of_scene else typical(d) for name, d in draws.items()}
         recipe = self._checked(_changed(plain, middle), origin)
         # Only what decides blur can be wrong together, and what belongs to the sensor.
         for of_sensor in (False, True):
@@ -260,7 +290,7 @@ class Recipe(_Section):
         """Return plain JSON data with every default written out, but for those of keys younger than the format."""
         data: dict[str, Any] = json.loads(self.model_dump_json(exclude_none=True))
         for section, key, default in YOUNGER:
-            if data[section][key] == default:
+            if data[section].get(key) == default:
                 del data[section][key]
         return _changed(data, {name: draw.table() for name, draw in self._draws.items()})
 
@@ -287,6 +317,12 @@ class Recipe(_Section):
             focus = self.widest_focus[1]
         return self.camera.lens(self.scenes.depth, wavelength or 550e-9, focus)
 
+    def ordered_splits(self, found: Iterable[str]) -> list[str]:
+        """Return those splits that samples can be in: the recipe's own first, official ones of a dataset next."""
+        names = set(found)
+        official = sorted(names - set(self.output.splits)) if isinstance(self.scenes, DatasetScenes) else []
+        return [name for name in self.output.splits if name in names] + official
+
     @property
     def widest_focus(self) -> tuple[float, float]:
         """Nearest and farthest focus distance of the stack, metres, or of any that the scenes could decide."""
@@ -303,6 +339,10 @@ class Recipe(_Section):
         return [lens, *(lens.refocused(focus) for focus in self.widest_focus)]
 
 
+class _ScenesAlone(_Section):
+    scenes: Annotated[FolderScenes | DatasetScenes, Field(discriminator="kind")]
+
+
 def _changed(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         data = with_value(data, name, value)
@@ -310,10 +350,12 @@ def _changed(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 
 
 def _with_default_arrays(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    output = data.get("output", {})
-    if not data.get("stack") or not isinstance(output, Mapping) or "arrays" in output:
+    output, scenes = data.get("output", {}), data.get("scenes")
+    read = isinstance(scenes, Mapping) and scenes.get("kind") != "procedural"
+    if not (data.get("stack") or read) or not isinstance(output, Mapping) or "arrays" in output:
         return data
-    return {**data, "output": {**output, "arrays": ["aif", "depth", "coc", "stack"]}}
+    picture = "stack" if data.get("stack") else "capture"
+    return {**data, "output": {**output, "arrays": ["aif", "depth", *(["valid"] if read else []), "coc", picture]}}
 
 
 def _reach_per_coc(psf: PsfSection) -> float:
@@ -366,6 +408,22 @@ def _key(location: tuple[int | str, ...]) -> str:
         if kept in (["scenes"], ["psf"], ["psf", "mask"]):
             next(parts, None)
     return ".".join(kept)
+
+
+def parse_scenes(data: Mapping[str, Any], origin: str) -> ReadScenes:
+    """Check the section of scenes from files by itself; without a range of depths it takes any that can be.
+
+    Raises
+    ------
+    InputError
+        Naming every error with its key.
+    """
+    try:
+        return _ScenesAlone.model_validate_json(json.dumps({"scenes": {"depth": list(PLAUSIBLE_DEPTH), **data}})).scenes
+    except ValidationError as error:
+        raise InputError(_explain(error, origin)) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

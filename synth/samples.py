@@ -4,9 +4,7 @@ Nothing here depends on which process makes the sample, or on what was made befo
 """
 
 import hashlib
-from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +17,11 @@ from .captures import Shot, frame_margin
 from .distortion import distorted
 from .draws import draw_all, value_at
 from .psf import PsfBank
-from .readers import FolderReader
 from .recipe import Recipe
 from .recipe_psf import MaskPsf, MeasuredPsf
-from .recipe_scenes import FolderScenes, ProceduralScenes
+from .recipe_scenes import ProceduralScenes
 from .scene import LayeredScene, Scene
+from .sources import open_source
 
 Float32 = npt.NDArray[np.float32]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -64,14 +62,8 @@ class SampleMaker:
         self.recipe, self._bank = recipe, bank
         self._banks: dict[tuple[str, ThinLens | None], PsfBank] = {}
         self._halves: dict[str, tuple[PsfBank, PsfBank]] = {}
-        self.reader: FolderReader | None = None
-        if isinstance(recipe.scenes, ProceduralScenes):
-            self.count, self.size = recipe.scenes.count, recipe.scenes.size
-        else:
-            reader = _folder_reader(recipe.scenes)
-            self.count = min(recipe.scenes.count or len(reader), len(reader))
-            self.size = reader.read(0).size
-            self.reader = replace(reader, size=self.size)
+        self.scenes = open_source(recipe)
+        self.count, self.size = self.scenes.count, self.scenes.size
 
     @cached_property
     def bank(self) -> PsfBank:
@@ -105,7 +97,7 @@ class SampleMaker:
         InputError
             If they do not.
         """
-        if self.reader is None:
+        if isinstance(self.recipe.scenes, ProceduralScenes):
             self.bank.check_covers(np.array(self.recipe.scenes.depth))
             return
         width = 2 * self.reach + 1
@@ -116,23 +108,28 @@ class SampleMaker:
             )
 
     def source(self, sample: int) -> str:
-        """Name of the scene of a sample: the file it is read from, or its number in the procedural sequence."""
-        if self.reader is not None:
-            return self.reader.source(sample)
-        return f"procedural/{sample:06d}"
+        """Name of the scene of a sample: that of its dataset, or its number in the procedural sequence."""
+        return self.scenes.name(sample)
 
     def split(self, sample: int) -> str:
         """Split of a sample, which no longer run moves.
 
-        The name of a scene that is read decides, with the seed. Procedural samples are dealt evenly along their
-        sequence (multiples of the golden ratio), so that small datasets too have the shares that were asked for.
+        What a dataset officially tests or validates with keeps its split. Otherwise the place where a scene was taken
+        decides, with the seed. Procedural samples are dealt evenly along their sequence (multiples of the golden
+        ratio), so that small datasets too have the shares that were asked for.
         """
-        named = self.reader is not None
-        digest = hashlib.sha256(f"{self.recipe.seed}/{self.source(sample) if named else ''}".encode()).digest()
+        official, shares = self.scenes.official(sample), self.recipe.output.splits
+        if official:
+            if official != "train":
+                return official
+            taken = self.scenes.official_splits
+            shares = {name: share for name, share in shares.items() if name not in taken} or {"train": 1.0}
+        group = self.scenes.group(sample)
+        digest = hashlib.sha256(f"{self.recipe.seed}/{group}".encode()).digest()
         start = int.from_bytes(digest[:8], "big")
-        position = (start + (0 if named else sample * _GOLDEN)) % 2**64 / 2.0**64
+        position = (start + (0 if group else sample * _GOLDEN)) % 2**64 / 2.0**64 * sum(shares.values())
         total = 0.0
-        for name, share in self.recipe.output.splits.items():
+        for name, share in shares.items():
             total += share
             if position < total:
                 return name
@@ -140,31 +137,18 @@ class SampleMaker:
 
     def scene(self, sample: int) -> Scene | LayeredScene:
         """Return the scene of a sample."""
-        scenes = self.recipe.scenes
-        if self.reader is not None:
-            scene = self._within_range(self.reader.read(sample))
+        made = isinstance(self.recipe.scenes, ProceduralScenes)
+        scene = self.scenes.scene(sample, self.margin if made else 0, self.split(sample))
+        if isinstance(scene, Scene):
             try:
                 self.bank.check_covers(scene.depth)
             except InputError as error:
                 raise InputError(f"{self.source(sample)}: {error}") from None
-            return scene
-        assert isinstance(scenes, ProceduralScenes)
-        from .procedural import procedural_scene
-
-        return procedural_scene(
-            self.recipe.seed, sample, scenes.size, scenes.depth, objects=scenes.objects, margin=self.margin
-        )
-
-    def _within_range(self, scene: Scene) -> Scene:
-        """Take depths nearer than the recipe's range as unknown: a stray millimetre would blur over the whole image."""
-        stray = scene.depth < np.float32(self.recipe.scenes.depth[0] * (1 - 1e-6))
-        return replace(scene, depth=np.where(stray, np.float32(np.nan), scene.depth)) if stray.any() else scene
+        return scene
 
     def fingerprint(self, sample: int) -> str:
         """Name of a sample's scene and the sizes of its files: what tells that the input is still the same."""
-        if self.reader is None:
-            return self.source(sample)
-        return " ".join([self.source(sample), *(str(path.stat().st_size) for path in self.reader.files(sample))])
+        return self.scenes.fingerprint(sample)
 
     def shot(self, sample: int) -> Shot:
         """Return the scene of a sample before its camera, with what the recipe draws for it.
@@ -180,10 +164,10 @@ class SampleMaker:
             scene = distorted(scene, intrinsics, *recipe.camera.distortion)
         flat = scene.flatten()
         if recipe.draws:
-            pitch = recipe.camera.pixel_pitch
-            recipe = recipe.at(draw_all(recipe.draws, recipe.seed, sample, flat, pitch))
+            camera = recipe.camera.model_dump()
+            recipe = recipe.at(draw_all(recipe.draws, recipe.seed, sample, flat, camera))
         return Shot(
-            recipe, sample, scene, flat,
+            recipe, sample, scene, flat, lambda: self.scenes.views(sample),
             lambda lens: self._bank_for(recipe, lens), lambda lens: self._halves_for(recipe, lens),
         )  # fmt: skip
 
@@ -206,6 +190,8 @@ class SampleMaker:
             made["aif"] = shot.encoded(shot.flat.aif)
         if "depth" in wanted:
             made["depth"] = round_mantissa(shot.flat.depth, DEPTH_MANTISSA_BITS)
+        if "valid" in wanted:
+            made["valid"] = ~np.isnan(shot.flat.depth)
         if "coc" in wanted:
             made["coc"] = shot.coc
         if "drawn" in wanted:
@@ -245,11 +231,6 @@ class SampleMaker:
 def _is_bound(recipe: Recipe) -> bool:
     """Tell whether a recipe's kernels serve one lens alone."""
     return isinstance(recipe.psf, MaskPsf | MeasuredPsf)
-
-
-def _folder_reader(scenes: FolderScenes) -> FolderReader:
-    options = scenes.model_dump(exclude={"kind", "count", "depth", "path", "intrinsics"})
-    return FolderReader(path=Path(scenes.path), intrinsics=scenes.camera, depth_range=scenes.depth, **options)
 
 
 def round_mantissa(values: Float32, bits: int) -> Float32:

@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import Intrinsics
+from .lightfield import LightField
 
 Float32 = npt.NDArray[np.float32]
+PLAUSIBLE_DEPTH = (0.05, 1e5)
+"""Depths to expect where no range is given, metres: a map with most of its own outside was read in a wrong unit."""
 
 
 def _float32(array: npt.ArrayLike, shape: str, ndim: int, channels: int | None, name: str) -> Float32:
@@ -49,6 +52,8 @@ class Scene:
         Pixels on each side that the renderer may look at but that are not part of the picture.
     scale
         Pixels of this picture along one pixel of the one that it was made of: below 1 if it was made smaller.
+    light_field
+        Where the other views of the scene were taken from, if it is of a light field.
 
     Raises
     ------
@@ -62,6 +67,7 @@ class Scene:
     source: str = ""
     margin: int = 0
     scale: float = 1.0
+    light_field: LightField | None = None
 
     def __post_init__(self) -> None:
         aif = _float32(self.aif, "(H, W, 3)", 3, 3, "the all-in-focus image")

@@ -1,12 +1,11 @@
-"""Outlines of procedural objects: closed contours as edges, in units of about [-1, 1], y down.
+"""Outlines of procedural things: closed contours as edges, in units of about [-1, 1], y down.
 
 An outline is (n, 4) float64, x0 y0 x1 y1 per edge. Contours run one way round and holes the other, so their
 coverages add up. Shapes draw uniform numbers only: those are exact on every processor.
 """
 
+import hashlib
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,16 @@ Rng = np.random.Generator
 def rounded(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Round to float32 and back: the last bits of exp, sin and the like differ between processors."""
     return np.asarray(values, np.float64).astype(np.float32).astype(np.float64)
+
+
+def pool_of(assets: str) -> int:
+    """Return the number of a pool of assets by its name, such as a split's; 0 for the one without a name.
+
+    A pool's number enters the keys of all draws of tiles, outlines and proportions. Each of those has at least one
+    continuous parameter (a 53-bit uniform number), so that two pools share none of them, although they come from the
+    same families: squares of other proportions, twigs with other branches.
+    """
+    return int.from_bytes(hashlib.sha256(assets.encode()).digest()[:4], "big") if assets else 0
 
 
 def geometric(low: float, high: float, share: float) -> float:
@@ -125,7 +134,7 @@ def polygon(rng: Rng, pixel: float) -> Outline:
 
 def ellipse(rng: Rng, pixel: float) -> Outline:
     """Draw a ball or an ellipse."""
-    return edges(_CIRCLE * [1.0, 1.0 if rng.random() < 0.5 else _uniform(rng, 0.3, 1.0)])
+    return edges(_CIRCLE * [1.0, _uniform(rng, 0.9, 1.0) if rng.random() < 0.5 else _uniform(rng, 0.3, 1.0)])
 
 
 def wheel(rng: Rng, pixel: float) -> Outline:
@@ -267,6 +276,11 @@ def vase(rng: Rng, pixel: float) -> Outline:
     return contour(np.concatenate([right, right[::-1] * [-1.0, 1.0]]))
 
 
+def bulb(rng: Rng, pixel: float) -> Outline:
+    """Draw a small round lamp."""
+    return edges(_CIRCLE * [1.0, _uniform(rng, 0.85, 1.0)])
+
+
 def card(rng: Rng, pixel: float) -> Outline:
     """Draw a sheet, a book, a picture frame or a window with bars."""
     wide, high = (1.0, _uniform(rng, 0.35, 1.0)) if rng.random() < 0.5 else (_uniform(rng, 0.35, 1.0), 1.0)
@@ -278,27 +292,3 @@ def card(rng: Rng, pixel: float) -> Outline:
     bars = strokes(np.array([[0.0, -high]]), np.array([[0.0, high]]), max(0.25 * rim, 1.5 * pixel))
     # Only within the gap: where a bar meets the frame both would count, and coverage stops at one anyway.
     return np.concatenate([contour(sheet), gap] + ([bars] if rng.random() < 0.6 else []))
-
-
-class Kind(NamedTuple):
-    """A family of outlines: how often it is chosen, and whether it keeps upright."""
-
-    draw: Callable[[Rng, float], Outline]
-    weight: float
-    upright: bool
-
-
-KINDS = (
-    Kind(blob, 16, False),
-    Kind(polygon, 8, False),
-    Kind(ellipse, 8, False),
-    Kind(wheel, 9, False),
-    Kind(twig, 12, True),
-    Kind(bush, 10, True),
-    Kind(lattice, 6, False),
-    Kind(fence, 5, True),
-    Kind(wire, 6, False),
-    Kind(word, 7, True),
-    Kind(vase, 9, True),
-    Kind(card, 12, True),
-)

@@ -241,9 +241,9 @@ def open_store(path: str | Path, *, unfinished: bool = False) -> Store:
             raise InputError(
                 f"{path / split}.zarr is damaged: its recipe is not that of the other splits, or of its hash."
             )
-        if split not in recipe.output.splits:
-            raise InputError(f"{path / split}.zarr is not one of the recipe's splits: move it elsewhere.")
-    order = [name for name in recipe.output.splits if name in splits]
+    order = recipe.ordered_splits(splits)
+    if foreign := sorted(set(splits) - set(order)):
+        raise InputError(f"{path / foreign[0]}.zarr is not one of the recipe's splits: move it elsewhere.")
     store = Store(path, recipe, {n: splits[n] for n in order}, {n: facts[n] for n in order})
     _check_arrays(store)
     if not unfinished and ((path / "_commit").exists() or not (path / "samples.csv").exists()):

@@ -1,11 +1,14 @@
 """Textures of procedural scenes: periodic tiles with natural statistics, and colour palettes.
 
-A seed has one atlas of tiles, made once per process. Nothing here depends on the processor: spectra are
-scaled part by part (complex products are fused on some processors), sums run in a fixed order, and
+A seed has one atlas of tiles for each pool of assets, made once per process. Nothing here depends on the processor:
+spectra are scaled part by part (complex products are fused on some processors), sums run in a fixed order, and
 transcendental functions are rounded to float32.
 """
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +22,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 Rng = np.random.Generator
+Colour = tuple[float, float, float]
 
 SIDE = 512
 NOISES = 10
@@ -149,7 +153,24 @@ def _writing(rng: Rng) -> Float64:
     return 0.85 - 0.75 * ink.astype(np.float64)
 
 
-_PATTERNS = (_stripes, _checks, _bricks, _dots, _stones, _dead_leaves, _writing)
+def _facade(rng: Rng) -> Float64:
+    rows, columns = int(2 ** rng.integers(2, 5)), int(2 ** rng.integers(2, 5))
+    y, x = np.arange(SIDE) * rows / SIDE % 1.0, np.arange(SIDE) * columns / SIDE % 1.0
+    wide, high = 0.15 + 0.2 * rng.random(), 0.15 + 0.2 * rng.random()
+    across, down = np.abs(x - 0.5), np.abs(y - 0.5)
+    frame = (across < wide + 0.04)[None] & (down < high + 0.04)[:, None]
+    pane = (across < wide)[None] & (down < high)[:, None] & (across > 0.02)[None]
+    tone = 0.05 + 0.35 * rng.random((rows, columns))
+    at = np.arange(SIDE)
+    dark = tone[(at * rows // SIDE)[:, None], at * columns // SIDE]
+    return np.where(pane, dark, np.where(frame, 0.95, 0.7))
+
+
+def _cloud(rng: Rng) -> Float64:
+    return noise(rng, -1.7 - 0.4 * rng.random(), 1.5 + 2.0 * rng.random())
+
+
+_PATTERNS = (_stripes, _checks, _bricks, _dots, _stones, _dead_leaves, _writing, _facade, _cloud)
 
 
 def _pyramid(tile: Float64) -> Bytes:
@@ -163,14 +184,16 @@ def _pyramid(tile: Float64) -> Bytes:
     return np.concatenate(levels)
 
 
-@lru_cache(maxsize=2)
-def atlas(seed: int) -> Bytes:
+@lru_cache(maxsize=4)
+def atlas(seed: int, pool: int = 0) -> Bytes:
     """Make the tiles of a seed.
 
     Parameters
     ----------
     seed
         The recipe's.
+    pool
+        Which pool of assets: each has tiles of its own. See `shapes.pool_of`.
 
     Returns
     -------
@@ -179,7 +202,7 @@ def atlas(seed: int) -> Bytes:
     """
     tiles = np.empty((NOISES + 2 * len(_PATTERNS), TILE_TEXELS), np.uint8)
     for k in range(len(tiles)):
-        rng = generator(seed, Purpose.TEXTURE_ATLAS, k)
+        rng = generator(seed, Purpose.TEXTURE_ATLAS, pool, k)
         slope = -0.8 - 0.5 * rng.random()
         if k < NOISES:
             tiles[k] = _pyramid(noise(rng, slope, 1.0 if k < 7 else 4.0 + 12.0 * rng.random()))
@@ -196,22 +219,160 @@ def _hue(u: Float64) -> Float64:
     return np.interp(u, [0.0, 0.15, 0.5, 0.62, 0.76, 0.82, 0.95, 1.0], hues)
 
 
-def palettes(rng: Rng, count: int) -> Float32:
-    """Draw colour ramps: mostly muted, mid to dark, of related hues, and some bright or two-coloured.
+class Role(NamedTuple):
+    """What a surface is: how often it has which family of tiles, and the ends of colour ramps it may have.
+
+    Colours are red, green, blue as the eye sees them, about the square root of linear; none means any colour.
+    """
+
+    families: tuple[tuple[str, float], ...]
+    ramps: tuple[tuple[Colour, Colour], ...] = ()
+    contrast: float = 1.0
+    """Of the fine grain."""
+    spread: float = 1.0
+    """How much of the way from the darkest to the lightest colour is used."""
+    zoom: float = 1.0
+    """Of the texture: below 1 its features are larger."""
+    photos: float = 0.6
+    """How often it has a photograph, where there are any."""
+
+
+_FAMILIES: dict[str, Sequence[int]] = {
+    "noise": range(7),
+    "fibre": range(7, NOISES),
+    **{
+        name.__name__.removeprefix("_").removeprefix("dead_"): (NOISES + k, NOISES + k + len(_PATTERNS))
+        for k, name in enumerate(_PATTERNS)
+    },
+}
+_WOOD = (((0.30, 0.19, 0.12), (0.66, 0.47, 0.30)), ((0.48, 0.36, 0.24), (0.82, 0.68, 0.50)))
+_PLAIN = (
+    ((0.62, 0.60, 0.56), (0.90, 0.88, 0.84)),
+    ((0.50, 0.54, 0.57), (0.78, 0.81, 0.83)),
+    ((0.66, 0.57, 0.46), (0.90, 0.83, 0.72)),
+    ((0.46, 0.52, 0.44), (0.74, 0.79, 0.70)),
+    ((0.56, 0.44, 0.40), (0.82, 0.72, 0.66)),
+    ((0.34, 0.38, 0.46), (0.60, 0.65, 0.72)),
+)
+_STONE = (((0.28, 0.27, 0.26), (0.68, 0.66, 0.62)), ((0.38, 0.33, 0.28), (0.75, 0.69, 0.60)))
+_BRICK = (((0.34, 0.19, 0.14), (0.68, 0.47, 0.38)), ((0.50, 0.42, 0.34), (0.80, 0.73, 0.64)), *_STONE)
+_LEAF = (
+    ((0.10, 0.16, 0.06), (0.46, 0.56, 0.26)),
+    ((0.14, 0.18, 0.10), (0.52, 0.57, 0.38)),
+    ((0.12, 0.13, 0.05), (0.60, 0.58, 0.22)),
+    ((0.34, 0.15, 0.06), (0.76, 0.50, 0.20)),
+)
+_BARK = (((0.16, 0.13, 0.10), (0.48, 0.41, 0.33)),)
+_METAL = (((0.26, 0.27, 0.29), (0.78, 0.79, 0.81)), ((0.10, 0.10, 0.11), (0.40, 0.40, 0.42)))
+_SKY = (
+    ((0.40, 0.58, 0.80), (0.94, 0.96, 0.98)),
+    ((0.30, 0.48, 0.74), (0.80, 0.88, 0.95)),
+    ((0.62, 0.65, 0.69), (0.92, 0.93, 0.94)),
+    ((0.56, 0.54, 0.60), (0.96, 0.88, 0.78)),
+)
+ROLES = {
+    "floor": Role((("fibre", 3), ("checks", 2), ("bricks", 1), ("stones", 1), ("noise", 2), ("stripes", 1)),
+                  (*_WOOD, *_WOOD, *_STONE, *_PLAIN)),
+    "wall": Role((("noise", 5), ("stripes", 2), ("bricks", 2), ("dots", 1), ("fibre", 1)),
+                 (*_PLAIN, *_PLAIN, *_BRICK), spread=0.6),
+    "ceiling": Role((("noise", 4), ("fibre", 1)), _PLAIN[:3], spread=0.5),
+    "far": Role((("noise", 1),), _PLAIN, spread=0.6),
+    "sky": Role((("cloud", 1),), _SKY, 0.3, zoom=0.4, photos=0.0),
+    "ground": Role((("noise", 5), ("stones", 1), ("bricks", 1), ("leaves", 1)),
+                   (*_LEAF[:3], *_STONE, *_BARK, ((0.48, 0.42, 0.32), (0.80, 0.73, 0.60)))),
+    "table": Role((("fibre", 4), ("noise", 2), ("stones", 1), ("checks", 1)), (*_WOOD, *_WOOD, *_STONE, *_PLAIN)),
+    "wood": Role((("fibre", 4), ("noise", 1)), (*_WOOD, _PLAIN[0], *_METAL)),
+    "cloth": Role((("noise", 3), ("stripes", 2), ("checks", 1), ("dots", 1), ("leaves", 1))),
+    "thing": Role((("noise", 3), ("fibre", 1), ("stripes", 1), ("checks", 1), ("dots", 1), ("leaves", 1),
+                   ("writing", 2), ("stones", 1))),
+    "print": Role((("writing", 3), ("leaves", 2), ("noise", 2), ("stripes", 1), ("facade", 1)), photos=0.95),
+    "leaf": Role((("noise", 3), ("leaves", 1)), _LEAF, photos=0.1),
+    "bark": Role((("fibre", 1), ("noise", 1)), _BARK, photos=0.1),
+    "metal": Role((("fibre", 1), ("noise", 1)), _METAL),
+    "stone": Role((("noise", 3), ("stones", 1)), _STONE),
+    "building": Role((("facade", 5), ("bricks", 2), ("noise", 1)), (*_BRICK, *_PLAIN)),
+}  # fmt: skip
+_NO_RAMP = np.full((2, 3), np.nan)
+
+
+def draw_looks(
+    rng: Rng, roles: list[str], photos: Sequence[float] = ()
+) -> tuple[npt.NDArray[np.int64], Float64, Float64, Float32]:
+    """Draw the looks of surfaces by their roles.
+
+    Parameters
+    ----------
+    rng, roles
+        Draws them; names of `ROLES`.
+    photos
+        Photographs that many of them are to have: along how many texels a pixel of each lies. Coarse ones are
+        repeated more often, because a blurred texture would look out of focus.
 
     Returns
     -------
-    (count, 256, 3) float32 linear reflectance in [0, 1].
+    (n, 3) int64: tile, or -1 - k for the photograph k; tile of the grain; palette; (n,) texels per pixel; (n, 2)
+    contrasts of the grain; and (n, 256, 3) float32 colours, linear.
     """
+    u = rng.random((len(roles), 10))
+    tiles, ramps, contrast, zoom = [], [], np.empty(len(roles)), np.empty(len(roles))
+    coarse = np.zeros(len(roles))
+    for k, (role_name, row) in enumerate(zip(roles, u.tolist(), strict=True)):
+        role = ROLES[role_name]
+        at = row[0] * math.fsum(weight for _, weight in role.families)
+        family = role.families[-1][0]
+        for name, weight in role.families:
+            at -= weight
+            if at < 0:
+                family = name
+                break
+        choice = _FAMILIES[family]
+        pictured = len(photos) > 0 and row[8] < role.photos
+        tiles.append(-1 - int(row[9] * len(photos)) if pictured else choice[int(row[1] * len(choice))])
+        ramp = np.array(role.ramps[int(row[6] * len(role.ramps))]) if role.ramps else _NO_RAMP
+        begin = (1.0 - role.spread) * row[7]
+        ramps.append(ramp[:1] + (ramp[1:] - ramp[:1]) * np.array([[begin], [begin + role.spread]]))
+        if pictured:
+            coarse[k] = (1.2 + 1.3 * row[0]) * photos[int(row[9] * len(photos))]
+        contrast[k], zoom[k] = role.contrast, role.zoom
+    grain = (u[:, 2] * (NOISES - 3)).astype(np.int64)
+    fine = u[:, 3] * u[:, 3]
+    grains = np.stack([contrast * (0.05 + 0.2 * fine), contrast * (0.0008 + 0.0016 * u[:, 4])], -1)
+    zooms = np.where(coarse > 0, coarse, zoom * (0.7 + 1.3 * u[:, 5] * u[:, 5]))
+    skins = np.stack([np.array(tiles, np.int64), grain, np.arange(len(roles))], -1)
+    return skins, zooms, grains, palettes(rng, np.array(ramps).reshape(-1, 2, 3))
+
+
+def palettes(rng: Rng, ramps: Float64) -> Float32:
+    """Draw colour ramps.
+
+    Parameters
+    ----------
+    rng
+        Draws them.
+    ramps
+        (n, 2, 3): the darkest and the lightest colour as the eye sees them; NaN for any. Those are mostly muted, from
+        dark to light, of related hues; a few are bright or two-coloured.
+
+    Returns
+    -------
+    (n, 256, 3) float32 linear reflectance in [0, 1].
+    """
+    count = len(ramps)
     u = rng.random((count, 5, 5))
-    middle = 0.2 + 0.6 * u[:, :1, 0] * (0.45 + 0.55 * u[:, 1:2, 0])
-    spread = 0.25 + 0.75 * u[:, 2:3, 0]
-    light = np.clip(middle + spread * (u[..., 1] - 0.45), 0.06, 1.0)
-    drift = np.where(u[:, 3:4, 0] < 0.75, 0.06, 0.45)
+    middle = 0.24 + 0.5 * u[:, :1, 0] * (0.45 + 0.55 * u[:, 1:2, 0])
+    spread = 0.15 + 0.5 * u[:, 2:3, 0]
+    step = np.where(u[:, 3:4, 1] < 0.75, np.arange(5) * 0.25, u[..., 1])
+    light = np.clip(middle + spread * (0.7 * step + 0.3 * u[..., 1] - 0.45), 0.08, 0.92)
+    drift = np.where(u[:, 3:4, 0] < 0.85, 0.05, 0.3)
     hue = _hue(u[:, :1, 2]) + drift * (u[..., 3] - 0.5)
-    saturation = u[:, 4:5, 0] * (0.3 + 0.6 * u[:, 1:2, 4] * u[:, 1:2, 4] * u[:, 1:2, 4]) + 0.12 * u[..., 4]
+    vivid = u[:, 1:2, 4] * u[:, 1:2, 4] * u[:, 1:2, 4]
+    saturation = u[:, 4:5, 0] * (0.25 + 0.45 * vivid) + 0.08 * u[..., 4]
     wheel = np.abs((hue[..., None] * 6.0 + [0.0, 4.0, 2.0]) % 6.0 - 3.0) - 1.0
-    keys = light[..., None] * (1.0 - saturation[..., None] * (1.0 - np.clip(wheel, 0.0, 1.0)))
+    keys: Float64 = light[..., None] * (1.0 - saturation[..., None] * (1.0 - np.clip(wheel, 0.0, 1.0)))
+    where = 0.25 * np.arange(5) + 0.25 * (u[..., 1] - 0.5)
+    tint = 0.95 + 0.1 * u[:, :1, 2:5]
+    named = (ramps[:, :1] + (ramps[:, 1:] - ramps[:, :1]) * where[..., None]) * tint
+    keys = np.asarray(np.clip(np.where(np.isnan(named), keys, named), 0.04, 0.98), np.float64)
     where = np.arange(256) * (4.0 / 255.001)
     below = where.astype(np.int64)
     part = (where - below)[:, None]

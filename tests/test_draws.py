@@ -15,7 +15,7 @@ FLAT = Scene(np.zeros((20, 30, 3)), np.linspace(1, 4, 600).reshape(20, 30), Intr
 
 
 def drawn(recipe, samples, scene=FLAT):
-    return [draw_all(recipe.draws, recipe.seed, k, scene, recipe.camera.pixel_pitch) for k in range(samples)]
+    return [draw_all(recipe.draws, recipe.seed, k, scene, recipe.camera.model_dump()) for k in range(samples)]
 
 
 def camera(**changes):

@@ -11,15 +11,22 @@ from typing import Any
 
 from ... import InputError
 from .base import Item, Reader
+from .ddff import Ddff12
+from .diode import Diode
 from .dslr import Dslr
 from .folder import FolderReader
 from .hammer import Hammer
+from .hci import Hci
+from .hypersim import Hypersim
 from .infinigen import InfinigenDefocus
+from .make3d import Make3d
 from .middlebury import Middlebury
+from .nyu import NyuLabelled, NyuRaw
 from .rgbd import Redwood, Tum
 from .scannet import Scannet
 from .sceneflow import SceneFlow
 from .sintel import Sintel
+from .sun import SunRgbd
 from .tartanair import TartanAir
 from .zedd import Zedd
 
@@ -27,6 +34,14 @@ __all__ = ["READERS", "FolderReader", "Item", "Reader", "read_scenes"]
 
 READERS: dict[str, type[Reader]] = {
     "folder": FolderReader,
+    "nyuv2": NyuLabelled,
+    "nyu-raw": NyuRaw,
+    "sun-rgbd": SunRgbd,
+    "make3d": Make3d,
+    "hypersim": Hypersim,
+    "diode": Diode,
+    "ddff12": Ddff12,
+    "hci": Hci,
     "sceneflow": SceneFlow,
     "middlebury": Middlebury,
     "dslr": Dslr,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ... import InputError
 from ..camera import Intrinsics
 from ..light import Encoding, decode
+from ..lightfield import LightField
 from ..scene import Scene
 
 
@@ -57,12 +58,15 @@ class Frame:
         Of the image, if the dataset tells.
     encoding
         Of an image of integers.
+    light_field
+        Where the other views were taken from, if the image is one of many.
     """
 
     image: npt.NDArray[Any]
     depth: npt.NDArray[Any]
     intrinsics: Intrinsics | None = None
     encoding: Encoding = "srgb"
+    light_field: LightField | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +189,16 @@ class Reader(ABC):
         """Identify scene `i` within the dataset."""
         return self._items[i].source
 
+    def views(self, i: int) -> npt.NDArray[Any]:
+        """Read all views of scene `i`, (V, U, H, W, 3) uint8, sRGB; see `lightfield.refocus`.
+
+        Raises
+        ------
+        InputError
+            If it has only one, or one cannot be read.
+        """
+        raise InputError(f"{self.TITLE} has one view of each scene: it cannot be refocused.")
+
     def read(self, i: int) -> Scene:
         """Read one scene.
 
@@ -227,7 +241,8 @@ class Reader(ABC):
                 f"{self.TITLE} does not have: fetch {item.source} again."
             )
         if image.dtype.kind != "f":
-            return Scene(decode(image, frame.encoding), metres, frame.intrinsics, item.source)
+            light = decode(image, frame.encoding)
+            return Scene(light, metres, frame.intrinsics, item.source, light_field=frame.light_field)
         light = image.astype(np.float32)
         if not (light.min() >= 0 and light.max() < np.inf):
             raise InputError(f"{rgb} holds negative or non-finite radiance: fetch {item.source} again.")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ... import InputError
 from ..camera import Intrinsics
 from ..light import Encoding
+from ..scene import PLAUSIBLE_DEPTH
 from .base import Frame, Item, Reader, pixels
 from .depth import known, z_from_disparity, z_from_ray
 from .files import read_depth, read_image
@@ -24,8 +25,6 @@ Pairing = Literal["name", "order"]
 Group = Literal["file", "folder"]
 Float = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-# Where no range is given: a file with most depths outside was surely read in a wrong unit.
-_PLAUSIBLE_RANGE = (0.05, 1e5)
 # Tried in this order when a map does not fit its range, to name the unit that would.
 _UNITS = {1.0: "metres", 0.001: "millimetres", 0.01: "centimetres", 0.0002: "1/5000 metre (TUM RGB-D)"}
 
@@ -195,7 +194,7 @@ class FolderReader(Reader):
 
     def _check_range(self, metres: npt.NDArray[np.float64], path: Path) -> None:
         valid = metres[~np.isnan(metres)]
-        near, far = self.depth_range or _PLAUSIBLE_RANGE
+        near, far = self.depth_range or PLAUSIBLE_DEPTH
         if 2 * np.count_nonzero((valid < near) | (valid > far)) > valid.size:
             median = float(np.median(valid))
             raise InputError(
