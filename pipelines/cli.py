@@ -10,7 +10,7 @@ import click
 
 from .. import InputError, __version__
 
-FAILED, BAD_INPUT, FAILED_SHARDS, MISMATCH = 1, 2, 3, 4
+FAILED, BAD_INPUT, MISMATCH = 1, 2, 4
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -58,6 +58,25 @@ def _recipe_options(command: _Command) -> _Command:
         click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Use this seed, not the recipe's."),
         click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
                      help="Change a key of the recipe, for example camera.f_number=4. May be repeated."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _crew_options(command: _Command) -> _Command:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON, for programs."),
+        click.option("--dashboard", is_flag=True, help="Serve Dask's dashboard of --workers, on this machine alone."),
+        click.option("--patience", type=click.FloatRange(min=0), default=600.0, show_default=True, metavar="SECONDS",
+                     help="How long to wait for a scheduler that was lost, or for workers where there are none."),
+        click.option("--scheduler-file", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Work on the Dask scheduler that wrote its address there."),
+        click.option("--scheduler", metavar="ADDRESS", help="Work on this Dask scheduler, for example "
+                     "tcp://host:8786; DASK_SCHEDULER_ADDRESS, where it is set, if no other way is chosen."),
+        click.option("--memory-limit", metavar="SIZE",
+                     help='Of each of --workers, for example "4 GB"; an equal share of all memory if left out.'),
+        click.option("--workers", type=click.IntRange(min=0), metavar="N",
+                     help="Local processes; 0, the default, works in this one."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -117,15 +136,17 @@ def init(name: str, output: Path | None) -> None:
 @_recipe_options
 def plan(recipe: str, out: Path, **changes: Any) -> None:
     """Say what RECIPE will do: blur, size, shards, time. Refuses what cannot be right."""
-    from .plan import check_blur, describe, histogram_lines, seconds_per_sample, survey
+    from ..synth.samples import SampleMaker
+    from .plan import check_blur, cost, describe, histogram_lines, survey
     from .shipped import find_recipe
 
     loaded = find_recipe(recipe, **changes)
-    maker = _maker(loaded)
+    maker = SampleMaker(loaded)
     maker.check_bank()
+    costs = cost(maker)
     seen = survey(maker)
     check_blur(loaded, seen)
-    _table(describe(loaded, maker, seen, out, seconds_per_sample(maker)))
+    _table(describe(loaded, maker, seen, out, costs))
     click.echo("\nCircle of confusion over the scenes looked at:")
     click.echo("\n".join(histogram_lines(seen.coc, "px")))
 
@@ -133,41 +154,36 @@ def plan(recipe: str, out: Path, **changes: Any) -> None:
 @cli.command()
 @click.argument("recipe")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-              help="Local processes; 0 works in this one.")  # fmt: skip
+@_crew_options
+@click.option("--shards", metavar="A:B", help="Make shards A to B alone, B not included; other runs make the others.")
+@click.option("--shard-index", type=click.IntRange(min=0), metavar="I",
+              help="Make the Ith part of the shards alone, of N equal parts; the first is 0.")  # fmt: skip
+@click.option("--shard-count", type=click.IntRange(min=1), metavar="N", help="Into how many parts to divide.")
 @_recipe_options
-def generate(recipe: str, out: Path, workers: int, **changes: Any) -> None:
-    """Make the dataset of RECIPE in the folder OUT, which must be new or empty."""
-    from .generate import create, refuse_existing
-    from .plan import check_blur, check_scenes, survey
-    from .progress import Progress
+def generate(
+    recipe: str, out: Path, shards: str | None, shard_index: int | None, shard_count: int | None, **options: Any
+) -> None:
+    """Make the dataset of RECIPE in the folder OUT, which must be new or empty.
+
+    With --shards or --shard-index any number of runs divide a dataset among them: the first begins it, the others
+    join, the last completes it.
+    """
+    from .runs import Part, Ways, generate_dataset
     from .shipped import find_recipe
 
-    loaded = find_recipe(recipe, **changes)
-    refuse_existing(out)
-    maker = _maker(loaded)
-    maker.check_bank()
-    with Progress(maker.count, "checking scenes") as progress:
-        check_scenes(maker, progress.advance)
-    check_blur(loaded, survey(maker))
-    _run(out, maker, create(out, maker), workers)
+    ways, changes = Ways.of(options)
+    part = Part.of(shards, shard_index, shard_count)
+    sys.exit(generate_dataset(find_recipe(recipe, **changes), out, ways, part))
 
 
 @cli.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-              help="Local processes; 0 works in this one.")  # fmt: skip
-def resume(out: Path, workers: int) -> None:
+@_crew_options
+def resume(out: Path, **options: Any) -> None:
     """Complete the dataset in OUT after an interruption; what is done is kept."""
-    from ..synth.store import open_store
-    from .generate import complete, reopen
+    from .runs import Ways, resume_dataset
 
-    open_store(out, unfinished=True)
-    if complete(out):
-        click.echo(f"{out} is complete; nothing to do.")
-        return
-    maker, todo = reopen(out)
-    _run(out, maker, todo, workers)
+    sys.exit(resume_dataset(out, Ways.of(options)[0]))
 
 
 @cli.command()
@@ -310,50 +326,10 @@ def scene_check(source: str, changes: tuple[str, ...]) -> None:
         sys.exit(MISMATCH)
 
 
-def _maker(recipe: Any) -> Any:
-    from ..synth.samples import SampleMaker
-
-    return SampleMaker(recipe)
-
-
 def _table(rows: list[tuple[str, str]]) -> None:
     width = max(len(heading) for heading, _ in rows)
     for heading, text in rows:
         click.echo(f"{heading:<{width}}  {text}")
-
-
-def _run(out: Path, maker: Any, todo: list[Any], workers: int) -> None:
-    from .generate import committed, run
-    from .progress import Progress
-
-    done = committed(out, maker, todo)
-    try:
-        with Progress(maker.count, "generating", done) as progress:
-            outcome = run(
-                out, maker, todo, workers=workers,
-                report=lambda event: progress.advance(event.samples, int(event.error is not None)),
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        click.echo(
-            f"\nInterrupted; {committed(out, maker, todo)} of {maker.count} samples are safe in {out}.", err=True
-        )
-        click.echo(f"Run `defocal resume {out}` to go on.", err=True)
-        sys.stderr.flush()
-        # Zarr's event loop still holds the write that was under way, and would complain of being shut down.
-        os._exit(FAILED)
-    if outcome.failed:
-        for name, error in list(outcome.failed.items())[:10]:
-            click.echo(f"Shard {name} failed: {error}", err=True)
-        click.echo(
-            f"{len(outcome.failed)} of {len(todo)} shards failed; `defocal resume {out}` tries them again.",
-            err=True,
-        )
-        sys.exit(FAILED_SHARDS)
-    rate = outcome.samples / outcome.seconds if outcome.seconds else 0.0
-    click.echo(
-        f"Made {outcome.samples} samples in {outcome.seconds:.1f} s ({rate:.1f} a second); {out} holds {maker.count}."
-    )
-    click.echo(f"Next: `defocal preview {out}`, `defocal verify {out}`.")
 
 
 if __name__ == "__main__":

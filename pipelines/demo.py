@@ -56,6 +56,6 @@ def _make(store: Path, maker: SampleMaker) -> None:
         todo = create(store, maker)
     click.echo("\nMaking scenes and captures (the first one compiles the renderer) ...")
     with Progress(maker.count, "generating") as progress:
-        outcome = run(store, maker, todo, report=lambda event: progress.advance(event.samples))
+        outcome = run(store, maker, todo, report=progress.event)
     if outcome.failed:
         raise InputError(f"the demo could not be written to {store}: {next(iter(outcome.failed.values()))}")

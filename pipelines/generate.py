@@ -1,4 +1,4 @@
-"""Batch generation: a recipe's shards made in this process or by local workers on Dask.
+"""Batch generation: a recipe's shards made in this process, by local workers or on a cluster.
 
 A shard is one task: it makes its samples, writes a shard of every array, and then its commit marker. Tasks are
 idempotent and independent, so any interruption costs at most the shards that were under way.
@@ -7,65 +7,30 @@ idempotent and independent, so any interruption costs at most the shards that we
 import contextlib
 import functools
 import hashlib
-import json
-import logging
 import os
 import shutil
-import signal
 import tempfile
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from .. import InputError
-from ..synth.arrays import sample_bytes, shard_samples
+from ..synth.arrays import sample_bytes
 from ..synth.banks import stored_bank
-from ..synth.commit import (
-    FOLDER,
-    SAMPLES,
-    Shard,
-    committed_shard,
-    finish,
-    make_shard,
-    shards,
-    split_indices,
-)
+from ..synth.commit import FOLDER, SAMPLES, clear, committed_shard, finish, markers
 from ..synth.files import write_atomically
 from ..synth.psf_files import bank_arrays, bank_attributes, bank_digest
-from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
-from ..synth.store import (
-    create_split,
-    open_store,
-    store_psf,
-    sweep_partial,
-    use_one_codec_thread,
-)
+from ..synth.shards import Shard, Shards
+from ..synth.store import create_split, open_store, store_psf, sweep_partial
+from .crew import Crew, Job, StoppedError, ThisProcess
+from .events import Event, Outcome
+from .lock import FinishedError, hold, holder
 
 DISK_RESERVE = 64e6
 """Bytes that must stay free beyond the raw size of what is still to be written: metadata, and other programs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """News of a run: a shard was finished, or failed with `error`."""
-
-    shard: Shard
-    samples: int
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended: samples made now, seconds, and the error of each failed shard by name."""
-
-    samples: int
-    seconds: float
-    failed: dict[str, str]
+JOINING = 5.0
+"""Seconds for which a run that shares a dataset waits for one that is about to complete it."""
 
 
 def sources_digest(maker: SampleMaker) -> str:
@@ -84,18 +49,20 @@ def refuse_existing(out: Path) -> None:
     InputError
         If `out` exists and is not an empty folder.
     """
+    if who := holder(out):
+        raise InputError(f"{out} is being made by {who}: wait until it ends, or choose another folder.")
     if (out / FOLDER).exists():
         raise InputError(f"{out} holds an unfinished dataset: run `defocal resume {out}` to complete it, or delete it.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
 
 
-def committed(out: Path, maker: SampleMaker, todo: list[Shard]) -> int:
+def committed(out: Path, maker: SampleMaker, todo: Sequence[Shard]) -> int:
     """Count the samples whose shards are committed, in a dataset under way."""
     return sum(len(shard.samples) for shard in todo if committed_shard(out, maker, shard))
 
 
-def create(out: Path, maker: SampleMaker) -> list[Shard]:
+def create(out: Path, maker: SampleMaker) -> Shards:
     """Create an empty dataset and return its shards.
 
     Raises
@@ -105,7 +72,7 @@ def create(out: Path, maker: SampleMaker) -> list[Shard]:
     """
     refuse_existing(out)
     check_disk(out, maker, maker.count)
-    recipe, indices = maker.recipe, split_indices(maker)
+    recipe, todo = maker.recipe, Shards(maker)
     bank = maker.bank.sampled(*recipe.scenes.depth)
     psf, arrays = bank_attributes(bank), bank_arrays(bank)
     facts = {
@@ -121,10 +88,9 @@ def create(out: Path, maker: SampleMaker) -> list[Shard]:
         aside.chmod(0o777 & ~_umask())
         (aside / FOLDER).mkdir()
         write_atomically(aside / "recipe.toml", recipe.to_toml())
-        for split, rows in indices.items():
-            folder = aside / f"{split}.zarr"
-            per_shard = shard_samples(recipe, maker.size, maker.count)
-            create_split(folder, recipe, maker.size, rows, per_shard, {"split": split, **facts})
+        for split, length in todo.lengths.items():
+            folder, rows = aside / f"{split}.zarr", functools.partial(todo.members, split)
+            create_split(folder, recipe, maker.size, length, rows, todo.per_shard, {"split": split, **facts})
             store_psf(folder, arrays, psf)
         aside.rename(out)
     except OSError as error:
@@ -132,7 +98,7 @@ def create(out: Path, maker: SampleMaker) -> list[Shard]:
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
-    return shards(maker, indices)
+    return todo
 
 
 def _umask() -> int:
@@ -141,7 +107,7 @@ def _umask() -> int:
     return mask
 
 
-def reopen(out: Path) -> tuple[SampleMaker, list[Shard]]:
+def reopen(out: Path) -> tuple[SampleMaker, Shards]:
     """Return what is needed to go on with an interrupted dataset: its maker and all of its shards.
 
     Raises
@@ -151,14 +117,14 @@ def reopen(out: Path) -> tuple[SampleMaker, list[Shard]]:
     """
     store = open_store(out, unfinished=True)
     maker = SampleMaker(store.recipe, stored_bank(out, store.recipe))
-    indices = split_indices(maker)
+    todo = Shards(maker)
     facts = next(iter(store.facts.values()))
     if facts["sources_sha256"] != sources_digest(maker) or facts["image_size"] != list(maker.size):
         raise InputError(
             f"the scenes of {out} have changed since it was begun: bring back the same files, or generate it again."
         )
-    if list(indices) != list(store.splits):
-        raise InputError(f"{out} lacks some of its splits ({', '.join(indices)}): generate it again.")
+    if list(todo.lengths) != list(store.splits):
+        raise InputError(f"{out} lacks some of its splits ({', '.join(todo.lengths)}): generate it again.")
     try:
         written = (out / "recipe.toml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -168,9 +134,40 @@ def reopen(out: Path) -> tuple[SampleMaker, list[Shard]]:
             f"{out / 'recipe.toml'} is no longer the recipe that {out} was begun with: "
             "put that one back, or generate into another folder."
         )
-    (out / FOLDER).mkdir(exist_ok=True)
-    sweep_partial(out)
-    return maker, shards(maker, indices)
+    return maker, todo
+
+
+def same_recipe(out: Path, maker: SampleMaker) -> None:
+    """Refuse to take part in a dataset of another recipe.
+
+    Raises
+    ------
+    InputError
+        If it is one, or no dataset.
+    """
+    recipe = open_store(out, unfinished=True).recipe
+    if recipe.hash() != maker.recipe.hash():
+        raise InputError(
+            f"{out} holds another dataset ({recipe.name}, hash {recipe.hash()[:12]}) than this one "
+            f"({maker.recipe.name}, hash {maker.recipe.hash()[:12]}): choose another folder."
+        )
+
+
+def join(out: Path, maker: SampleMaker) -> tuple[SampleMaker, Shards]:
+    """Return what is needed to take part in a dataset that another run has begun.
+
+    Raises
+    ------
+    InputError
+        If it is not the dataset of this recipe and these scenes.
+    """
+    same_recipe(out, maker)
+    return reopen(out)
+
+
+def begun(out: Path) -> bool:
+    """Tell whether there is a dataset in `out`, finished or not."""
+    return any(out.glob("*.zarr"))
 
 
 def check_disk(out: Path, maker: SampleMaker, samples: int) -> None:
@@ -198,141 +195,92 @@ def free_bytes(out: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _one_thread() -> None:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    use_one_codec_thread()
-
-
 def run(
-    out: Path, maker: SampleMaker, todo: list[Shard], *, workers: int = 0,
-    report: Callable[[Event], None] = lambda event: None,
+    out: Path, maker: SampleMaker, todo: Sequence[Shard], *, workers: int = 0, crew: Crew | None = None,
+    shared: bool = False, report: Callable[[Event], None] = lambda event: None,
 ) -> Outcome:  # fmt: skip
-    """Make all shards that are not committed, and finish the dataset when none is missing.
+    """Make those of some shards that are not committed, and finish the dataset when none is missing.
 
     Parameters
     ----------
     out
         A dataset begun by `create`.
     maker, todo
-        From `create` or `reopen`.
+        From `create`, `reopen` or `join`.
     workers
         Local processes; 0 makes the shards in this process.
+    crew
+        Who makes the shards, in place of `workers`.
+    shared
+        Other runs make the other shards, at the same time.
     report
-        Called after each shard.
+        Called with all that happens.
 
     Returns
     -------
-    What was made, and which shards failed: they stay uncommitted, for `resume`.
+    What was made, and which shards failed.
+
+    Raises
+    ------
+    InputError
+        If another run is at the same dataset, or the crew cannot do this work.
     """
-    begun = time.monotonic()
-    open_shards = [shard for shard in todo if committed_shard(out, maker, shard) is None]
-    if workers:
-        events = _on_cluster(out, maker.recipe, open_shards, workers)
-    else:
-        events = _in_process(out, maker, open_shards)
-    made, failed = 0, {}
-    for event in events:
-        made += event.samples
-        if event.error is not None:
-            failed[event.shard.name] = event.error
+    outcome, begin = Outcome(), time.monotonic()
+    if crew is None and workers:
+        from .workers import LocalWorkers
+
+        crew = LocalWorkers(workers)
+
+    def news(event: Event) -> None:
+        outcome.count(event)
         report(event)
-    if not failed:
-        finish(out, maker, todo)
-    return Outcome(made, time.monotonic() - begun, failed)
 
-
-def _attempt(out: Path, maker: SampleMaker, shard: Shard) -> str | None:
-    """Make a shard; return what went wrong, in one sentence."""
     try:
-        make_shard(out, maker, shard)
-    except InputError as error:
-        return str(error)
-    except (OSError, MemoryError) as error:
-        return f"{type(error).__name__} while writing {shard.name}: {getattr(error, 'strerror', None) or error}."
-    return None
+        with hold(out, shared=shared, wait=JOINING if shared else 0.0) as locked:
+            if locked and not shared:
+                sweep_partial(out)
+            if not locked:
+                news(Event(kind="note", text=f"{out} has no locks: take care that no other run makes the same shards."))
+            try:
+                for event in (crew or ThisProcess()).make(Job(out, maker), _missing(out, maker, todo, news)):
+                    news(event)
+            except StoppedError as reason:
+                outcome.stopped = str(reason)
+            if not shared and not outcome.failures and not outcome.stopped:
+                finish(out, maker, Shards(maker))
+        if shared:
+            _finish_if_last(out, maker)
+    except FinishedError:
+        pass
+    outcome.complete, outcome.seconds = complete(out), time.monotonic() - begin
+    return outcome
 
 
-def _in_process(out: Path, maker: SampleMaker, todo: list[Shard]) -> Iterator[Event]:
-    _one_thread()
+def _missing(out: Path, maker: SampleMaker, todo: Sequence[Shard], news: Callable[[Event], None]) -> Iterator[Shard]:
+    """Yield the shards that are not committed, and report those that are."""
     for shard in todo:
-        error = _attempt(out, maker, shard)
-        yield Event(shard, 0 if error else len(shard.samples), error)
+        if committed_shard(out, maker, shard) is None:
+            yield shard
+        else:
+            news(Event(shard, kind="kept", kept=len(shard.samples)))
 
 
-_makers: dict[str, SampleMaker] = {}
+def _finish_if_last(out: Path, maker: SampleMaker) -> None:
+    """Finish a dataset if all of its shards are committed and no other run holds it.
 
-
-def _on_worker(out: str, recipe: str, shard: Shard) -> str | None:
-    """Make a shard on a worker; the recipe travels as JSON and its maker is kept for the next shard."""
-    _one_thread()
-    if recipe not in _makers:
-        _makers.clear()
-        loaded = Recipe.parse(json.loads(recipe))
-        _makers[recipe] = SampleMaker(loaded, stored_bank(Path(out), loaded))
-    return _attempt(Path(out), _makers[recipe], shard)
-
-
-def _on_cluster(out: Path, recipe: Recipe, todo: list[Shard], workers: int) -> Iterator[Event]:
-    from distributed import as_completed
-
-    text, key = json.dumps(recipe.to_dict()), recipe.hash()[:16]
-    with _client(workers) as client:
-        submit = functools.partial(client.submit, _on_worker, str(out.absolute()), text, retries=0, pure=False)
-        futures = {submit(shard, key=f"{key}-{shard.name}"): shard for shard in todo}
-        # Results are taken as they come: a finished future forgets its result when its worker dies.
-        for future, result in as_completed(futures, with_results=True, raise_errors=False):
-            shard = futures[future]
-            error = _cluster_error(result)
-            future.release()
-            yield Event(shard, 0 if error else len(shard.samples), error)
-
-
-def _cluster_error(result: Any) -> str | None:
-    """Error of a task: its own sentence, or what Dask says of a worker that died."""
-    if isinstance(result, tuple) and len(result) == 3 and isinstance(result[1], BaseException):
-        result = result[1]
-    if isinstance(result, BaseException):
-        return f"{type(result).__name__}: {result}".splitlines()[0]
-    return result if isinstance(result, str) else None
-
-
-@contextlib.contextmanager
-def _client(workers: int) -> Iterator[Any]:
-    from distributed import Client, LocalCluster
-
-    settings = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    with contextlib.ExitStack() as stack:
-        with _workers_ignore_ctrl_c(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Port .* is already in use", category=UserWarning)
-            cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1",
-                env=settings, silence_logs=logging.CRITICAL,
-            )  # fmt: skip
-        stack.enter_context(cluster)
-        yield stack.enter_context(Client(cluster))
-
-
-@contextlib.contextmanager
-def _workers_ignore_ctrl_c() -> Iterator[None]:
-    """Leave Ctrl-C to this process: workers started meanwhile inherit that they ignore it, and print no traceback.
-
-    The price is that a Ctrl-C within the second that they take to start is lost.
+    Who gives up the lock last finds all shards, or one who does so now has found them.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    todo = Shards(maker)
+    with contextlib.suppress(InputError):
+        if markers(out) >= len(todo):
+            with hold(out):
+                sweep_partial(out)
+                finish(out, maker, todo)
 
 
 def complete(out: Path) -> bool:
     """Tell whether a dataset is finished; clears away what an interruption right at the end left behind."""
     if (out / FOLDER).exists() or not (out / SAMPLES).exists():
         return False
-    leftover = out / (FOLDER + ".partial")
-    if leftover.exists():
-        shutil.rmtree(leftover)
+    clear(out)
     return True

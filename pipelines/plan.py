@@ -1,6 +1,5 @@
 """What a recipe will do, before it is done: how sharp, how large, how long; and what cannot be right."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,16 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from ..synth.arrays import sample_bytes, shard_samples
-from ..synth.commit import split_indices
+from ..synth.arrays import sample_bytes
 from ..synth.psf_field import FieldBank
 from ..synth.psf_sampled import SampledBank
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
 from ..synth.recipe_scenes import ReadScenes
 from ..synth.samples import SampleMaker
+from ..synth.shards import Shards
 from .generate import free_bytes
 from .info import camera_words, capture_facts, psf_words
+from .memory import peak_bytes, shard_bytes, worker_bytes
+from .progress import amount, duration
 
 SHARP = 1.0
 """A CoC of at most this many pixels counts as in focus: it stays within one pixel."""
@@ -134,29 +135,37 @@ def check_scenes(maker: SampleMaker, report: Callable[[int], None] = lambda done
         raise InputError(f"{len(broken)} of {maker.count} scenes cannot be used; the first: {broken[0]}")
 
 
-def seconds_per_sample(maker: SampleMaker) -> float:
-    """Time a sample on one core of this machine: the faster of two, after one that compiles."""
+@dataclass(frozen=True)
+class Cost:
+    """What a sample costs: seconds on one core, and the bytes that a process has at most in memory meanwhile."""
+
+    seconds: float
+    memory: float
+
+
+def cost(maker: SampleMaker) -> Cost:
+    """Measure what a sample costs on this machine: the faster of two, after one that compiles."""
     maker.make(0)
     times = []
     for sample in range(1, 3):
         begun = time.perf_counter()
         maker.make(min(sample, maker.count - 1))
         times.append(time.perf_counter() - begun)
-    return min(times)
+    return Cost(min(times), peak_bytes())
 
 
-def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, seconds: float) -> list[tuple[str, str]]:
+def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, costs: Cost) -> list[tuple[str, str]]:
     """Return the plan as (heading, text) lines."""
     lens, scenes = recipe.lens, recipe.scenes
     near, far = scenes.depth
     raw = sum(sample_bytes(recipe, maker.size).values()) * maker.count
-    per_shard = shard_samples(recipe, maker.size, maker.count)
+    shards = Shards(maker)
     sharp_near, sharp_far = lens.depth_of_field(SHARP)
     height, width = maker.size
     sweeps = bool(recipe.stack or recipe.draws)
     anywhere = " in some slice" if recipe.stack else ""
-    dealt = {n: len(rows) for n, rows in split_indices(maker).items()}
-    splits = dict.fromkeys(recipe.output.splits, 0) | dealt
+    splits = dict.fromkeys(recipe.output.splits, 0) | shards.lengths
+    worker, arrays = worker_bytes(maker, costs.memory), shard_bytes(maker)
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
         ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),
@@ -168,11 +177,14 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
         ("in focus", f"{seen.sharp:.1%} of pixels within {SHARP:g} px{anywhere}; {seen.nearer:.1%} blurred nearer, "
                      f"{abs(1 - seen.sharp - seen.nearer):.1%} farther ({seen.scenes} scenes looked at)"),
         ("unknown", f"{seen.unknown:.1%} of pixels have no depth"),
-        ("size", f"{_size(raw)} raw, about {_size(raw * COMPRESSED)} on disk; "
-                 f"{_size(free_bytes(out))} free"),
+        ("size", f"{amount(raw)} raw, about {amount(raw * COMPRESSED)} on disk; "
+                 f"{amount(free_bytes(out))} free"),
         ("splits", ", ".join(f"{split} {count}" for split, count in splits.items())),
-        ("shards", f"{sum(math.ceil(n / per_shard) for n in splits.values())} of up to {per_shard} samples"),
-        ("time", f"about {_duration(seconds * maker.count)} on one core ({1 / seconds:.1f} samples a second)"),
+        ("shards", f"{len(shards)} of up to {shards.per_shard} samples"),
+        ("memory", f"up to {amount(worker)} a worker, {amount(arrays)} of it for a shard; "
+                   "the run itself takes no more for more samples"),
+        ("time", f"about {duration(costs.seconds * maker.count)} on one core "
+                 f"({1 / costs.seconds:.1f} samples a second)"),
     ]  # fmt: skip
 
 
@@ -185,18 +197,6 @@ def _kernels(maker: SampleMaker) -> str:
         if maker.bank.energy is not None:
             words += f" with {maker.bank.energy.min():.0%} or more of the light"
     return words
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def histogram_lines(values: npt.NDArray[np.float32], unit: str, bins: int = 12, bar: int = 40) -> list[str]:

@@ -4,14 +4,16 @@ While a dataset is being made, `_commit/<split>-<shard>.json` says that a shard 
 content digest of each sample. Finishing turns the markers into `samples.csv` and deletes them.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,66 +22,25 @@ import numpy.typing as npt
 import zarr
 
 from .. import InputError
-from .arrays import shard_samples
-from .files import write_atomically
+from .arrays import array_layout
+from .files import flush_to_disk, write_atomically, writing
 from .samples import SampleMaker
+from .shards import Shard, Shards
 from .store import array_digest, sample_digest, write_array
 
 FOLDER = "_commit"
 SAMPLES = "samples.csv"
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A run of samples of one split that is made, written and committed as a whole.
-
-    Attributes
-    ----------
-    split
-        Its split.
-    number
-        Its number within the split.
-    first_row
-        Row of its first sample within the split.
-    samples
-        Numbers of its samples in the recipe.
-    """
-
-    split: str
-    number: int
-    first_row: int
-    samples: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """Name of the shard and of its marker."""
-        return f"{self.split}-{self.number:06d}"
-
-
-def split_indices(maker: SampleMaker) -> dict[str, npt.NDArray[np.int64]]:
-    """Sample numbers of each split that has any, ascending, in the order of the recipe's splits."""
-    members: dict[str, list[int]] = {}
-    for sample in range(maker.count):
-        members.setdefault(maker.split(sample), []).append(sample)
-    return {name: np.array(members[name], np.int64) for name in maker.recipe.ordered_splits(members)}
-
-
-def shards(maker: SampleMaker, indices: dict[str, npt.NDArray[np.int64]]) -> list[Shard]:
-    """All shards of a dataset, in order."""
-    per_shard = shard_samples(maker.recipe, maker.size, maker.count)
-    return [
-        Shard(split, first // per_shard, first, tuple(int(i) for i in rows[first : first + per_shard]))
-        for split, rows in indices.items()
-        for first in range(0, len(rows), per_shard)
-    ]
-
-
 def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
     """Make, write and commit one shard; a committed one is left alone.
 
+    At most the shard's arrays are in memory at once, what a sample takes to be made, and what Zarr takes to write the
+    largest of them.
+
     Returns
     -------
-    The marker: the rows of `samples.csv` for its samples.
+    The marker: the rows of `samples.csv` for its samples, and the size in bytes of its part of each array.
 
     Raises
     ------
@@ -91,12 +52,14 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
     content = committed_shard(out, maker, shard)
     if content is not None:
         return content
-    made = [maker.make(sample) for sample in shard.samples]
-    group = zarr.open_group(out / f"{shard.split}.zarr", mode="r+")
-    for name in made[0]:
-        write_array(group, name, shard.first_row, np.stack([arrays[name] for arrays in made]))
-    rows = []
-    for offset, (sample, arrays) in enumerate(zip(shard.samples, made, strict=True)):
+    rows: list[dict[str, Any]] = []
+    blocks: dict[str, npt.NDArray[Any]] = {}
+    for offset, sample in enumerate(shard.samples):
+        arrays = maker.make(sample)
+        for name, array in arrays.items():
+            if not offset:
+                blocks[name] = np.empty((len(shard.samples), *array.shape), array.dtype)
+            blocks[name][offset] = array
         digests = {name: array_digest(array) for name, array in arrays.items()}
         rows.append(
             {
@@ -108,7 +71,16 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
                 **{f"sha256_{name}": digest for name, digest in digests.items()},
             }
         )
-    content = {"recipe_hash": maker.recipe.hash(), "samples": rows}
+    group = zarr.open_group(out / f"{shard.split}.zarr", mode="r+")
+    files = _files(out, maker, shard)
+    for path in files.values():
+        # Zarr would read what is there, even to replace all of it; and it may be damaged.
+        path.unlink(missing_ok=True)
+    # The largest come last, when there is most room.
+    for name in sorted(blocks, key=lambda name: blocks[name].nbytes):
+        write_array(group, name, shard.first_row, blocks.pop(name))
+    sizes = {name: flush_to_disk(path) for name, path in files.items()}
+    content = {"recipe_hash": maker.recipe.hash(), "bytes": sizes, "samples": rows}
     write_atomically(_marker(out, shard), json.dumps(content))
     return content
 
@@ -117,44 +89,77 @@ def _marker(out: Path, shard: Shard) -> Path:
     return out / FOLDER / f"{shard.name}.json"
 
 
+def _files(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Path]:
+    """File of a shard's part of each array."""
+    layout = array_layout(maker.recipe, maker.size)
+    group = out / f"{shard.split}.zarr"
+    return {
+        name: group.joinpath(name, "c", str(shard.number), *"0" * len(layout[name][0])) for name in maker.recipe.arrays
+    }
+
+
 def committed_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any] | None:
-    """Return the marker of a shard, or None if it is not committed, or by a marker that is not its own."""
+    """Return the marker of a shard, or None if it is not committed, by a marker not its own, or not all there."""
     try:
         content: dict[str, Any] = json.loads(_marker(out, shard).read_text(encoding="utf-8"))
         indices = tuple(row["index"] for row in content["samples"])
         fields = {"index", "split", "row", "source", "digest", *(f"sha256_{n}" for n in maker.recipe.arrays)}
         whole = all(row.keys() == fields for row in content["samples"])
         mine = content["recipe_hash"] == maker.recipe.hash() and indices == shard.samples
+        there = {name: path.stat().st_size for name, path in _files(out, maker, shard).items()} == content["bytes"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
-    return content if mine and whole else None
+    return content if mine and whole and there else None
 
 
-def finish(out: Path, maker: SampleMaker, todo: list[Shard]) -> None:
-    """Turn the markers of all shards into `samples.csv`, then delete them; safe to repeat.
+def markers(out: Path) -> int:
+    """Number of commit markers, whatever they say."""
+    try:
+        with os.scandir(out / FOLDER) as found:
+            return sum(item.name.endswith(".json") for item in found)
+    except FileNotFoundError:
+        return 0
+
+
+def finish(out: Path, maker: SampleMaker, todo: Shards) -> None:
+    """Turn the markers of all shards into `samples.csv`, then set them aside; safe to repeat.
+
+    What is set aside is for `clear` to delete, when nobody holds a file of it open any more.
 
     Raises
     ------
     InputError
         If a shard is not committed.
     """
-    rows: list[dict[str, Any]] = []
-    for shard in todo:
+    rows = {split: _committed_rows(out, maker, todo, split) for split in todo.lengths}
+    with writing(out / SAMPLES) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        table = None
+        for sample, split in todo.by_sample():
+            row = next(rows[split])
+            assert row["index"] == sample
+            if table is None:
+                table = csv.DictWriter(text, fieldnames=list(row), lineterminator="\n")
+                table.writeheader()
+            table.writerow(row)
+        text.detach()
+    with contextlib.suppress(FileNotFoundError):
+        # In one step, so that no half of it can be seen. Another process may have been faster.
+        (out / FOLDER).rename(out / f"{FOLDER}.{uuid.uuid4().hex}.partial")
+
+
+def _committed_rows(out: Path, maker: SampleMaker, todo: Shards, split: str) -> Iterator[dict[str, Any]]:
+    for shard in todo.of(split):
         content = committed_shard(out, maker, shard)
         if content is None:
             raise InputError(f"shard {shard.name} of {out} is not committed: run `defocal resume {out}`.")
-        rows += content["samples"]
-    rows.sort(key=lambda row: row["index"])
-    write_atomically(out / SAMPLES, _table(rows))
-    remove_markers(out)
+        yield from content["samples"]
 
 
-def remove_markers(out: Path) -> None:
-    """Delete the `_commit` folder in one step, so that no half of it can be seen."""
-    gone = out / (FOLDER + ".partial")
-    shutil.rmtree(gone, ignore_errors=True)
-    (out / FOLDER).rename(gone)
-    shutil.rmtree(gone)
+def clear(out: Path) -> None:
+    """Delete what `finish` has set aside."""
+    for gone in out.glob(f"{FOLDER}*.partial"):
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def read_samples(out: Path) -> list[dict[str, str]]:

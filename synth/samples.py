@@ -4,6 +4,7 @@ Nothing here depends on which process makes the sample, or on what was made befo
 """
 
 import hashlib
+import itertools
 from functools import cached_property
 from typing import Any
 
@@ -134,6 +135,28 @@ class SampleMaker:
             if position < total:
                 return name
         return name
+
+    def deal(self, first: int, last: int) -> dict[str, npt.NDArray[np.int64]]:
+        """Return samples `first` to `last`, exclusive, by split, ascending; splits without any are left out."""
+        samples = np.arange(first, last, dtype=np.int64)
+        if isinstance(self.recipe.scenes, ProceduralScenes):
+            names, codes = list(self.recipe.output.splits), self._deal_evenly(samples)
+        else:
+            of_sample = [self.split(int(sample)) for sample in samples]
+            names = list(dict.fromkeys(of_sample))
+            codes = np.array([names.index(name) for name in of_sample], np.int64)
+        return {name: samples[codes == code] for code, name in enumerate(names) if (codes == code).any()}
+
+    def _deal_evenly(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Place in the recipe's splits of each procedural sample: `split` for many at once, to the last bit."""
+        shares = self.recipe.output.splits
+        digest = hashlib.sha256(f"{self.recipe.seed}/".encode()).digest()
+        start = np.uint64(int.from_bytes(digest[:8], "big"))
+        with np.errstate(over="ignore"):
+            turns = start + samples.astype(np.uint64) * np.uint64(_GOLDEN)
+        position = turns.astype(np.float64) / 2.0**64 * sum(shares.values())
+        ends = np.array(list(itertools.accumulate(shares.values())))
+        return np.minimum(np.searchsorted(ends, position, side="right"), len(ends) - 1)
 
     def scene(self, sample: int) -> Scene | LayeredScene:
         """Return the scene of a sample."""

@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import platform
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,8 @@ from .arrays import REGISTRY, array_dims, array_facts, array_layout
 from .recipe import FORMAT_VERSION, Recipe
 
 ATTRIBUTES = "defocal"
+INDEX_CHUNK = 1 << 16
+"""Samples in a chunk of `index`."""
 
 
 def versions() -> dict[str, str]:
@@ -55,8 +57,8 @@ def _compressor(dtype: np.dtype[Any], preset: str) -> BloscCodec:
 
 
 def create_split(
-    path: Path, recipe: Recipe, size: tuple[int, int], indices: npt.NDArray[np.int64], per_shard: int,
-    attributes: dict[str, Any],
+    path: Path, recipe: Recipe, size: tuple[int, int], length: int,
+    indices: Callable[[int, int], npt.NDArray[np.int64]], per_shard: int, attributes: dict[str, Any],
 ) -> None:  # fmt: skip
     """Create the empty group of one split, every array at its full length, and write its `index`.
 
@@ -64,8 +66,10 @@ def create_split(
     ----------
     path
         The `.zarr` folder, which must not exist.
+    length
+        Number of the split's samples.
     indices
-        Number of each of the split's samples in the recipe.
+        Their numbers in the recipe, from a first row to a last one, exclusive.
     per_shard
         Samples in a shard.
     attributes
@@ -73,10 +77,10 @@ def create_split(
     """
     group = zarr.create_group(path)
     for name, (shape, dtype) in array_layout(recipe, size).items():
-        chunk = (1, *shape) if shape else (len(indices),)
+        chunk = (1, *shape) if shape else (min(length, INDEX_CHUNK),)
         group.create_array(
             name,
-            shape=(len(indices), *shape),
+            shape=(length, *shape),
             dtype=dtype,
             chunks=chunk,
             shards=(per_shard, *shape) if shape else None,
@@ -85,7 +89,8 @@ def create_split(
             dimension_names=array_dims(recipe, name),
             attributes=array_facts(recipe, name),
         )
-    write_array(group, "index", 0, indices.astype(np.uint64))
+    for first in range(0, length, INDEX_CHUNK):
+        write_array(group, "index", first, indices(first, min(first + INDEX_CHUNK, length)).astype(np.uint64))
     group.attrs[ATTRIBUTES] = {
         "format": FORMAT_VERSION,
         "recipe": recipe.to_dict(),
@@ -198,12 +203,13 @@ class Store:
         """Yield (split, row, sample number) of every sample."""
         for split in self.splits:
             array = self.array(split, "index")
-            try:
-                indices = np.asarray(array[:])
-            except Exception as error:
-                raise InputError(_damaged(self.path / f"{split}.zarr" / "index", error)) from None
-            for row, index in enumerate(indices):
-                yield split, row, int(index)
+            for first in range(0, array.shape[0], INDEX_CHUNK):
+                try:
+                    indices = np.asarray(array[first : first + INDEX_CHUNK]).tolist()
+                except Exception as error:
+                    raise InputError(_damaged(self.path / f"{split}.zarr" / "index", error)) from None
+                for row, index in enumerate(indices, first):
+                    yield split, row, int(index)
 
 
 def _damaged(what: Path, error: Exception) -> str:

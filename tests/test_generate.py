@@ -51,7 +51,7 @@ def test_two_workers_give_the_digest_of_none(tiny, tiny_store, tmp_path):
 def test_shard_size_and_order_change_no_digest(tiny_store, tmp_path, shard_bytes):
     recipe = Recipe.parse(recipe_data(output={"shard_bytes": shard_bytes, "splits": {"train": 0.7, "test": 0.3}}))
     maker = SampleMaker(recipe)
-    todo = create(tmp_path / "d", maker)
+    todo = list(create(tmp_path / "d", maker))
     random.Random(1).shuffle(todo)
     for shard in todo:
         make_shard(tmp_path / "d", maker, shard)

@@ -10,10 +10,10 @@ from defocal.pipelines.generate import create, reopen, run
 from defocal.pipelines.verify import verify
 from defocal.synth import Recipe
 from defocal.synth.camera import Intrinsics
-from defocal.synth.commit import split_indices
 from defocal.synth.readers import READERS
 from defocal.synth.readers.base import Frame, Item, Reader, matching
 from defocal.synth.samples import SampleMaker
+from defocal.synth.shards import Shards
 from defocal.synth.store import open_store
 
 
@@ -66,7 +66,8 @@ def recipe(path, output=None, camera=None, **scenes):
 
 
 def splits_of(maker):
-    return {name: [maker.source(i) for i in rows] for name, rows in split_indices(maker).items()}
+    dealt = Shards(maker)
+    return {name: [maker.source(i) for i in dealt.members(name, 0, n)] for name, n in dealt.lengths.items()}
 
 
 def test_official_splits_are_kept(toys):

@@ -1,0 +1,194 @@
+"""Shards made by other processes, on Dask: local workers, or those of any scheduler.
+
+The loop that loses nothing: what is submitted is bounded by the workers, not by the dataset; results are taken as they
+come, because a finished future forgets its result when its worker dies; Dask retries no task that failed by itself. A
+shard whose worker died again and again is tried once more alone, for it may have been in bad company. When the workers
+or the scheduler are lost as a whole, another session takes over what was under way.
+"""
+
+import contextlib
+import functools
+import itertools
+import json
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from .. import InputError
+from ..synth.banks import stored_bank
+from ..synth.recipe import Recipe
+from ..synth.samples import SampleMaker
+from ..synth.shards import Shard
+from .agreement import check_workers, difference, identity, sees, unseen
+from .crew import Job, attempt, prepare_process, stop_if_hopeless
+from .events import Event, Result
+
+POLL = 0.01
+"""Seconds between looks for results."""
+
+
+class LostError(Exception):
+    """The workers or their scheduler are gone; says which."""
+
+
+@dataclass
+class _Queue:
+    """Shards to be made: new ones, those of a lost session, those suspected of killing their workers."""
+
+    todo: Iterator[Shard]
+    again: deque[Shard] = field(default_factory=deque)
+    suspects: deque[Shard] = field(default_factory=deque)
+    running: dict[Any, Shard] = field(default_factory=dict)
+    suspected: set[str] = field(default_factory=set)
+    alone: bool = False
+    finished: int = 0
+
+    def take(self, window: int) -> Shard | None:
+        """Return a shard that can be begun while others run, if there is one and there is room."""
+        if len(self.running) >= (1 if self.alone else window):
+            return None
+        shard = self.again.popleft() if self.again else next(self.todo, None)
+        if shard is None and not self.running and self.suspects:
+            self.alone = True
+            shard = self.suspects.popleft()
+        return shard
+
+    def suspect(self, shard: Shard) -> bool:
+        """Note that a shard's workers died; tell whether it deserves another try, alone."""
+        if shard.name in self.suspected:
+            return False
+        self.suspected.add(shard.name)
+        self.suspects.append(shard)
+        return True
+
+    def restore(self) -> None:
+        """Take back what was under way."""
+        self.again.extend(self.running.values())
+        self.running.clear()
+
+
+class Session(Protocol):
+    """A connection to workers."""
+
+    client: Any
+
+    @property
+    def window(self) -> int:
+        """How many shards may be under way."""
+        ...
+
+    def look(self) -> str | None:
+        """See whether all is well; return a sentence if there is news; raise `LostError` or `StoppedError`."""
+        ...
+
+
+class ClusterCrew:
+    """What local and remote crews have in common."""
+
+    def _session(self) -> contextlib.AbstractContextManager[Session]:
+        raise NotImplementedError
+
+    def _after_loss(self, lost: LostError, losses: int) -> None:
+        """Wait until a new session may work; raise `StoppedError` if it is no use."""
+        raise NotImplementedError
+
+    def make(self, job: Job, todo: Iterator[Shard]) -> Iterator[Event]:
+        """Make the shards on the workers; see `Crew`."""
+        queue, losses, finished = _Queue(todo), 0, 0
+        while True:
+            try:
+                with self._session() as session:
+                    check_workers(session.client, job.maker.recipe, job.out)
+                    yield from _drive(session, job, queue)
+                return
+            except LostError as lost:
+                queue.restore()
+                losses = losses + 1 if queue.finished == finished else 1
+                finished = queue.finished
+                yield Event(kind="note", text=f"{lost} Starting again with what is not finished.")
+                self._after_loss(lost, losses)
+
+
+def _drive(session: Session, job: Job, queue: _Queue) -> Iterator[Event]:
+    """Make shards within one session, until there are none left."""
+    from distributed import as_completed
+
+    client, recipe = session.client, job.maker.recipe
+    text, mine = json.dumps(recipe.to_dict()), identity()
+    submit = functools.partial(client.submit, make_on_worker, str(job.out.absolute()), text, retries=0, pure=False)
+    # One group of keys: Dask then keeps what the workers have no room for, and does not deal it out in advance.
+    group, numbers = f"shard-{recipe.hash()[:16]}-{uuid.uuid4().hex}", itertools.count()
+    results = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+    while True:
+        while (shard := queue.take(session.window)) is not None:
+            future = submit(shard, mine, key=(group, next(numbers)))
+            queue.running[future] = shard
+            results.add(future)
+        if not queue.running:
+            return
+        while not results.has_ready():
+            time.sleep(POLL)
+            if news := session.look():
+                yield Event(kind="note", text=news)
+        for future, answer in results.next_batch(block=False):
+            result = _result(answer)
+            if result is None:
+                session.look()
+                raise LostError("The scheduler dropped a shard.")
+            shard = queue.running.pop(future)
+            future.release()
+            if result.foreign:
+                raise InputError(str(result.error))
+            if result.error == DIED and queue.suspect(shard):
+                yield Event(kind="note", text=f"{shard.name}: {DIED} It is tried once more, alone.")
+                continue
+            queue.finished += 1
+            yield result.event(shard)
+            stop_if_hopeless(result)
+
+
+DIED = "the workers that made it died again and again: killed, or out of memory (see --memory-limit)."
+
+
+def _result(answer: Any) -> Result | None:
+    """Return what became of a shard, also where Dask has to say it; None if it was dropped."""
+    from distributed import CancelledError, KilledWorker
+
+    if isinstance(answer, Result):
+        return answer
+    if isinstance(answer, tuple) and len(answer) == 3 and isinstance(answer[1], BaseException):
+        answer = answer[1]
+    if isinstance(answer, KilledWorker):
+        return Result(DIED)
+    if answer is None or isinstance(answer, CancelledError):
+        return None
+    return Result(f"{type(answer).__name__}: {answer}".splitlines()[0])
+
+
+_local = threading.local()
+
+
+def make_on_worker(out: str, recipe: str, shard: Shard, wanted: dict[str, str]) -> Result:
+    """Make a shard on a worker; the recipe travels as JSON, and its maker is kept for the next shard."""
+    from distributed import get_worker
+
+    worker = str(get_worker().address)
+    # Workers may join at any time: those that were there at the beginning have been asked before.
+    if sentence := difference(worker, identity(), wanted):
+        return Result(sentence, foreign=True)
+    if not sees(out):
+        return Result(unseen(worker, out), foreign=True)
+    prepare_process()
+    try:
+        if getattr(_local, "made", None) != (out, recipe):
+            loaded = Recipe.parse(json.loads(recipe))
+            _local.maker = SampleMaker(loaded, stored_bank(Path(out), loaded))
+            _local.made = (out, recipe)
+    except InputError as error:
+        return Result(f"{error}", worker=worker)
+    return attempt(Path(out), _local.maker, shard, worker)

@@ -1,0 +1,119 @@
+"""Who makes the shards of a run: this process. The module `cluster` has those who work elsewhere."""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import zarr
+
+from .. import InputError
+from ..synth.commit import make_shard
+from ..synth.samples import SampleMaker
+from ..synth.shards import Shard
+from ..synth.store import use_one_codec_thread
+from .events import Event, Result
+
+PASSING = {errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOTCONN}
+"""Errors that network file systems get over."""
+HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Errors that the next shard would meet as well."""
+
+
+class StoppedError(Exception):
+    """The run cannot go on: a sentence says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a crew works at: a dataset and the maker of its samples."""
+
+    out: Path
+    maker: SampleMaker
+
+
+class Crew(Protocol):
+    """Makes shards.
+
+    Any place of work has one: this process, local processes, a cluster; later perhaps another kind of scheduler.
+    """
+
+    def check(self, maker: SampleMaker) -> None:
+        """Check what can be checked before anything is written.
+
+        Raises
+        ------
+        InputError
+            If the crew cannot do this work.
+        """
+        ...
+
+    def make(self, job: Job, todo: Iterator[Shard]) -> Iterator[Event]:
+        """Make shards and yield what became of each; take no more of them than can soon be begun.
+
+        Raises
+        ------
+        StoppedError
+            If it is no use to go on.
+        InputError
+            If the crew cannot do this work.
+        """
+        ...
+
+
+class ThisProcess:
+    """Makes one shard after the other."""
+
+    def check(self, maker: SampleMaker) -> None:
+        """Find nothing wrong."""
+
+    def make(self, job: Job, todo: Iterator[Shard]) -> Iterator[Event]:
+        """Make the shards here."""
+        prepare_process()
+        for shard in todo:
+            result = attempt(job.out, job.maker, shard)
+            yield result.event(shard)
+            stop_if_hopeless(result)
+
+
+def stop_if_hopeless(result: Result) -> None:
+    """Stop a run whose other shards would fail like this one."""
+    if result.hopeless:
+        raise StoppedError(f"{result.error} The other shards would meet the same, and were left.")
+
+
+def prepare_process() -> None:
+    """Make sure of what a process that writes shards needs: one thread for each codec, no chunk left out."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    use_one_codec_thread()
+    # For workers with several threads: `write_array` sets it too, and would take it from the others when it is done.
+    zarr.config.set({"array.write_empty_chunks": True})
+
+
+def attempt(out: Path, maker: SampleMaker, shard: Shard, worker: str = "") -> Result:
+    """Make a shard, and say what became of it; another try is made where a file system may have had a bad moment."""
+    begun = time.monotonic()
+    for last in (False, True):
+        try:
+            written = sum(make_shard(out, maker, shard)["bytes"].values())
+            return Result(bytes=written, seconds=time.monotonic() - begun, worker=worker)
+        except OSError as error:
+            if not last and error.errno in PASSING:
+                time.sleep(1.0)
+                continue
+            sentence = f"{type(error).__name__} while writing {shard.name}: {error.strerror or error}."
+            return Result(sentence, worker=worker, hopeless=error.errno in HOPELESS)
+        except InputError as error:
+            return Result(str(error), worker=worker)
+        except Exception as error:
+            # A defect in one scene's way must not cost the rest.
+            if os.environ.get("DEFOCAL_DEBUG"):
+                raise
+            with contextlib.suppress(Exception):
+                return Result(f"{type(error).__name__} while making {shard.name}: {str(error)[:300]}.", worker=worker)
+            return Result(f"{type(error).__name__} while making {shard.name}.", worker=worker)
+    raise AssertionError
