@@ -1,7 +1,7 @@
 """Shards made by other processes, on Dask: local workers, or those of any scheduler.
 
 The loop that loses nothing: what is submitted is bounded by the workers, not by the dataset; results are taken as they
-come, because a finished future forgets its result when its worker dies; Dask retries no task that failed by itself. A
+come, and where they are lost the commit markers know; Dask retries no task that failed by itself. A
 shard whose worker died again and again is tried once more alone, for it may have been in bad company. When the workers
 or the scheduler are lost as a whole, another session takes over what was under way.
 """
@@ -21,12 +21,13 @@ from typing import Any, Protocol
 
 from .. import InputError
 from ..synth.banks import stored_bank
+from ..synth.commit import committed_shard
 from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
 from ..synth.shards import Shard
 from .agreement import check_workers, difference, identity, sees, unseen
 from .crew import Job, attempt, prepare_process, stop_if_hopeless
-from .events import Event, Result
+from .events import Event, FailedShardError, Result
 
 POLL = 0.01
 """Seconds between looks for results."""
@@ -123,7 +124,7 @@ def _drive(session: Session, job: Job, queue: _Queue) -> Iterator[Event]:
     submit = functools.partial(client.submit, make_on_worker, str(job.out.absolute()), text, retries=0, pure=False)
     # One group of keys: Dask then keeps what the workers have no room for, and does not deal it out in advance.
     group, numbers = f"shard-{recipe.hash()[:16]}-{uuid.uuid4().hex}", itertools.count()
-    results = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+    results = as_completed(loop=client.loop)
     while True:
         while (shard := queue.take(session.window)) is not None:
             future = submit(shard, mine, key=(group, next(numbers)))
@@ -135,11 +136,11 @@ def _drive(session: Session, job: Job, queue: _Queue) -> Iterator[Event]:
             time.sleep(POLL)
             if news := session.look():
                 yield Event(kind="note", text=news)
-        for future, answer in results.next_batch(block=False):
-            result = _result(answer)
+        for future in results.next_batch(block=False):
+            result = _result(future, job, queue.running[future])
             if result is None:
                 session.look()
-                raise LostError("The scheduler dropped a shard.")
+                raise LostError("Dask dropped a shard.")
             shard = queue.running.pop(future)
             future.release()
             if result.foreign:
@@ -155,34 +156,47 @@ def _drive(session: Session, job: Job, queue: _Queue) -> Iterator[Event]:
 DIED = "the workers that made it died again and again: killed, or out of memory (see --memory-limit)."
 
 
-def _result(answer: Any) -> Result | None:
-    """Return what became of a shard, also where Dask has to say it; None if it was dropped."""
-    from distributed import CancelledError, KilledWorker
+def _result(future: Any, job: Job, shard: Shard) -> Result | None:
+    """Return what became of a shard that is done; None if Dask has forgotten it.
 
-    if isinstance(answer, Result):
-        return answer
-    if isinstance(answer, tuple) and len(answer) == 3 and isinstance(answer[1], BaseException):
-        answer = answer[1]
-    if isinstance(answer, KilledWorker):
-        return Result(DIED)
-    if answer is None or isinstance(answer, CancelledError):
-        return None
-    return Result(f"{type(answer).__name__}: {answer}".splitlines()[0])
+    Nothing is fetched: what a task returns is lost with its worker, and `as_completed` waits for ever for a result that
+    it tries to fetch in the moment when a connection breaks. What was made is told by its marker.
+    """
+    from distributed import KilledWorker
+
+    match future.status:
+        case "error":
+            error = future.exception(timeout=10)
+            if isinstance(error, FailedShardError):
+                return error.result
+            if isinstance(error, KilledWorker):
+                return Result(DIED)
+            return Result(f"{type(error).__name__}: {error}".splitlines()[0])
+        case "cancelled" | "lost":
+            return None
+    content = committed_shard(job.out, job.maker, shard) or {}
+    return Result(bytes=sum(content.get("bytes", {}).values()), seconds=content.get("seconds", 0.0))
 
 
 _local = threading.local()
 
 
-def make_on_worker(out: str, recipe: str, shard: Shard, wanted: dict[str, str]) -> Result:
-    """Make a shard on a worker; the recipe travels as JSON, and its maker is kept for the next shard."""
+def make_on_worker(out: str, recipe: str, shard: Shard, wanted: dict[str, str]) -> None:
+    """Make a shard on a worker; the recipe travels as JSON, and its maker is kept for the next shard.
+
+    Raises
+    ------
+    FailedShardError
+        If it could not be made.
+    """
     from distributed import get_worker
 
     worker = str(get_worker().address)
     # Workers may join at any time: those that were there at the beginning have been asked before.
     if sentence := difference(worker, identity(), wanted):
-        return Result(sentence, foreign=True)
+        raise FailedShardError(Result(sentence, foreign=True))
     if not sees(out):
-        return Result(unseen(worker, out), foreign=True)
+        raise FailedShardError(Result(unseen(worker, out), foreign=True))
     prepare_process()
     try:
         if getattr(_local, "made", None) != (out, recipe):
@@ -190,5 +204,7 @@ def make_on_worker(out: str, recipe: str, shard: Shard, wanted: dict[str, str]) 
             _local.maker = SampleMaker(loaded, stored_bank(Path(out), loaded))
             _local.made = (out, recipe)
     except InputError as error:
-        return Result(f"{error}", worker=worker)
-    return attempt(Path(out), _local.maker, shard, worker)
+        raise FailedShardError(Result(str(error), worker=worker)) from None
+    result = attempt(Path(out), _local.maker, shard, worker)
+    if result.error is not None:
+        raise FailedShardError(result)

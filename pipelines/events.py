@@ -77,6 +77,14 @@ class Result:
         )  # fmt: skip
 
 
+class FailedShardError(Exception):
+    """How a worker says that it could not make a shard: Dask keeps errors safe, where it may lose results."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result)
+        self.result = result
+
+
 @dataclass(slots=True)
 class Outcome:
     """How a run ended.

@@ -29,6 +29,8 @@ from .lock import FinishedError, hold, holder
 
 DISK_RESERVE = 64e6
 """Bytes that must stay free beyond the raw size of what is still to be written: metadata, and other programs."""
+SHOWING = 90.0
+"""Seconds after which a file that another machine has written is seen for sure; NFS caches directories for 60."""
 JOINING = 5.0
 """Seconds for which a run that shares a dataset waits for one that is about to complete it."""
 
@@ -247,6 +249,8 @@ def run(
             except StoppedError as reason:
                 outcome.stopped = str(reason)
             if not shared and not outcome.failures and not outcome.stopped:
+                if crew is not None:
+                    _wait_for_markers(out, len(Shards(maker)))
                 finish(out, maker, Shards(maker))
         if shared:
             _finish_if_last(out, maker)
@@ -263,6 +267,13 @@ def _missing(out: Path, maker: SampleMaker, todo: Sequence[Shard], news: Callabl
             yield shard
         else:
             news(Event(shard, kind="kept", kept=len(shard.samples)))
+
+
+def _wait_for_markers(out: Path, count: int) -> None:
+    """Wait until this machine sees the markers that others have written: network file systems may show them late."""
+    deadline = time.monotonic() + SHOWING
+    while markers(out) < count and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 def _finish_if_last(out: Path, maker: SampleMaker) -> None:

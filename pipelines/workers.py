@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ GRACE = 15.0
 """Seconds without any local worker after which all are started again; four times as long if only some are missing."""
 RESTARTS = 3
 """Times in a row that local workers are started again without any shard having been finished."""
+REMOTE_LOSSES = 20
+"""Times in a row that a scheduler may be lost and come back without any shard having been finished."""
 PATIENCE = 600.0
 """Seconds to wait for a scheduler that was lost, or for the first worker after all were lost."""
 
@@ -185,10 +188,12 @@ class RemoteWorkers(ClusterCrew):
         except (OSError, ValueError, LookupError, TypeError) as error:
             what = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}"
             raise LostError(
-                f"cannot read the scheduler file {self._file} ({what}): is the scheduler running?"
+                f"cannot read the scheduler file {self._file} ({what}): check that the scheduler runs."
             ) from None
 
     def _after_loss(self, lost: LostError, losses: int) -> None:
+        if losses > REMOTE_LOSSES:
+            raise StoppedError(f"{lost} That was so {losses} times in a row without a finished shard.") from None
         deadline = time.monotonic() + self.patience
         while True:
             try:
@@ -204,7 +209,7 @@ class RemoteWorkers(ClusterCrew):
         import dask
         from distributed import Client
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        _hush()
         address = self.address
         timeout = dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
         _knock(address, timeout)
@@ -218,9 +223,16 @@ class RemoteWorkers(ClusterCrew):
             client.close(timeout=2)
 
 
+def _hush() -> None:
+    """Keep Dask from printing what is said in a sentence anyway."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] in ("distributed", "tornado", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def _knock(address: str, timeout: float) -> None:
     """Make sure that a Dask scheduler answers; a client that finds none leaves a mess behind."""
-    from distributed.comm import connect
+    from distributed.comm.core import connect
     from distributed.security import Security
 
     async def connected() -> None:
@@ -228,7 +240,9 @@ def _knock(address: str, timeout: float) -> None:
         await comm.close()
 
     try:
-        asyncio.run(asyncio.wait_for(connected(), timeout + 5))
+        # In a thread of its own: there may be an event loop in this one, as in a notebook.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, connected()).result()
     except (OSError, TimeoutError):
         raise LostError(_unreachable(address, f"no answer within {timeout:g} s")) from None
     except (ValueError, TypeError) as error:

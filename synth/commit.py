@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
 
     Returns
     -------
-    The marker: the rows of `samples.csv` for its samples, and the size in bytes of its part of each array.
+    The marker: the rows of `samples.csv` for its samples, the size in bytes of its part of each array, seconds.
 
     Raises
     ------
@@ -52,6 +53,7 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
     content = committed_shard(out, maker, shard)
     if content is not None:
         return content
+    begun = time.monotonic()
     rows: list[dict[str, Any]] = []
     blocks: dict[str, npt.NDArray[Any]] = {}
     for offset, sample in enumerate(shard.samples):
@@ -80,7 +82,8 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
     for name in sorted(blocks, key=lambda name: blocks[name].nbytes):
         write_array(group, name, shard.first_row, blocks.pop(name))
     sizes = {name: flush_to_disk(path) for name, path in files.items()}
-    content = {"recipe_hash": maker.recipe.hash(), "bytes": sizes, "samples": rows}
+    seconds = round(time.monotonic() - begun, 3)
+    content = {"recipe_hash": maker.recipe.hash(), "bytes": sizes, "seconds": seconds, "samples": rows}
     write_atomically(_marker(out, shard), json.dumps(content))
     return content
 

@@ -38,15 +38,6 @@ def command(*arguments, **options):
     )  # fmt: skip
 
 
-def test_two_workers_give_the_digest_of_none(tiny, tiny_store, tmp_path):
-    maker = SampleMaker(tiny)
-    seen = []
-    outcome = run(tmp_path / "d", maker, create(tmp_path / "d", maker), workers=2, report=seen.append)
-    assert not outcome.failed
-    assert outcome.samples == sum(event.samples for event in seen) == 12
-    assert digest(tmp_path / "d") == digest(tiny_store)
-
-
 @pytest.mark.parametrize("shard_bytes", [1, 20_000, 1e9])
 def test_shard_size_and_order_change_no_digest(tiny_store, tmp_path, shard_bytes):
     recipe = Recipe.parse(recipe_data(output={"shard_bytes": shard_bytes, "splits": {"train": 0.7, "test": 0.3}}))

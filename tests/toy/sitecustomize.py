@@ -4,12 +4,16 @@ What is tested with it is the way from samples to a dataset: who makes which, wh
 """
 
 import importlib.abc
+import importlib.metadata
 import importlib.util
 import json
 import os
+import pathlib
+import shutil
 import signal
 import sys
 import time
+from types import SimpleNamespace
 
 FAULTS = json.loads(os.environ.get("TOY_FAULTS", "{}"))
 
@@ -29,8 +33,6 @@ class Hook(importlib.abc.MetaPathFinder):
 
 def change(maker):
     """Let a `SampleMaker` make noise."""
-    from types import SimpleNamespace
-
     import numpy as np
 
     from defocal import InputError
@@ -42,6 +44,10 @@ def change(maker):
             raise InputError(f"scene {sample} cannot be read.")
         if sample in FAULTS.get("defect", ()):
             raise ZeroDivisionError("division by zero")
+        if sample in FAULTS.get("eat", ()):
+            eaten = np.ones(FAULTS["bytes"], np.uint8)
+            time.sleep(10)
+            del eaten
         if sample in FAULTS.get("kill", ()):
             os.kill(os.getpid(), signal.SIGKILL)
         rng, layout = np.random.default_rng([self.recipe.seed, sample]), array_layout(self.recipe, self.size)
@@ -58,3 +64,11 @@ if "clock" in FAULTS:
     # The clock is set back some time after the start.
     real, begun = time.time, time.monotonic()
     time.time = lambda: real() - (FAULTS["clock"] if time.monotonic() - begun > FAULTS["after"] else 0.0)
+if "versions" in FAULTS:
+    version = importlib.metadata.version
+    importlib.metadata.version = lambda name: FAULTS["versions"].get(name) or version(name)
+if "blind" in FAULTS:
+    is_dir = pathlib.Path.is_dir
+    pathlib.Path.is_dir = lambda path: path.name != "_commit" and is_dir(path)
+if "disk" in FAULTS:
+    shutil.disk_usage = lambda path: SimpleNamespace(free=FAULTS["disk"])
