@@ -29,7 +29,7 @@ from .agreement import check_workers, difference, identity, sees, unseen
 from .crew import Job, attempt, prepare_process, stop_if_hopeless
 from .events import Event, FailedShardError, Result
 
-POLL = 0.01
+POLL = 0.05
 """Seconds between looks for results."""
 
 

@@ -21,7 +21,7 @@ from ..synth.commit import FOLDER, SAMPLES, clear, committed_shard, finish, mark
 from ..synth.files import write_atomically
 from ..synth.psf_files import bank_arrays, bank_attributes, bank_digest
 from ..synth.samples import SampleMaker
-from ..synth.shards import Shard, Shards
+from ..synth.shards import BLOCK, Shard, Shards
 from ..synth.store import create_split, open_store, store_psf, sweep_partial
 from .crew import Crew, Job, StoppedError, ThisProcess
 from .events import Event, Outcome
@@ -38,8 +38,9 @@ JOINING = 5.0
 def sources_digest(maker: SampleMaker) -> str:
     """Digest of all scenes' names and file sizes, by which a resumed run knows that its input is still the same."""
     digest = hashlib.sha256()
-    for sample in range(maker.count):
-        digest.update(maker.fingerprint(sample).encode() + b"\n")
+    for first in range(0, maker.count, BLOCK):
+        lines = map(maker.fingerprint, range(first, min(first + BLOCK, maker.count)))
+        digest.update("\n".join([*lines, ""]).encode())
     return digest.hexdigest()
 
 

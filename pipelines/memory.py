@@ -6,12 +6,13 @@ from pathlib import Path
 from ..synth.arrays import sample_bytes
 from ..synth.samples import SampleMaker
 from ..synth.shards import Shards
+from .crew import KEPT_BYTES
 
 WRITING = 2.2
 """What Zarr takes to write a shard of an array, over its raw size; measured."""
-PYTHON = 160e6
+PYTHON = 220e6
 """Python, its libraries and Dask, with nothing to do; measured."""
-DASK = 60e6
+DASK = 90e6
 """Dask alone."""
 
 
@@ -31,7 +32,7 @@ def least_bytes(maker: SampleMaker) -> float:
 
 def worker_bytes(maker: SampleMaker, measured: float) -> float:
     """Return the bytes that a worker takes, given the most that a process took to make samples."""
-    return shard_bytes(maker) + measured + DASK
+    return shard_bytes(maker) + measured + DASK + KEPT_BYTES
 
 
 def peak_bytes() -> float:

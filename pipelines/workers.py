@@ -36,6 +36,11 @@ LOCAL_SETTINGS = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.worker.profile.enabled": False,
+    # What Dask watches and balances fifty times a second there is nothing of to watch.
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
     # Workers hold nothing that could be spilled. A worker that is paused because of its memory would wait for ever.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,

@@ -102,9 +102,11 @@ class Shards(Sequence[Shard]):
         """Return the sample numbers of rows `first` to `last`, exclusive, of a split; they ascend."""
         before = self._before[split]
         start, stop = bisect_right(before, first) - 1, bisect_right(before, last - 1) - 1
+        offset = int(before[start])
+        if start == stop:
+            return self._block(start)[split][first - offset : last - offset]
         nothing = np.zeros(0, np.int64)
         found = np.concatenate([self._block(block).get(split, nothing) for block in range(start, stop + 1)])
-        offset = int(before[start])
         return found[first - offset : last - offset]
 
     def __len__(self) -> int:

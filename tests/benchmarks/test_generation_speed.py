@@ -47,16 +47,6 @@ def test_end_to_end(tmp_path, monkeypatch):
     print(f"  {'the rest':<14} {total - sum(spent.values()) / COUNT * 1e3:6.1f} ms")
 
 
-def test_two_workers(tmp_path):
-    rates = []
-    for workers in (1, 2):
-        maker = SampleMaker(find_recipe("d3net-2m", limit=240))
-        outcome = run(tmp_path / str(workers), maker, create(tmp_path / str(workers), maker), workers=workers)
-        rates.append(outcome.samples / outcome.seconds)
-    print(f"\nworkers 1: {rates[0]:.1f} images a second, 2: {rates[1]:.1f} (start-up included), "
-          f"efficiency {rates[1] / rates[0] / 2:.2f}")  # fmt: skip
-
-
 def test_help():
     begun = time.perf_counter()
     subprocess.run([sys.executable, "-m", "defocal.pipelines.cli", "--help"], capture_output=True, check=True)
