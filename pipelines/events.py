@@ -1,7 +1,6 @@
 """What happens in a run, as those who report it see it; and as lines of JSON, for programs."""
 
 import json
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Literal
 
@@ -29,7 +28,7 @@ class Event:
     seconds
         How long the shard took.
     worker
-        Who made it, if not this process.
+        Who failed, if not this process.
     text
         A sentence, of notes.
     """
@@ -72,9 +71,7 @@ class Result:
         """Return the news of it."""
         if self.error is not None:
             return Event(shard, error=self.error, kind="failed", seconds=self.seconds, worker=self.worker)
-        return Event(
-            shard, samples=len(shard.samples), bytes=self.bytes, seconds=self.seconds, worker=self.worker
-        )  # fmt: skip
+        return Event(shard, samples=len(shard.samples), bytes=self.bytes, seconds=self.seconds)
 
 
 class FailedShardError(Exception):
@@ -132,12 +129,11 @@ LISTED = 1000
 class JsonLines:
     """Writes a run as one JSON object a line.
 
-    Every line has `event`: "begun", "shard", "kept" (once, before the first other, if there are any), "failed", "note"
-    or "done".
+    Every line has `event`: "begun", "kept", "shard", "failed", "note", "interrupted" or "done".
     """
 
     def __init__(self, stream: IO[str]) -> None:
-        self.stream, self.counts = stream, Counter[str]()
+        self.stream = stream
 
     def write(self, event: str, **facts: Any) -> None:
         """Write a line."""
@@ -154,9 +150,7 @@ class JsonLines:
         elif event.kind == "failed":
             self.write("failed", **shard, error=event.error, worker=event.worker)
         else:
-            self.write(
-                "shard", **shard, bytes=event.bytes, seconds=round(event.seconds, 3), worker=event.worker
-            )  # fmt: skip
+            self.write("shard", **shard, bytes=event.bytes, seconds=round(event.seconds, 3))
 
     def done(self, outcome: Outcome, status: int) -> None:
         """Write the last line."""

@@ -29,8 +29,8 @@ def command(*arguments, **options):
     """Start a command."""
     return subprocess.Popen(
         [sys.executable, "-m", "defocal.pipelines.cli", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options},
+    )
 
 
 def toy(*arguments, faults=None, env=None, **options):

@@ -305,3 +305,9 @@ def test_two_workers_give_the_digest_of_none(tiny, tiny_store, tmp_path):
     assert outcome.bytes == sum(file.stat().st_size for file in files)
     assert all(event.seconds > 0 for event in seen)
     assert digest(tmp_path / "d") == digest(tiny_store)
+    assert contents(tmp_path / "d") == contents(tiny_store)
+
+
+def contents(folder):
+    """Bytes of every file."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
