@@ -172,9 +172,11 @@ def _result(future: Any, job: Job, shard: Shard) -> Result | None:
             if isinstance(error, KilledWorker):
                 return Result(DIED)
             return Result(f"{type(error).__name__}: {error}".splitlines()[0])
-        case "cancelled" | "lost":
+        case "cancelled":
             return None
     content = committed_shard(job.out, job.maker, shard) or {}
+    if future.status == "lost" and not content:
+        return None
     return Result(bytes=sum(content.get("bytes", {}).values()), seconds=content.get("seconds", 0.0))
 
 

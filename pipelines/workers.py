@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -104,6 +105,7 @@ class LocalWorkers(ClusterCrew):
             limit = {} if self.memory_limit is None else {"memory_limit": self.memory_limit}
             address = "127.0.0.1:8787" if self.dashboard else "127.0.0.1:0"
             try:
+                _quiet_tracker()
                 with _workers_ignore_ctrl_c(), warnings.catch_warnings():
                     warnings.filterwarnings("ignore", message="Port .* is already in use", category=UserWarning)
                     cluster = LocalCluster(
@@ -299,6 +301,21 @@ class _RemoteSession:
             self._told = now
             return f"The scheduler at {self._address} has no workers; waiting for them."
         return None
+
+
+def _quiet_tracker() -> None:
+    """Start the process that cleans up after killed workers so that it does not complain of having to."""
+    from multiprocessing import resource_tracker
+
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:multiprocessing.resource_tracker"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 @contextlib.contextmanager

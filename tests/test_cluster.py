@@ -188,6 +188,7 @@ def _workers(cluster):
         return len(client.nthreads())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "words"),
     [({"versions": {"zarr": "3.0.0"}}, "has zarr 3.0.0 where this run has"), ({"blind": 1}, "cannot see")],
@@ -231,6 +232,7 @@ def test_a_scheduler_that_is_lost_for_good_ends_the_run(clusters, recipe_file, u
     assert digest(out) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_loses_all_workers_is_not_waited_for_for_ever(clusters, recipe_file, tmp_path):
     cluster, out = clusters(), tmp_path / "d"
     worker = cluster.worker("--no-nanny", sleep=0.1)
@@ -262,6 +264,7 @@ def test_the_local_cluster_listens_on_this_machine_alone_and_serves_no_pages(rec
     assert ended(process)[0] == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_takes_too_much_memory_is_said(recipe_file, tmp_path):
     greedy = {"eat": [13], "bytes": 900_000_000}
     limit = ("--workers", 1, "--memory-limit", "600 MB")
@@ -271,6 +274,7 @@ def test_a_worker_that_takes_too_much_memory_is_said(recipe_file, tmp_path):
     assert "1 of 14 shards failed" in errors
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
 def test_tls_is_taken_from_dasks_configuration(clusters, recipe_file, undisturbed, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
