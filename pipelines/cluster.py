@@ -104,7 +104,8 @@ class ClusterCrew:
         while True:
             try:
                 with self._session() as session:
-                    check_workers(session.client, job.maker.recipe, job.out)
+                    with _spoken():
+                        check_workers(session.client, job.maker.recipe, job.out)
                     yield from _drive(session, job, queue)
                 return
             except LostError as lost:
@@ -127,8 +128,11 @@ def _drive(session: Session, job: Job, queue: _Queue) -> Iterator[Event]:
     results = as_completed(loop=client.loop)
     while True:
         while (shard := queue.take(session.window)) is not None:
-            future = submit(shard, mine, key=(group, next(numbers)))
-            queue.running[future] = shard
+            # It counts as under way before it is, lest it be lost with the connection.
+            key = (group, next(numbers))
+            queue.running[key] = shard
+            with _spoken():
+                future = submit(shard, mine, key=key)
             results.add(future)
         if not queue.running:
             return
@@ -137,11 +141,12 @@ def _drive(session: Session, job: Job, queue: _Queue) -> Iterator[Event]:
             if news := session.look():
                 yield Event(kind="note", text=news)
         for future in results.next_batch(block=False):
-            result = _result(future, job, queue.running[future])
+            with _spoken():
+                result = _result(future, job, queue.running[future.key])
             if result is None:
                 session.look()
                 raise LostError("Dask dropped a shard.")
-            shard = queue.running.pop(future)
+            shard = queue.running.pop(future.key)
             future.release()
             if result.foreign:
                 raise InputError(str(result.error))
@@ -151,6 +156,19 @@ def _drive(session: Session, job: Job, queue: _Queue) -> Iterator[Event]:
             queue.finished += 1
             yield result.event(shard)
             stop_if_hopeless(result)
+
+
+@contextlib.contextmanager
+def _spoken() -> Iterator[None]:
+    """Take what happens to a conversation with the scheduler as its loss."""
+    from concurrent.futures import CancelledError
+
+    from distributed.client import ClosedClientError
+
+    try:
+        yield
+    except (OSError, TimeoutError, CancelledError, ClosedClientError) as error:
+        raise LostError(f"The connection to the scheduler broke ({type(error).__name__}).") from None
 
 
 DIED = "the workers that made it died again and again: killed, or out of memory (see --memory-limit)."
@@ -206,7 +224,7 @@ def make_on_worker(out: str, recipe: str, shard: Shard, wanted: dict[str, str]) 
             _local.maker = SampleMaker(loaded, stored_bank(Path(out), loaded))
             _local.made = (out, recipe)
     except InputError as error:
-        raise FailedShardError(Result(str(error), worker=worker)) from None
+        raise FailedShardError(Result(f"worker {worker} cannot do this work: {error}", foreign=True)) from None
     result = attempt(Path(out), _local.maker, shard, worker)
     if result.error is not None:
         raise FailedShardError(result)

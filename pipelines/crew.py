@@ -121,9 +121,7 @@ def attempt(out: Path, maker: SampleMaker, shard: Shard, worker: str = "") -> Re
             # A defect in one scene's way must not cost the rest.
             if os.environ.get("DEFOCAL_DEBUG"):
                 raise
-            with contextlib.suppress(Exception):
-                return Result(f"{type(error).__name__} while making {shard.name}: {str(error)[:300]}.", worker=worker)
-            return Result(f"{type(error).__name__} while making {shard.name}.", worker=worker)
+            return Result(f"{type(error).__name__} while making {shard.name}: {str(error)[:300]}.", worker=worker)
     raise AssertionError
 
 

@@ -120,26 +120,23 @@ def generate_dataset(recipe: Recipe, out: Path, ways: Ways, part: Part | None) -
     """Make a dataset, or a part of it; return the exit status."""
     crew, called = ways.crew()
     maker = SampleMaker(recipe)
-    if part is not None and begun(out):
-        same_recipe(out, maker)
-        if complete(out):
-            return _nothing_to_do(out, ways)
-        maker, todo = join(out, maker)
-        crew.check(maker)
-    else:
-        refuse_existing(out)
-        if part is not None:
-            part(Shards(maker))
-        _check(maker, crew)
+    if part is None:
+        return _run(out, maker, _begin(out, maker, crew), ways, crew, called)
+    if not begun(out):
         try:
-            todo = create(out, maker)
+            part(Shards(maker))
+            todo = part(_begin(out, maker, crew))
         except InputError:
             # Of several that begin at the same time, one is first.
-            if part is None or not begun(out):
+            if not begun(out):
                 raise
-            maker, todo = join(out, maker)
-    if part is None:
-        return _run(out, maker, todo, ways, crew, called)
+        else:
+            return _run(out, maker, todo, ways, crew, called, shared=True)
+    same_recipe(out, maker)
+    if complete(out):
+        return _nothing_to_do(out, ways)
+    maker, todo = join(out, maker)
+    crew.check(maker)
     return _run(out, maker, part(todo), ways, crew, called, shared=True)
 
 
@@ -154,14 +151,17 @@ def resume_dataset(out: Path, ways: Ways) -> int:
     return _run(out, maker, todo, ways, crew, called)
 
 
-def _check(maker: SampleMaker, crew: Crew) -> None:
+def _begin(out: Path, maker: SampleMaker, crew: Crew) -> Shards:
+    """Check what can be checked before anything is written, and create the dataset."""
     from .plan import check_blur, check_scenes, survey
 
+    refuse_existing(out)
     maker.check_bank()
     crew.check(maker)
     with Progress(maker.count, "checking scenes") as progress:
         check_scenes(maker, progress.advance)
     check_blur(maker.recipe, survey(maker))
+    return create(out, maker)
 
 
 def _nothing_to_do(out: Path, ways: Ways) -> int:
