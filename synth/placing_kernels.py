@@ -16,28 +16,30 @@ from .jit import jit
 Float64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-STAND, HANG, TOP, WALL, LIE, FREE = 0, 1, 2, 3, 4, 5
+STAND, HANG, TOP, WALL, LIE, FREE, LIFT = range(7)
 
 # Columns of a prism.
-A, C, D0, D1, P, Q, COS, SIN, Z0, Z1, X0, X1, Y0, Y1, SCALE, MODE, BODY, LEFT, RIGHT = range(19)
-COLUMNS = 19
+A, C, D0, D1, P, Q, COS, SIN, Z0, Z1, X0, X1, Y0, Y1, SCALE, MODE, BODY, FOOT, LEFT, RIGHT = range(20)
+COLUMNS = 20
 
 
 @jit
 def _span(prism: Float64, camera: Float64) -> None:
     """Fill in the range of depths of a prism, and what its body covers in the picture, pixels from the centre.
 
-    The body is what is below the string that a thing may hang by; `LEFT` and `RIGHT` bound both.
+    The body is what is between the string that a thing may hang by and the support that it may stand on; `LEFT` and
+    `RIGHT` bound all of it.
     """
     focal, rx, ry = camera[0], camera[1], camera[2]
     ex, ey, ez, gx, gy, gz = camera[3], camera[4], camera[5], camera[6], camera[7], camera[8]
     prism[Z0], prism[Z1] = 1e30, -1e30
     prism[X0], prism[X1], prism[Y0], prism[Y1] = 1e30, -1e30, 1e30, -1e30
     prism[LEFT], prism[RIGHT] = 1e30, -1e30
-    for corner in range(12):
+    for corner in range(16):
         p = prism[P] if corner & 1 else -prism[P]
         q = prism[Q] if corner & 2 else -prism[Q]
-        d = prism[D1] if corner >> 2 == 0 else (prism[BODY] if corner >> 2 == 1 else prism[D0])
+        level = corner >> 2
+        d = prism[FOOT] if level == 0 else prism[BODY] if level == 1 else prism[D0] if level == 2 else prism[D1]
         a = prism[A] + (p * prism[COS] - q * prism[SIN])
         c = prism[C] + (p * prism[SIN] + q * prism[COS])
         z = d * ez + c * gz
@@ -45,7 +47,7 @@ def _span(prism: Float64, camera: Float64) -> None:
         scale = focal / max(z, 1e-9)
         x, y = ((a * rx + d * ex) + c * gx) * scale, ((a * ry + d * ey) + c * gy) * scale
         prism[LEFT], prism[RIGHT] = min(prism[LEFT], x), max(prism[RIGHT], x)
-        if corner < 8:
+        if level < 2:
             prism[X0], prism[X1] = min(prism[X0], x), max(prism[X1], x)
             prism[Y0], prism[Y1] = min(prism[Y0], y), max(prism[Y1], y)
 
@@ -54,7 +56,9 @@ def _span(prism: Float64, camera: Float64) -> None:
 def _inside(prism: Float64, walls: Float64, floor: float, ceiling: float, near: float, far: float) -> bool:
     """Tell whether a prism is within the range of depths and before all planes of the room."""
     slack = 1e-6 * far
-    if prism[Z0] < near or prism[Z1] > far or prism[D1] > floor + slack or prism[D0] < -ceiling - slack:
+    if prism[FOOT] > prism[D1] or prism[D1] > floor + slack or prism[D0] < -ceiling - slack:
+        return False
+    if prism[Z0] < near or prism[Z1] > far:
         return False
     for i in range(walls.shape[0]):
         na, nc = walls[i, 0], walls[i, 1]
@@ -193,6 +197,9 @@ def _propose(
             _rescale(prism, thing, z)
         high = thing[2] * prism[SCALE]
         px, py = (draws[0] - 0.5) * picture[1] * z / focal, (draws[1] - 0.5) * picture[0] * z / focal
+        if mode == LIFT:
+            # What holds it comes in from below.
+            py = (0.05 + 0.4 * draws[1]) * picture[0] * z / focal
         if mode in (STAND, LIE):
             prism[D1] = floor
             prism[D0] = prism[BODY] = floor - high
@@ -202,7 +209,10 @@ def _propose(
             prism[A], prism[C] = px * rx + py * ry, (px * gx + py * gy) + z * gz
             middle = (px * ex + py * ey) + z * ez
             prism[D1], prism[BODY] = middle + 0.5 * high, middle - 0.5 * high
-            prism[D0] = prism[BODY] if mode == FREE else -ceiling
+            prism[D0] = -ceiling if mode == HANG else prism[BODY]
+    prism[FOOT] = prism[D1]
+    if mode == LIFT:
+        prism[D1] = floor
     _span(prism, camera)
     if thing[7] > 0.0 and mode != WALL:
         # Flat and facing the camera: one depth.
@@ -292,8 +302,8 @@ def place(
         done = False
         for i in range(tries):
             mode, share = int(thing[8]), i / tries
-            prism[SCALE] = 1.0 if share < 0.5 else 1.4 - 1.4 * share
-            if share >= 0.5 and (mode in (TOP, WALL) or (mode == HANG and i % 2 == 1)):
+            prism[SCALE] = 1.0 if share < 0.5 else 1.25 - share
+            if share >= 0.5 and (mode in (TOP, WALL) or (mode in (HANG, LIFT) and i % 2 == 1)):
                 mode = STAND
             if share >= 0.5 or (i > 2 and i % 3 == 0):
                 _vary(thing, draws[k, i], share, mode, floor, camera, picture)
@@ -307,7 +317,7 @@ def place(
                 break
         if not done:
             _anywhere(prism, thing, draws[k], placed, tops, walls, floor, ceiling, camera, picture)
-        if thing[9] > 0.0 and (prism[MODE] == STAND or prism[MODE] == TOP):
+        if thing[9] > 0.0 and (prism[MODE] == STAND or prism[MODE] == TOP or prism[MODE] == LIFT):
             tops[count] = k
             count += 1
     return placed

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .. import InputError
 from .photos import SIDE as PHOTO_SIDE
 from .photos import Photographs
-from .placing_kernels import BODY, HANG, MODE, STAND, TOP, Z0, Z1
+from .placing_kernels import BODY, FOOT, HANG, LIFT, MODE, STAND, TOP, Z0, Z1
 from .procedural_kernels import cover
 from .procedural_room import SETTINGS, Room, Skins, Vector, View, draw_room, paint_planes, paint_room, plane_row, shade
 from .scene import LayeredScene, Patch
@@ -161,15 +161,18 @@ def _check_more(world: str, lights: tuple[int, int], share: tuple[float, float])
         raise InputError(f"share must go from 0 or more to at most 1, not from {share[0]} to {share[1]}.")
 
 
-def _coverage(view: View, edges: Outline) -> tuple[npt.NDArray[np.float32], int, int]:
-    """Cover the pixels of an outline in pixels from the principal point; where the first one within the frame lies."""
+def _coverage(view: View, edges: Outline, ring: int = 0) -> tuple[npt.NDArray[np.float32], int, int]:
+    """Cover the pixels of an outline in pixels from the principal point; where the first one within the frame lies.
+
+    There are `ring` pixels more than the frame has, as far as the outline reaches so far.
+    """
     points = edges.reshape(-1, 2)
     (low_x, low_y), (high_x, high_y) = points.min(0).tolist(), points.max(0).tolist()
     cx, cy = 0.5 * view.width, 0.5 * view.height
     left, top = math.floor(low_x + cx) - 1, math.floor(low_y + cy) - 1
     height, width = math.ceil(high_y + cy) - top + 1, math.floor(high_x + cx) - left + 2
     # Only the part within the frame.
-    m = view.margin
+    m = view.margin + ring
     rows = slice(min(max(0, -m - top), height - 1), max(min(height, view.height + m - top), 1))
     columns = slice(min(max(0, -m - left), width - 1), max(min(width, view.width + m - left), 1))
     moved = edges + np.array([cx - left, cy - top, cx - left, cy - top])
@@ -179,23 +182,27 @@ def _coverage(view: View, edges: Outline) -> tuple[npt.NDArray[np.float32], int,
 
 def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: int, back: Patch) -> Patch:
     prism = thing.prism.tolist()
-    a, c, _, d1, _, _, cos, sin = prism[:8]
-    p, q, high = thing.half
+    a, c, d0, d1, _, _, cos, sin = prism[:8]
+    (p, q, high), foot = thing.half, prism[FOOT]
     assert thing.kind.solid
     built = thing.kind.solid(rng, p, q, high)
     if prism[MODE] == HANG:
         # By a string, from the middle of its top.
         thin = max(0.006 * p, 0.7 * prism[Z0] / view.focal)
-        built.append([ROUND, 0.0, 0.0, prism[2] - d1, -0.98 * high, thin, thin, len(thing.kind.roles) - 1])
+        built.append([ROUND, 0.0, 0.0, d0 - foot, -0.98 * high, thin, thin, len(thing.kind.roles) - 1])
+    elif prism[MODE] == LIFT:
+        # On a pillar, which stands on the floor.
+        thin = (0.3 + 0.6 * thing.u[9]) * min(p, q)
+        built.append([ROUND, 0.0, 0.0, -0.01 * high, d1 - foot, thin, thin, len(thing.kind.roles) - 1])
     parts = np.zeros((len(built), PART))
     for row, part in zip(parts, built, strict=True):
         row[:8] = part
         row[8:] = 512.0 * thing.u[10], 512.0 * thing.u[11]
     parts[:, 8] += 37.0 * np.arange(len(built))
-    axes, origin = room.axes.turned(cos, sin), np.array(room.axes.point(a, d1, c))
+    axes, origin = room.axes.turned(cos, sin), np.array(room.axes.point(a, foot, c))
     boxes = np.empty((len(built), 4))
     edges = outline(parts, axes, origin, view.focal, _CIRCLE, boxes)
-    alpha, top, left = _coverage(view, edges)
+    alpha, top, left = _coverage(view, edges, 1)
     if prism[MODE] == STAND:
         shade(view, room, back, axes, tuple(origin.tolist()), (p, q), high, 0.5)
     which = slice(first, first + len(thing.kind.roles))
@@ -211,24 +218,31 @@ def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: 
         alpha, at[0], at[1], parts, boxes, axes, origin, view.focal, looks, skins.rows[which], room.light,
         skins.palettes.ravel(), skins.tiles, skins.photos, depth,
     )  # fmt: skip
-    return Patch(rgba, depth, top + m, left + m)
+    # What mends a pixel is beside it, maybe outside of the frame.
+    y, x = max(-m - top, 0), max(-m - left, 0)
+    inner = np.s_[y : max(view.height + m - top, y + 1), x : max(view.width + m - left, x + 1)]
+    return Patch(rgba[inner], depth[inner], top + y + m, left + x + m)
 
 
 def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: int, back: Patch) -> Patch:
     prism = thing.prism.tolist()
-    a, c, _, d1, p, _, cos, sin = prism[:8]
+    a, c, d0, d1, p, _, cos, sin = prism[:8]
+    foot = prism[FOOT]
     mode, body, flat = prism[MODE], prism[BODY], prism[Z0] == prism[Z1]
     axes = room.axes.turned(cos, sin)
     across = axes[0].tolist()
     up, tilt = thing.lean
-    high = 0.5 * (d1 - body) / up if up > 0.1 else p * thing.kind.high[1]
+    high = 0.5 * (foot - body) / up if up > 0.1 else p * thing.kind.high[1]
     assert thing.kind.draw
-    middle_d = 0.5 * (d1 + body)
+    middle_d = 0.5 * (foot + body)
     middle = room.axes.point(a, middle_d, c)
     pixels = view.focal * max(p, high) / middle[2]
     edges = _fitted(thing.kind.draw(rng, 1.0 / pixels), thing, p, high, mode)
     if mode == HANG and thing.kind is not LIGHT:
-        edges = np.concatenate([edges, _string(edges, (prism[2] - middle_d) / up, 1.3 * middle[2] / view.focal)])
+        edges = np.concatenate([edges, _string(edges, (d0 - middle_d) / up, 1.3 * middle[2] / view.focal)])
+    elif mode == LIFT:
+        thin = max(0.04 * p, 1.5 * middle[2] / view.focal)
+        edges = np.concatenate([edges, strokes(np.array([[0.0, 0.9 * high]]), np.array([[0.0, d1 - middle_d]]), thin)])
     down = (up * axes[2] - tilt * axes[1]).tolist()
     points = edges.reshape(-1, 2)
     x = middle[0] + (points[:, 0] * across[0] + points[:, 1] * down[0])
@@ -239,8 +253,7 @@ def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first
     seen = np.stack([x, y], -1) * (view.focal / z)[:, None]
     alpha, top, left = _coverage(view, _facing(seen.reshape(-1, 4)))
     if mode == STAND:
-        foot = room.axes.point(a, d1, c)
-        shade(view, room, back, axes, foot, (0.8 * p, 0.02 * p), 2.0 * high, 0.35)
+        shade(view, room, back, axes, room.axes.point(a, d1, c), (0.8 * p, 0.02 * p), 2.0 * high, 0.35)
     normal = [across[(k + 1) % 3] * down[(k + 2) % 3] - across[(k + 2) % 3] * down[(k + 1) % 3] for k in range(3)]
     distance = normal[0] * middle[0] + (normal[1] * middle[1] + normal[2] * middle[2])
     inverse: Vector = (0.0, 0.0, 1.0 / middle[2])
@@ -288,7 +301,7 @@ def _fitted(edges: Outline, thing: Thing, p: float, high: float, mode: float) ->
     half = 0.5 * (top - low)
     scale = min(p / max(float(half[0]), 1e-9), high / max(float(half[1]), 1e-9))
     out = (out - 0.5 * (low + top)) * scale
-    if mode in (STAND, TOP):
+    if mode in (STAND, TOP, LIFT):
         out[:, 1] += high - float(half[1]) * scale
     elif mode == HANG:
         out[:, 1] -= high - float(half[1]) * scale

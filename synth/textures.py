@@ -368,14 +368,14 @@ def palettes(rng: Rng, ramps: Float64) -> Float32:
     vivid = u[:, 1:2, 4] * u[:, 1:2, 4] * u[:, 1:2, 4]
     saturation = u[:, 4:5, 0] * (0.25 + 0.45 * vivid) + 0.08 * u[..., 4]
     wheel = np.abs((hue[..., None] * 6.0 + [0.0, 4.0, 2.0]) % 6.0 - 3.0) - 1.0
-    keys: Float64 = light[..., None] * (1.0 - saturation[..., None] * (1.0 - np.clip(wheel, 0.0, 1.0)))
-    mixed: Float64 = 0.25 * np.arange(5) + 0.25 * (u[..., 1] - 0.5)
+    keys = light[..., None] * (1.0 - saturation[..., None] * (1.0 - np.clip(wheel, 0.0, 1.0)))
+    where = 0.25 * np.arange(5) + 0.25 * (u[..., 1] - 0.5)
     tint = 0.95 + 0.1 * u[:, :1, 2:5]
-    named = (ramps[:, :1] + (ramps[:, 1:] - ramps[:, :1]) * mixed[..., None]) * tint
-    keys = np.asarray(np.clip(np.where(np.isnan(named), keys, named), 0.04, 0.98), np.float64)
+    named = (ramps[:, :1] + (ramps[:, 1:] - ramps[:, :1]) * where[..., None]) * tint
+    ends = np.clip(np.where(np.isnan(named), keys, named), 0.04, 0.98)
     where = np.arange(256) * (4.0 / 255.001)
     below = where.astype(np.int64)
     part = (where - below)[:, None]
-    ramp = keys[:, below] * (1.0 - part) + keys[:, below + 1] * part
+    ramp = ends[:, below] * (1.0 - part) + ends[:, below + 1] * part
     # Interpolated as the eye sees it (about a square root), then made linear.
     return np.ascontiguousarray(ramp * ramp, np.float32)
