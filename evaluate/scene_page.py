@@ -32,9 +32,7 @@ USUAL_SLOPE = 1.2
 """Their mean."""
 GAUSSIAN = 3.0
 
-_PICTURES = (
-    "Beside each image its depth, near red and far blue, each scene on its own scale; unknown depth is hatched."
-)
+_PICTURES = "Beside each image its depth, near red and far blue, each scene on its own scale; unknown depth is hatched."
 _BINS = 4  # of the statistics, in one of the chart
 _STYLE = """
 body{max-width:1100px}
