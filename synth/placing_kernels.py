@@ -76,7 +76,8 @@ def _seen(prism: Float64, width: float, height: float) -> bool:
         return False
     x = min(prism[X1], 0.5 * width) - max(prism[X0], -0.5 * width)
     y = min(prism[Y1], 0.5 * height) - max(prism[Y0], -0.5 * height)
-    return bool(x >= 3.0 and y >= 3.0 and x * y >= min(0.35 * wide * high, 0.12 * width * height))
+    enough = min(0.35 * wide * high, 0.12 * width * height)
+    return bool(min(x, y) >= 1.5 and x * y >= max(enough, 6.0))
 
 
 @jit

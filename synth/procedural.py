@@ -220,8 +220,10 @@ def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: 
     )  # fmt: skip
     # What mends a pixel is beside it, maybe outside of the frame.
     y, x = max(-m - top, 0), max(-m - left, 0)
-    inner = np.s_[y : max(view.height + m - top, y + 1), x : max(view.width + m - left, x + 1)]
-    return Patch(rgba[inner], depth[inner], top + y + m, left + x + m)
+    bottom, right = max(view.height + m - top, y + 1), max(view.width + m - left, x + 1)
+    if y or x or bottom < alpha.shape[0] or right < alpha.shape[1]:
+        rgba, depth = rgba[y:bottom, x:right], depth[y:bottom, x:right]
+    return Patch(rgba, depth, top + y + m, left + x + m)
 
 
 def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: int, back: Patch) -> Patch:
