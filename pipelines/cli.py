@@ -310,6 +310,23 @@ def scene_check(source: str, changes: tuple[str, ...]) -> None:
         sys.exit(MISMATCH)
 
 
+@scenes.command("statistics")
+@click.argument("target")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("scenes.html"), show_default=True,
+              help="The page.")  # fmt: skip
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Scenes to look at.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Set a key of the source, or of the recipe.")
+def scene_statistics(target: str, out: Path, count: int, changes: tuple[str, ...]) -> None:
+    """Write a page about the scenes of TARGET, a source or a recipe: depths, edges, spectrum, beside photographs."""
+    from .progress import Progress
+    from .scene_report import scenes_of, write_statistics
+
+    found = scenes_of(target, count, changes)
+    with Progress(len(found.chosen), "reading") as progress:
+        write_statistics(found, out, progress.advance)
+    click.echo(f"Wrote {out}")
+
+
 def _maker(recipe: Any) -> Any:
     from ..synth.samples import SampleMaker
 

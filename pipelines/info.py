@@ -8,7 +8,7 @@ from ..synth.draws import Draw
 from ..synth.recipe import Recipe
 from ..synth.recipe_capture import StackSection
 from ..synth.recipe_psf import Section
-from ..synth.recipe_scenes import ReadScenes
+from ..synth.recipe_scenes import DatasetScenes, ReadScenes
 from ..synth.sensor import Sensor
 from ..synth.store import Store, open_store
 from .shipped import find_recipe
@@ -27,6 +27,7 @@ def recipe_facts(recipe: Recipe) -> Facts:
         ("recipe", f"{recipe.name}, seed {recipe.seed}, hash {recipe.hash()[:12]}"),
         ("description", recipe.description or "none"),
         ("scenes", f"{recipe.scenes.kind}{_place(recipe)}, {near:g} to {far:g} m"),
+        *_terms(recipe),
         ("camera", camera_words(recipe)),
         ("CoC", _coc_words(recipe)),
         ("PSF", psf_words(recipe.psf) + _typical(recipe, "psf")),
@@ -137,6 +138,22 @@ def psf_words(section: Section) -> str:
         else:
             words.append(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}")
     return ", ".join(words)
+
+
+def _terms(recipe: Recipe) -> Facts:
+    """Say under which terms a dataset's scenes are."""
+    if not isinstance(recipe.scenes, DatasetScenes):
+        return []
+    from ..synth.readers import READERS
+
+    reader = READERS[recipe.scenes.kind]
+    return [
+        (
+            "terms",
+            f"of {reader.TITLE}: {reader.LICENCE}"
+            + ("" if reader.COMMERCIAL else "; commercial use not known to be allowed"),
+        )
+    ]
 
 
 def _place(recipe: Recipe) -> str:

@@ -7,9 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .align import align_depth
     from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
     from .breathing import PHONES, Breathing
     from .camera import Intrinsics, ThinLens
+    from .fill import fill_depth
+    from .fit import fit_scene
+    from .lightfield import LightField, light_field_lens, refocus
     from .mask_files import load_mask, save_mask
     from .procedural import procedural_scene
     from .psf import PsfBank
@@ -32,6 +36,7 @@ _HOME = {
     "HeightMap": "pupil",
     "Intrinsics": "camera",
     "LayeredScene": "scene",
+    "LightField": "lightfield",
     "PHONES": "breathing",
     "Patch": "scene",
     "PsfBank": "psf",
@@ -41,9 +46,13 @@ _HOME = {
     "SpiralMask": "pupil",
     "ThinLens": "camera",
     "ZernikeMask": "pupil",
+    "align_depth": "align",
     "capture": "sensor",
     "coded_aperture": "apertures",
+    "fill_depth": "fill",
     "fisher_mask": "pupil.designs",
+    "fit_scene": "fit",
+    "light_field_lens": "lightfield",
     "load_mask": "mask_files",
     "load_recipe": "recipe",
     "open_store": "store",
@@ -51,6 +60,7 @@ _HOME = {
     "polygon_aperture": "apertures",
     "procedural_scene": "procedural",
     "read_scenes": "readers",
+    "refocus": "lightfield",
     "render": "rendering",
     "render_stack": "stack",
     "round_aperture": "apertures",
@@ -67,6 +77,7 @@ __all__ = [
     "HeightMap",
     "Intrinsics",
     "LayeredScene",
+    "LightField",
     "Patch",
     "PsfBank",
     "Recipe",
@@ -75,9 +86,13 @@ __all__ = [
     "SpiralMask",
     "ThinLens",
     "ZernikeMask",
+    "align_depth",
     "capture",
     "coded_aperture",
+    "fill_depth",
     "fisher_mask",
+    "fit_scene",
+    "light_field_lens",
     "load_mask",
     "load_recipe",
     "open_store",
@@ -85,6 +100,7 @@ __all__ = [
     "polygon_aperture",
     "procedural_scene",
     "read_scenes",
+    "refocus",
     "render",
     "render_stack",
     "round_aperture",

@@ -183,6 +183,8 @@ def picture_aperture(path: str | Path) -> Float64:
     from .readers.files import read_image
 
     picture = read_image(Path(path))
+    if picture.dtype.kind == "f":
+        raise InputError(f"{path} is a picture of linear light: give the aperture as PNG, white where light passes.")
     height, width = picture.shape[:2]
     if height != width:
         raise InputError(
@@ -190,7 +192,7 @@ def picture_aperture(path: str | Path) -> Float64:
         )
     if not picture.any():
         raise InputError(f"{path} is black all over, an aperture without light: white must mean open.")
-    pattern = picture.mean(axis=2) / np.iinfo(picture.dtype).max
+    pattern = picture.mean(axis=2) / (255 if picture.dtype == np.uint8 else 65535)
     if width > MOST_SAMPLES:
         share = overlaps(np.linspace(0.0, width, MOST_SAMPLES + 1), np.arange(width + 1.0)) * (MOST_SAMPLES / width)
         pattern = np.clip(share @ pattern @ share.T, 0.0, 1.0)

@@ -200,6 +200,12 @@ class ThinLens:
         """Return the same lens focused at another distance, in metres."""
         return replace(self, focus_distance=focus_distance)
 
+    def resized(self, scale: float) -> "ThinLens":
+        """Return the same lens for a picture that was made `scale` times as large: its pixels are 1/scale as large."""
+        if not (math.isfinite(scale) and scale > 0):
+            raise InputError(f"a picture is resized by a positive factor, not {scale}.")
+        return replace(self, pixel_pitch=self.pixel_pitch / scale)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Intrinsics:

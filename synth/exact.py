@@ -17,7 +17,8 @@ from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 from .. import InputError
 from .camera import ThinLens
 from .exact_kernels import FRACTIONS, WIDTHS, render_layers, render_surfaces
-from .layers import filled_depth, split_surfaces
+from .fill import fill_depth
+from .layers import split_surfaces
 from .patches import depth_range, within_frame
 from .psf import PsfBank
 from .psf_shaped import ShapeBank
@@ -215,7 +216,7 @@ def _growth(half: Float64, there: npt.NDArray[np.bool_], axis: int) -> Float64:
 
 
 def _render_surfaces(scene: Scene, lens: ThinLens, bank: PsfBank, cells: Float64, planes: int) -> Float32:
-    depth = filled_depth(scene.depth)
+    depth = fill_depth(scene.depth, scene.aif)
     widest = float(np.abs(lens.coc(np.array([depth.min(), depth.max()]))).max()) / 2
     reach = _reach(widest, cells)
     border = max(reach - scene.margin, 0)

@@ -16,7 +16,8 @@ from .dense import DenseCanvas
 from .disk_kernels import ONE, ONES, OWN
 from .disks import DiskCanvas
 from .field_canvas import FieldCanvas
-from .layers import Surfaces, Sweep, filled_depth, slots_for_coc, split_surfaces
+from .fill import fill_depth
+from .layers import Surfaces, Sweep, slots_for_coc, split_surfaces
 from .patches import depth_range, within_frame
 from .psf import PsfBank
 from .psf_field import FieldBank
@@ -78,7 +79,7 @@ def render_surfaces(scene: Scene, banks: Sequence[PsfBank], planes: int) -> list
 
     Through the lenses of several banks the scene is split once for all of them.
     """
-    depth = filled_depth(scene.depth)
+    depth = fill_depth(scene.depth, scene.aif)
     ends = np.array([depth.min(), depth.max()])
     for bank in banks:
         bank.check_covers(ends)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .hidden_kernels import find_hidden, find_neighbours, keep_reachable, list_hidden, paint_hidden, relax
-from .layers_kernels import fill_empty_rows, fill_rows, find_slots, mean_coc, sort_pixels
+from .layers_kernels import find_slots, mean_coc, sort_pixels
 from .psf import PsfBank
 from .silhouette_kernels import mark_edges, settle, soften
 from .workspace import cleared, scratch
@@ -26,24 +26,6 @@ SWEEPS = 8
 """How often hidden pixels are drawn towards the mean of their neighbours; more changes captures by less than noise."""
 SURFACE_STEP = 1.0
 """A jump of the CoC of more than this many pixels between neighbours is an edge between two surfaces."""
-
-
-def filled_depth(depth: Float32) -> Float32:
-    """Give unknown (NaN) depths a value for rendering: along each row, the farther of the two ends of the gap.
-
-    Rows with no value at all copy the nearest row that has one. The stored ground truth keeps its NaN.
-
-    Parameters
-    ----------
-    depth
-        (H, W) float32, metres, at least one value known.
-    """
-    if not np.isnan(depth).any():
-        return depth
-    filled = np.empty_like(depth)
-    if fill_rows(depth, filled):
-        fill_empty_rows(filled)
-    return filled
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,58 +8,6 @@ from .jit import jit
 
 
 @jit
-def fill_rows(depth: Any, filled: Any) -> bool:
-    """Fill unknown runs (NaN) of each row with the farther of their two ends; true if whole rows stay unknown.
-
-    Depth sensors lose what an object's edge hides from their second eye: background, hence the farther end.
-    """
-    height, width = depth.shape
-    empty = False
-    for y in range(height):
-        x = 0
-        while x < width:
-            if not np.isnan(depth[y, x]):
-                filled[y, x] = depth[y, x]
-                x += 1
-                continue
-            end = x
-            while end < width and np.isnan(depth[y, end]):
-                end += 1
-            if x == 0 and end == width:
-                value = depth[y, 0]
-                empty = True
-            elif x == 0:
-                value = depth[y, end]
-            elif end == width:
-                value = depth[y, x - 1]
-            else:
-                value = max(depth[y, x - 1], depth[y, end])
-            for i in range(x, end):
-                filled[y, i] = value
-            x = end
-    return empty
-
-
-@jit
-def fill_empty_rows(filled: Any) -> None:
-    """Copy to each wholly unknown row the nearest known row; the upper one where two are as near."""
-    height, _ = filled.shape
-    known = np.empty(height, np.bool_)
-    for y in range(height):
-        known[y] = not np.isnan(filled[y, 0])
-    for y in range(height):
-        if known[y]:
-            continue
-        for d in range(1, height):
-            if y >= d and known[y - d]:
-                filled[y] = filled[y - d]
-                break
-            if y + d < height and known[y + d]:
-                filled[y] = filled[y + d]
-                break
-
-
-@jit
 def _mirror(i: int, n: int) -> int:
     """Index into n pixels that are continued by reflection on both sides."""
     i = i % (2 * n)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .disk_kernels import PLAIN
+from .fill import fill_depth
 from .layered import border_for, canvas_for, layer_runs_of
-from .layers import filled_depth
 from .psf import PsfBank
 from .psf_field import FieldBank
 from .scene import LayeredScene, Scene
@@ -149,7 +149,7 @@ def _sliced(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, planes: 
     if isinstance(scene, LayeredScene):
         flat = LayeredScene.from_patches(scene.frame, scene.patches, oversampling=scene.oversampling).flatten()
         scene = Scene(flat.aif, flat.depth, margin=scene.margin)
-    depth = filled_depth(scene.depth)
+    depth = fill_depth(scene.depth, scene.aif)
     bank.check_covers(np.array([depth.min(), depth.max()]))
     inverse = 1.0 / depth.astype(np.float64)
     low, high = inverse.min(), inverse.max()

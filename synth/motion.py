@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import Intrinsics
-from .layers import filled_depth
+from .fill import fill_depth
 from .scene import LayeredScene, Patch, Scene
 from .seeding import Purpose, generator
 from .warp import layer_at
@@ -110,7 +110,7 @@ def rotation_matrix(vector: Float64) -> Float64:
 
 
 def _moved_image(scene: Scene, optics: Float64, pose: Float64) -> Scene:
-    depth = filled_depth(scene.depth)
+    depth = fill_depth(scene.depth, scene.aif)
     seen, source = np.empty_like(depth), np.zeros((*depth.shape, 2))
     border = min(_reach(optics, pose, depth.shape, float(depth.min()), float(depth.max())), max(depth.shape))
     splat(depth, optics, pose, border, source, seen)

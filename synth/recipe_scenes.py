@@ -77,7 +77,7 @@ class ReadScenes(_ScenesBase):
     """Height and width that scenes are brought to, pixels; if left out they stay, and must all be alike."""
     fit: Literal["cover", "crop"] = "cover"
     """"cover" resizes until `size` is covered and cuts the rest; "crop" cuts without resizing."""
-    align: int = Field(default=0, ge=0, le=64)
+    align: int = Field(default=0, ge=0, le=8)
     """Pixels by which edges of depth may move to those of the image; 0 leaves depth as it is."""
     intrinsics: tuple[float, float, float, float] | None = None
     """fx, fy, cx, cy in pixels, of the files' images; in place of those that a dataset tells."""

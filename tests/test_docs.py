@@ -25,8 +25,8 @@ DATASETS = """# Datasets
 
 `defocal generate RECIPE OUT --scenes KIND:PATH` renders with the images and depth of any of these, as their owners
 publish them; nothing need be converted. `defocal scenes check KIND:PATH` reads everything once and says what it found.
-All give linear light, z-depth in metres, NaN where unknown, and the intrinsics where the dataset tells them. Scenes taken at
-one place share a split. This page is written from the readers by `make docs`.
+All give linear light, z-depth in metres, NaN where unknown, and the intrinsics where the dataset tells them. Scenes
+taken at one place share a split. This page is written from the readers by `make docs`.
 """
 
 
@@ -35,7 +35,7 @@ def reference():
     pages = ["# Commands\n\nWritten from `defocal COMMAND --help` by `make docs`.\n"]
     groups = {name: command.commands for name, command in cli.commands.items() if isinstance(command, click.Group)}
     inner = {name: [f"{name} {one}" for one in commands] for name, commands in groups.items()}
-    for name in ["", *(one for name in cli.commands for one in (name, *inner.get(name, ())))]:
+    for name in ["", *(one for outer in cli.commands for one in (outer, *inner.get(outer, ())))]:
         words = [*name.split(), "--help"]
         text = CliRunner().invoke(cli, words, prog_name="defocal", terminal_width=100).output
         pages.append(f"## defocal {name}".rstrip() + f"\n\n```text\n{text.strip()}\n```\n")

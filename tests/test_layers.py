@@ -7,29 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defocal.synth import PsfBank, ThinLens
-from defocal.synth.layers import Sweep, filled_depth, plane_grid, slots_for_coc, split_surfaces
+from defocal.synth.layers import Sweep, plane_grid, slots_for_coc, split_surfaces
 
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=1e-4)
 BANK = PsfBank.disk(LENS)
-NAN = np.nan
-
-
-@pytest.mark.parametrize(
-    ("depth", "expected"),
-    [
-        ([[1, NAN, NAN, 3]], [[1, 3, 3, 3]]),
-        ([[NAN, 2, NAN, 5, NAN]], [[2, 2, 5, 5, 5]]),
-        ([[1, 2], [NAN, NAN], [NAN, NAN], [3, 4]], [[1, 2], [1, 2], [3, 4], [3, 4]]),
-        ([[NAN, NAN], [7, NAN]], [[7, 7], [7, 7]]),
-    ],
-)
-def test_unknown_depth_takes_the_farther_end_of_its_gap(depth, expected):
-    np.testing.assert_array_equal(filled_depth(np.array(depth, np.float32)), np.array(expected, np.float32))
-
-
-def test_known_depth_is_left_alone():
-    depth = np.ones((3, 4), np.float32)
-    assert filled_depth(depth) is depth
 
 
 @given(st.floats(0.3, 3), st.floats(1.1, 50), st.integers(2, 200))

@@ -100,6 +100,16 @@ def test_truncated_files_are_refused_and_the_terminal_stays_clean(tmp_path, capf
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_changed_png_is_refused_by_its_checksums(tmp_path, capfd):
+    image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    path = save(tmp_path / "a.png", image)
+    data = path.read_bytes()
+    for at in range(8, len(data), 29):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        refusal(lambda: read_image(path), path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_opencv_gets_its_log_level_back(tmp_path):
     log = getattr(cv2.utils, "logging", cv2)
     before = log.getLogLevel()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ... import InputError
 from ..camera import Intrinsics
 from ..lightfield import LightField
-from .base import Frame, Item, Reader, matching
+from .base import Frame, Item, Reader, matching, naming
 from .depth import known, z_from_disparity
 from .files import read_depth
 from .hdf5 import array, checked, opened
@@ -118,7 +118,7 @@ class Ddff12(Reader):
         item = self._items[i]
         if len(item.files) != 1:
             raise InputError(f"{self.path} holds light fields: refocus their views, or give the HDF5 file.")
-        with opened(self.path) as file:
+        with naming(self.path, self.TITLE), opened(self.path) as file:
             stored = array(file, f"stack_{item.split}", (None, None, None, None, 3), "uf")[item.row]
             disparity = None
             if f"disp_{item.split}" in file:

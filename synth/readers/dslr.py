@@ -30,11 +30,11 @@ class Dslr(Reader):
     files of a split are paired by order, and refused where a pair's times differ by more than 0.4 s.
 
     Variants: "N8", and "N2_8" for the real defocused photograph as input of an evaluation; `pair` reads both. The lens
-    (`LENS`: Nikon D200, 35 mm at f/2.8, focused at 1.7 m, pixels of 36 um) is found by experiment and not part of the
-    files, so no intrinsics are handed on. The official split has 81 scenes for training and 29 for testing. Nothing
-    tells which scenes were taken in one room: each is its own group.
+    (`LENS`: Nikon D200, 35 mm, focused at 1.7 m, pixels of 36 um) is that of the authors' script that imitates it,
+    there at f/2.5, and not part of the files: no intrinsics are handed on. The official split has 81 scenes for
+    training and 29 for testing. Nothing tells which scenes were taken in one room: each is its own group.
 
-    The licence is that of the repository they lie in. Sources: its files and Carvalho et al. 2018, section 4.
+    The licence is that of the repository they lie in. Sources: its files and scripts, Carvalho et al. 2018, section 4.
     """
 
     TITLE: ClassVar[str] = "D3-Net's DSLR set"
@@ -44,9 +44,9 @@ class Dslr(Reader):
     LENS: ClassVar[ThinLens] = ThinLens(focal_length=0.035, f_number=2.8, focus_distance=1.7, pixel_pitch=36e-6)
 
     def _find(self) -> Iterator[Item]:
-        for split in self.PARTS:
+        for split in sorted(self.PARTS):
             photographs = matching(self.path, f"{_FOLDERS[self.variant]}/rgb/{split}/*.*")
-            depths = []
+            depths: list[Path] = []
             for variant in (self.variant, *self.VARIANTS):
                 depths = depths or matching(self.path, f"{_FOLDERS[variant]}/depth/{split}/*.*")
             if len(photographs) != len(depths):

@@ -9,6 +9,7 @@ an EXIF orientation is ignored in colour and depth alike, because depth maps car
 import io
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,6 @@ from ... import InputError
 Array = npt.NDArray[Any]
 
 _PNG, _JPEG, _EXR = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x76\x2f\x31\x01"
-_PNG_END = b"IEND\xaeB`\x82"
 _PNM_HEADER = re.compile(rb"P([2356])(?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # group 2: the third number, the maximum
 _PFM_HEADER = re.compile(rb"P([fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+.\deE]+)\s")  # width, height, scale
 _DPT_TAG = np.array(202021.25, "<f4").tobytes()
@@ -158,10 +158,29 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read ({reason}): check the path and its permissions.") from None
     if not data:
         raise InputError(f"{path} is empty (0 bytes): copy it again.")
-    # Noticed here because libpng would print its own complaint about it.
-    if data.startswith(_PNG) and _PNG_END not in data:
-        raise InputError(f"{path} is cut short: copy it again.")
+    if data.startswith(_PNG):
+        _check_png(data, path)
     return data
+
+
+def _check_png(data: bytes, path: Path) -> None:
+    """Compare the checksums of a PNG: libpng would print its own complaint, and OpenCV return what it could read.
+
+    Raises
+    ------
+    InputError
+        If the file is cut short or changed.
+    """
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":
+        length = int.from_bytes(data[at : at + 4], "big")
+        body = memoryview(data)[at + 4 : at + 8 + length]
+        checksum = data[at + 8 + length : at + 12 + length]
+        if len(checksum) < 4:
+            raise InputError(f"{path} is cut short: copy it again.")
+        if zlib.crc32(body) != int.from_bytes(checksum, "big"):
+            raise InputError(f"{path} is damaged (a checksum is wrong): copy it again.")
+        kind, at = bytes(body[:4]), at + 12 + length
 
 
 class _QuietOpenCv:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ... import InputError
 from ..camera import Intrinsics
 from ..lightfield import LightField
-from .base import Frame, Item, Reader, matching, pixels
+from .base import Frame, Item, Reader, matching, naming, pixels
 from .depth import known
 from .files import read_depth, read_image
 
@@ -27,11 +27,11 @@ class Hci(Reader):
     """HCI 4D light field benchmark: 28 rendered scenes, each of 9 x 9 views of 512 x 512 pixels, with depth.
 
     Give the folder with the folders ``additional``, ``training``, ``stratified`` and ``test``, or any below. A scene is
-    a folder with ``input_Cam000.png`` to ``input_Cam080.png``, row by row from the top left, of which 040 is central
-    and the picture of the scene; ``parameters.cfg``; ``gt_depth_lowres.pfm``, z in metres, and
-    ``gt_disp_lowres.pfm``, disparity in pixels between neighbouring views. The ground truth of ``test`` is hidden, so
-    these scenes are left out. The parts are the benchmark's folders; papers on depth from focus train on "additional"
-    and test on "training" and "stratified". A group is a scene.
+    a folder with ``input_Cam000.png`` to ``input_Cam080.png``, row by row from the top left (its owners imply this
+    order without stating it), of which 040 is the central view and the picture of the scene; ``parameters.cfg``;
+    ``gt_depth_lowres.pfm``, z in metres, and ``gt_disp_lowres.pfm``, disparity in pixels between neighbouring views.
+    The ground truth of ``test`` is hidden, so these scenes are left out. The parts are the benchmark's folders; papers
+    on depth from focus train on "additional" and test on "training" and "stratified". A group is a scene.
 
     Variant "depth" reads the map of depth; "disparity" computes z from disparity with the numbers of
     ``parameters.cfg``, 1 / z = 1000 sensor disparity / (baseline focal max(w, h)) + 1 / focus, as the benchmark's
@@ -93,7 +93,8 @@ class Hci(Reader):
         """
         item = self._items[i]
         parameters = self._parameters(item)
-        views = np.empty((9, 9, *parameters.size, 3), np.uint8)
+        with naming(item.files[1], self.TITLE):  # where sizes are huge
+            views = np.empty((9, 9, *parameters.size, 3), np.uint8)
         for number in range(81):
             path = item.files[0].with_name(f"input_Cam{number:03d}.png")
             view = read_image(path)

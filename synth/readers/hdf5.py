@@ -1,11 +1,10 @@
-"""HDF5 files and MATLAB files, read one array or one item at a time."""
+"""HDF5 files: arrays that are what they should be, before any of their numbers is read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ... import InputError
@@ -27,7 +26,9 @@ def opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the path.")
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", locking=False)  # locks fail on some shared file systems
+    except PermissionError:
+        raise InputError(f"{path} cannot be read: check its permissions.") from None
     except OSError:
         raise InputError(f"{path} is damaged or not an HDF5 file: fetch it again.") from None
     with file:
@@ -77,27 +78,3 @@ def checked(found: Any, path: Path, name: str, shape: tuple[int | None, ...], ki
 
 
 _KINDS = {"u": "unsigned integers", "i": "integers", "f": "floating-point numbers", "O": "references", "b": "booleans"}
-
-
-def read_mat(path: Path, *names: str) -> dict[str, Array]:
-    """Read arrays of a MATLAB file of version 5.
-
-    Raises
-    ------
-    InputError
-        If the file is absent, damaged, of version 7.3 or has no such array.
-    """
-    import scipy.io
-
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: check the path.")
-    try:
-        found = scipy.io.loadmat(path, variable_names=names)
-    except NotImplementedError:
-        raise InputError(f"{path} is a MATLAB file of version 7.3: the original is of version 5.") from None
-    except Exception:  # of a damaged file scipy raises a dozen types
-        raise InputError(f"{path} is damaged or not a MATLAB file: fetch it again.") from None
-    for name in names:
-        if not isinstance(found.get(name), np.ndarray):
-            raise InputError(f"{path} has no array {name!r}: check that it is the right file.")
-    return {name: found[name] for name in names}

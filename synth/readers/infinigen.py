@@ -1,5 +1,6 @@
 """InfinigenDefocus."""
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,9 +87,9 @@ class InfinigenDefocus(Reader):
 
 
 def _camera(path: Path) -> Intrinsics:
-    read_bytes(path)  # says what is wrong with a file that is absent or empty
+    data = read_bytes(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             matrix = archive["K"]
     except Exception:  # numpy, zipfile and zlib raise a dozen types for damaged files
         raise InputError(f"{path} holds no camera matrix K: fetch it again.") from None

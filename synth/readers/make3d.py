@@ -13,7 +13,8 @@ from ..scene import block_mean
 from .base import Frame, Item, Reader, matching, pixels, relative
 from .depth import known
 from .files import read_image
-from .hdf5 import checked, read_mat
+from .hdf5 import checked
+from .mat5 import read_mat
 
 REDUCTION = 4
 """Pixels of the photograph along one that is delivered."""

@@ -14,7 +14,8 @@ from ..camera import Intrinsics
 from .base import Frame, Item, Reader, matching, pixels, relative
 from .depth import known
 from .files import read_depth, read_image
-from .hdf5 import array, opened, read_mat
+from .hdf5 import array, opened
+from .mat5 import read_mat
 
 Float64 = npt.NDArray[np.float64]
 
@@ -75,8 +76,8 @@ class NyuLabelled(Reader):
     A group is a scene by its name (``scenes``) without the letter at its end: basement_0001a and basement_0001b are
     two recordings of one place. The official split goes before. Sources are the frames' numbers from 0001.
 
-    Facts: the dataset's page and its toolbox. Splits.mat's names (``trainNdxs``, ``testNdxs``, counted from 1) are as
-    all users read them.
+    Facts: the dataset's page and its toolbox; the names in splits.mat (``trainNdxs``, ``testNdxs``, counted from 1) are
+    as all users read them.
     """
 
     TITLE = "NYU Depth V2 (labelled)"

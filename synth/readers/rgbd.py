@@ -4,7 +4,7 @@ import bisect
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from ... import InputError
@@ -81,7 +81,9 @@ class Tum(_Recording):
             raise InputError(
                 f"{folder / 'rgb.txt'} and depth.txt have no times within 20 ms: they are of two recordings."
             )
-        return [(folder / colour[i][1], folder / depth[j][1]) for i, j in pairs]
+        return [
+            (_listed(folder / "rgb.txt", colour[i][1]), _listed(folder / "depth.txt", depth[j][1])) for i, j in pairs
+        ]
 
     @staticmethod
     def _associated(path: Path) -> list[tuple[Path, Path]]:
@@ -92,7 +94,7 @@ class Tum(_Recording):
                 raise InputError(f"{path} has a line that is not time, file, time and file ({line[:60]!r}).")
             names = words[1::2]
             rgb, depth = names[::-1] if names[0].startswith("depth") else names
-            pairs.setdefault(path.parent / rgb, path.parent / depth)
+            pairs.setdefault(_listed(path, rgb), _listed(path, depth))
         return list(pairs.items())
 
     def _camera(self, item: Item) -> Intrinsics:
@@ -162,6 +164,13 @@ def _times(path: Path) -> list[tuple[float, str]]:
         if not name:
             raise InputError(f"{path} has a line that is not a time and a file ({line[:60]!r}): fetch it again.")
     return entries
+
+
+def _listed(path: Path, name: str) -> Path:
+    """Find the file that a list beside it names."""
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise InputError(f"{path} names {name[:60]!r}, which lies elsewhere: names are relative to the list.")
+    return path.parent / name
 
 
 def associate(first: Sequence[float], second: Sequence[float], tolerance: float) -> list[tuple[int, int]]:

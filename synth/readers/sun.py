@@ -11,7 +11,7 @@ from ..camera import Intrinsics
 from .base import Frame, Item, Reader, matching
 from .depth import known
 from .files import read_depth, read_image
-from .hdf5 import read_mat
+from .mat5 import read_mat
 
 FARTHEST = 8.0
 """Metres: where the toolbox cuts depth off."""
@@ -100,10 +100,9 @@ class SunRgbd(Reader):
         splits: dict[str, str] = {}
         for name, split in (("alltrain", "train"), ("alltest", "test")):
             for cell in found[name].ravel():
-                text = cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell
-                if not isinstance(text, str):
+                if not isinstance(cell, str):
                     raise InputError(f"{path} has a {name} that does not hold names of folders: fetch it again.")
-                splits[_within(text)] = split
+                splits[_within(cell)] = split
         return splits
 
 

@@ -15,7 +15,7 @@ _SKY = 1e4  # metres
 
 
 class TartanAir(Reader):
-    """TartanAir: rendered flights through 30 (version 1) or 74 (version 2) environments, indoors and outdoors.
+    """TartanAir: rendered flights through environments indoors and outdoors, of versions 1 and 2.
 
     `path` is the dataset's folder, one environment, or a folder above. Version 1:
     ``abandonedfactory/Easy/P000/image_left/000000_left.png`` and ``depth_left/000000_left_depth.npy`` (Easy or Hard; an

@@ -30,7 +30,7 @@ class Zedd(Reader):
     metres, NaN or infinite where unknown; values up to 0 are unknown too. Photographs and depth are 1824x1216;
     intrinsics are those of K.txt. `stack` reads the real defocused photographs for an evaluation.
 
-    Official parts: "val" (50 scenes) and "test" (50), whose depth is not public: scenes without depth are left out. One
+    Official split: "val" (50 scenes) and "test" (50), whose depth is not public: scenes without depth are left out. One
     group is one scene.
 
     Sources: the dataset's card and the authors' reader (princeton-vl/FOSSA).
