@@ -20,7 +20,7 @@ BOX, ROOF, ROUND, BALL = 0, 1, 2, 3
 PART = 10
 """Columns of a part: kind; of a box or roof t0 s0 e0 t1 s1 e1, of a frustum t s e0 e1 r0 r1, of an ellipsoid t s e and
 half axes; look; offset of the texture along u and v."""
-_FAR = 1e30
+_FAR, _LINES = 1e30, 8
 _NEAR_QUARTER = (0.99997726, -0.33262347, 0.19354346, -0.11643287, 0.05265332, -0.01172120)
 
 
@@ -121,7 +121,9 @@ def _rim(part: Float64, axes: Float64, origin: Float64, focal: float, circle: Fl
 
 
 @jit
-def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle: Float64, boxes: Float64) -> Float64:
+def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle: Float64, boxes: Float64,
+    starts: npt.NDArray[np.int64],
+) -> Float64:  # fmt: skip
     """Outline a solid in the picture, pixels from its centre.
 
     Parameters
@@ -136,6 +138,8 @@ def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle
         (m, 2) points of the unit circle.
     boxes
         (P, 4), written with the bounds x0 x1 y0 y1 of every part.
+    starts
+        (P + 1,), written with the first edge of every part, and their number.
 
     Returns
     -------
@@ -165,13 +169,14 @@ def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle
         else:
             count = steps
             _rim(part, axes, origin, focal, circle, points)
-        begin = at
+        starts[i] = at
         at = _hull(points, count, edges, at)
         boxes[i, 0] = boxes[i, 2] = _FAR
         boxes[i, 1] = boxes[i, 3] = -_FAR
-        for k in range(begin, at):
+        for k in range(starts[i], at):
             boxes[i, 0], boxes[i, 1] = min(boxes[i, 0], edges[k, 0]), max(boxes[i, 1], edges[k, 0])
             boxes[i, 2], boxes[i, 3] = min(boxes[i, 2], edges[k, 1]), max(boxes[i, 3], edges[k, 1])
+    starts[parts.shape[0]] = at
     return edges[:at]
 
 
@@ -201,6 +206,77 @@ def _trace_box(
         hit = (enter <= leave) & (enter > 0.0) & (enter < nearest)
         depth[column] = enter if hit else nearest
         which[column] = i if hit else which[column]
+
+
+@jit
+def _step(row: Float64, x: float, weight: float) -> None:
+    """Add to the differences of a row what begins at x."""
+    column = int(x)
+    part = (x - column) * weight
+    row[column] += weight - part
+    row[column + 1] += part
+
+
+@jit
+def cover_parts(edges: Float64, starts: npt.NDArray[np.int64], height: int, width: int) -> Float32:
+    """Cover pixels by convex outlines that may overlap or touch: what any of them covers.
+
+    Exact along rows, on `_LINES` lines in each: areas that are added up, as those of single outlines may be, would count
+    twice where two parts share an edge.
+
+    Parameters
+    ----------
+    edges, starts
+        As of `outline`, in pixels, within the image and at least one pixel away from its right end.
+    height, width
+        Of the image, pixels.
+
+    Returns
+    -------
+    (height, width) float32 in [0, 1], exactly 1 inside and exactly 0 outside.
+    """
+    parts = starts.size - 1
+    tops, feet = np.full(parts, _FAR), np.full(parts, -_FAR)
+    for i in range(parts):
+        for k in range(starts[i], starts[i + 1]):
+            tops[i], feet[i] = min(tops[i], edges[k, 1]), max(feet[i], edges[k, 1])
+    alpha, row = np.zeros((height, width), np.float32), np.zeros(width + 1)
+    lows, highs = np.empty(parts), np.empty(parts)
+    for at in range(height):
+        row[:] = 0.0
+        for line in range(_LINES):
+            y = at + (line + 0.5) / _LINES
+            count = 0
+            for i in range(parts):
+                if not tops[i] <= y < feet[i]:
+                    continue
+                low, high = _FAR, -_FAR
+                for k in range(starts[i], starts[i + 1]):
+                    y0, y1 = edges[k, 1], edges[k, 3]
+                    if (y0 <= y) != (y1 <= y):
+                        x = edges[k, 0] + (edges[k, 2] - edges[k, 0]) * ((y - y0) / (y1 - y0))
+                        low, high = min(low, x), max(high, x)
+                j = count
+                while j > 0 and lows[j - 1] > low:
+                    lows[j], highs[j] = lows[j - 1], highs[j - 1]
+                    j -= 1
+                lows[j], highs[j] = low, high
+                count += 1
+            i = 0
+            while i < count:
+                low, high = lows[i], highs[i]
+                while i + 1 < count and lows[i + 1] <= high + 1e-6:
+                    high = max(high, highs[i + 1])
+                    i += 1
+                _step(row, low, 1.0 / _LINES)
+                _step(row, high, -1.0 / _LINES)
+                i += 1
+        total = 0.0
+        for column in range(width):
+            total += row[column]
+            # Slivers are no visible edge, and rounding leaves specks of them.
+            alpha[at, column] = 0.0 if total < 0.00390625 else 1.0 if total > 0.99609375 else total
+    return alpha
 
 
 @jit
@@ -535,13 +611,16 @@ def _fill(metres: Float64, which: npt.NDArray[np.int32], depth: Float32, light: 
             last = column
         if last < 0:
             if known >= 0:
-                depth[row] = depth[row - 1]
+                for k in range(width):
+                    depth[row, k] = depth[row - 1, k]
             continue
         for k in range(last + 1, width):
             depth[row, k] = depth[row, last]
         if known < 0:
-            for k in range(row):
-                depth[k] = depth[row]
+            for above in range(row):
+                for k in range(width):
+                    depth[above, k] = depth[row, k]
         known = row
-    if known < 0:
-        depth[:] = nearest
+    for row in range(height if known < 0 else 0):
+        for k in range(width):
+            depth[row, k] = nearest
