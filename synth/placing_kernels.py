@@ -253,7 +253,8 @@ def _anywhere(
     for step in range(40):
         share = 1.0 - step / 40.0
         thing[6] = near * (1.0 + 1e-4) + (thing[6] - near) * share
-        prism[SCALE] = 0.15 * share * share + 0.003
+        small = 0.3 * share * share + 0.01
+        prism[SCALE] = small if thing[9] < 0.0 else small * thing[6] / thing[10]
         middle = 0.2 + 0.6 * draws[step % draws.shape[0]]
         _propose(prism, thing, middle, FREE, placed, tops, 0, walls, floor, ceiling, camera, picture)
         if _inside(prism, walls, floor, ceiling, near, far):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .. import InputError
 from .photos import SIDE as PHOTO_SIDE
 from .photos import Photographs
-from .placing_kernels import BODY, FOOT, HANG, LIFT, MODE, Q, STAND, TOP, Z0, Z1
+from .placing_kernels import BODY, FOOT, HANG, LIFT, MODE, STAND, Z0, Z1, Q
 from .procedural_kernels import cover
 from .procedural_room import SETTINGS, Room, Skins, Vector, View, draw_room, paint_planes, paint_room, plane_row, shade
 from .scene import LayeredScene, Patch
@@ -26,7 +26,7 @@ Float64 = npt.NDArray[np.float64]
 
 _CIRCLE = circle_points(np.arange(48) * (math.tau / 48))
 # How much of the picture's area the boxes around all things take together, before the frame cuts them.
-_CROWDING = (0.9, 1.8)
+_CROWDING = (0.8, 1.5)
 RADIANCE = (2.0, 300.0)
 """Of lamps, white being 1."""
 
@@ -194,11 +194,13 @@ def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: 
     if prism[MODE] == HANG:
         # By a string, from the middle of its top.
         thin = max(0.006 * p, 0.7 * prism[Z0] / view.focal)
-        built.append([ROUND, 0.0, 0.0, d0 - foot, -0.98 * high, thin, thin, len(thing.kind.roles) - 1])
+        top = max(d0 - foot, -high - _longest(view, prism))
+        built.append([ROUND, 0.0, 0.0, top, -0.98 * high, thin, thin, len(thing.kind.roles) - 1])
     elif prism[MODE] == LIFT:
         # On a pillar, which stands on the floor.
         thin = (0.3 + 0.6 * thing.u[9]) * min(p, q)
-        built.append([ROUND, 0.0, 0.0, -0.01 * high, d1 - foot, thin, thin, len(thing.kind.roles) - 1])
+        down = min(d1 - foot, _longest(view, prism))
+        built.append([ROUND, 0.0, 0.0, -0.01 * high, down, thin, thin, len(thing.kind.roles) - 1])
     parts = np.zeros((len(built), PART))
     for row, part in zip(parts, built, strict=True):
         row[:8] = part
@@ -247,10 +249,13 @@ def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first
     pixels = view.focal * max(p, high) / middle[2]
     edges = _fitted(thing.kind.draw(rng, 1.0 / pixels), thing, p, high, mode)
     if mode == HANG and thing.kind is not LIGHT:
-        edges = np.concatenate([edges, _string(edges, (d0 - middle_d) / up, 1.3 * middle[2] / view.focal)])
+        edges = np.concatenate(
+            [edges, _string(edges, max(d0 - middle_d, -high - _longest(view, prism)), 1.3 * middle[2] / view.focal)]
+        )
     elif mode == LIFT:
         thin = max(0.04 * p, 1.5 * middle[2] / view.focal)
-        edges = np.concatenate([edges, strokes(np.array([[0.0, 0.9 * high]]), np.array([[0.0, d1 - middle_d]]), thin)])
+        down = min(d1 - middle_d, high + _longest(view, prism))
+        edges = np.concatenate([edges, strokes(np.array([[0.0, 0.9 * high]]), np.array([[0.0, down]]), thin)])
     down = (up * axes[2] - tilt * axes[1]).tolist()
     points = edges.reshape(-1, 2)
     x = middle[0] + (points[:, 0] * across[0] + points[:, 1] * down[0])
@@ -309,6 +314,11 @@ def _fitted(edges: Outline, thing: Thing, p: float, high: float, mode: float) ->
     half = 0.5 * (top - low)
     out = (out - 0.5 * (low + top)) * (np.array([p, high]) / np.maximum(half, 1e-9))
     return np.asarray(out.reshape(-1, 4), np.float64)
+
+
+def _longest(view: View, prism: list[float]) -> float:
+    """Metres of string or pillar that are sure to leave the picture: no more need be drawn."""
+    return 1.5 * view.height * prism[Z1] / view.focal
 
 
 def _string(edges: Outline, top: float, width: float) -> Outline:

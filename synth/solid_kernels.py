@@ -218,11 +218,23 @@ def _step(row: Float64, x: float, weight: float) -> None:
 
 
 @jit
+def _across(edges: Float64, y: float) -> tuple[float, float]:
+    """From where to where a convex outline covers a line."""
+    low, high = _FAR, -_FAR
+    for k in range(edges.shape[0]):
+        y0, y1 = edges[k, 1], edges[k, 3]
+        if (y0 <= y) != (y1 <= y):
+            x = edges[k, 0] + (edges[k, 2] - edges[k, 0]) * ((y - y0) / (y1 - y0))
+            low, high = min(low, x), max(high, x)
+    return low, high
+
+
+@jit
 def cover_parts(edges: Float64, starts: npt.NDArray[np.int64], height: int, width: int) -> Float32:
     """Cover pixels by convex outlines that may overlap or touch: what any of them covers.
 
-    Exact along rows, on `_LINES` lines in each: areas that are added up, as those of single outlines may be, would count
-    twice where two parts share an edge.
+    Exact along rows, on `_LINES` lines in each: areas that are added up, as those of single outlines may be, would
+    count twice where two parts share an edge.
 
     Parameters
     ----------
@@ -250,12 +262,7 @@ def cover_parts(edges: Float64, starts: npt.NDArray[np.int64], height: int, widt
             for i in range(parts):
                 if not tops[i] <= y < feet[i]:
                     continue
-                low, high = _FAR, -_FAR
-                for k in range(starts[i], starts[i + 1]):
-                    y0, y1 = edges[k, 1], edges[k, 3]
-                    if (y0 <= y) != (y1 <= y):
-                        x = edges[k, 0] + (edges[k, 2] - edges[k, 0]) * ((y - y0) / (y1 - y0))
-                        low, high = min(low, x), max(high, x)
+                low, high = _across(edges[starts[i] : starts[i + 1]], y)
                 j = count
                 while j > 0 and lows[j - 1] > low:
                     lows[j], highs[j] = lows[j - 1], highs[j - 1]
@@ -591,36 +598,37 @@ def paint_solid(
 
 
 @jit
+def _fill_row(row: Float32, known: npt.NDArray[np.bool_]) -> bool:
+    """Give what is not known in a row the nearest of what is; False if nothing is."""
+    width, last = row.size, -1
+    for column in range(width):
+        if not known[column]:
+            continue
+        middle = 0 if last < 0 else (last + column + 1) // 2
+        for k in range(last + 1, column):
+            row[k] = row[last] if k < middle else row[column]
+        last = column
+    for k in range(last + 1, width if last >= 0 else 0):
+        row[k] = row[last]
+    return last >= 0
+
+
+@jit
 def _fill(metres: Float64, which: npt.NDArray[np.int32], depth: Float32, light: Float64) -> None:
-    """Write depths within the range; where there is nothing, the nearest of the row's."""
+    """Write depths within the range; where there is nothing, the nearest of the row's, or of rows above."""
     height, width = metres.shape
     nearest, farthest = np.float32(1.0 / light[8]), np.float32(1.0 / light[7])
-    known = -1
+    first = -1
     for row in range(height):
-        last = -1
         for column in range(width):
-            if which[row, column] < 0:
-                continue
             z = np.float32(metres[row, column])
             z = z if z > nearest else nearest
-            z = z if z < farthest else farthest
-            depth[row, column] = z
-            middle = 0 if last < 0 else (last + column + 1) // 2
-            for k in range(last + 1, column):
-                depth[row, k] = depth[row, last] if last >= 0 and k < middle else z
-            last = column
-        if last < 0:
-            if known >= 0:
-                for k in range(width):
-                    depth[row, k] = depth[row - 1, k]
-            continue
-        for k in range(last + 1, width):
-            depth[row, k] = depth[row, last]
-        if known < 0:
-            for above in range(row):
-                for k in range(width):
-                    depth[above, k] = depth[row, k]
-        known = row
-    for row in range(height if known < 0 else 0):
-        for k in range(width):
-            depth[row, k] = nearest
+            depth[row, column] = z if z < farthest else farthest
+        known = _fill_row(depth[row], which[row] >= 0)
+        first = row if known and first < 0 else first
+        if not known and first >= 0:
+            for column in range(width):
+                depth[row, column] = depth[row - 1, column]
+    for row in range(first):
+        for column in range(width):
+            depth[row, column] = depth[first, column]

@@ -373,9 +373,9 @@ def palettes(rng: Rng, ramps: Float64) -> Float32:
     tint = 0.95 + 0.1 * u[:, :1, 2:5]
     named = (ramps[:, :1] + (ramps[:, 1:] - ramps[:, :1]) * where[..., None]) * tint
     ends = np.clip(np.where(np.isnan(named), keys, named), 0.04, 0.98)
-    where = np.arange(256) * (4.0 / 255.001)
-    below = where.astype(np.int64)
-    part = (where - below)[:, None]
+    at = np.arange(256) * (4.0 / 255.001)
+    below = at.astype(np.int64)
+    part = (at - below)[:, None]
     ramp = ends[:, below] * (1.0 - part) + ends[:, below + 1] * part
     # Interpolated as the eye sees it (about a square root), then made linear.
     return np.ascontiguousarray(ramp * ramp, np.float32)

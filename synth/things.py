@@ -192,7 +192,7 @@ def arrange(
         zip(kinds, halves.tolist(), ratios.tolist(), depths.tolist(), u.tolist(), strict=True)
     ):
         mode = _mode(kind.modes, share[5], len(room.walls) > 0, room.ceiling < far)
-        if mode in (STAND, TOP) and kind.modes is not _FLOOR and _below(view, room, depth):
+        if mode in (STAND, TOP) and kind.modes is not _FLOOR and kind is not LIGHT and _below(view, room, depth):
             mode = HANG if room.ceiling < far and share[10] < 0.2 else LIFT
         deep = kind.deep[0] + (kind.deep[1] - kind.deep[0]) * share[6]
         high = 2.0 * half * ratio
