@@ -19,22 +19,22 @@ Ints = npt.NDArray[np.int64]
 STAND, HANG, TOP, WALL, LIE, FREE, LIFT = range(7)
 
 # Columns of a prism.
-A, C, D0, D1, P, Q, COS, SIN, Z0, Z1, X0, X1, Y0, Y1, SCALE, MODE, BODY, FOOT, LEFT, RIGHT = range(20)
-COLUMNS = 20
+A, C, D0, D1, P, Q, COS, SIN, Z0, Z1, X0, X1, Y0, Y1, SCALE, MODE, BODY, FOOT, LEFT, RIGHT, HIGH, LOW = range(22)
+COLUMNS = 22
 
 
 @jit
 def _span(prism: Float64, camera: Float64) -> None:
     """Fill in the range of depths of a prism, and what its body covers in the picture, pixels from the centre.
 
-    The body is what is between the string that a thing may hang by and the support that it may stand on; `LEFT` and
-    `RIGHT` bound all of it.
+    The body is what is between the string that a thing may hang by and the support that it may stand on; `LEFT`,
+    `RIGHT`, `HIGH` and `LOW` bound all of it.
     """
     focal, rx, ry = camera[0], camera[1], camera[2]
     ex, ey, ez, gx, gy, gz = camera[3], camera[4], camera[5], camera[6], camera[7], camera[8]
     prism[Z0], prism[Z1] = 1e30, -1e30
     prism[X0], prism[X1], prism[Y0], prism[Y1] = 1e30, -1e30, 1e30, -1e30
-    prism[LEFT], prism[RIGHT] = 1e30, -1e30
+    prism[LEFT], prism[RIGHT], prism[HIGH], prism[LOW] = 1e30, -1e30, 1e30, -1e30
     for corner in range(16):
         p = prism[P] if corner & 1 else -prism[P]
         q = prism[Q] if corner & 2 else -prism[Q]
@@ -47,6 +47,7 @@ def _span(prism: Float64, camera: Float64) -> None:
         scale = focal / max(z, 1e-9)
         x, y = ((a * rx + d * ex) + c * gx) * scale, ((a * ry + d * ey) + c * gy) * scale
         prism[LEFT], prism[RIGHT] = min(prism[LEFT], x), max(prism[RIGHT], x)
+        prism[HIGH], prism[LOW] = min(prism[HIGH], y), max(prism[LOW], y)
         if level < 2:
             prism[X0], prism[X1] = min(prism[X0], x), max(prism[X1], x)
             prism[Y0], prism[Y1] = min(prism[Y0], y), max(prism[Y1], y)
@@ -56,7 +57,7 @@ def _span(prism: Float64, camera: Float64) -> None:
 def _inside(prism: Float64, walls: Float64, floor: float, ceiling: float, near: float, far: float) -> bool:
     """Tell whether a prism is within the range of depths and before all planes of the room."""
     slack = 1e-6 * far
-    if prism[FOOT] > prism[D1] or prism[D1] > floor + slack or prism[D0] < -ceiling - slack:
+    if prism[FOOT] > prism[D1] or prism[BODY] < prism[D0] or prism[D1] > floor + slack or prism[D0] < -ceiling - slack:
         return False
     if prism[Z0] < near or prism[Z1] > far:
         return False
@@ -76,7 +77,8 @@ def _seen(prism: Float64, width: float, height: float) -> bool:
         return False
     x = min(prism[X1], 0.5 * width) - max(prism[X0], -0.5 * width)
     y = min(prism[Y1], 0.5 * height) - max(prism[Y0], -0.5 * height)
-    return bool(x >= 3.0 and y >= 3.0 and x * y >= min(0.35 * wide * high, 0.12 * width * height))
+    enough = min(0.35 * wide * high, 0.12 * width * height)
+    return bool(min(x, y) >= 1.5 and x * y >= max(enough, 6.0))
 
 
 @jit
@@ -94,26 +96,38 @@ def _sides(one: Float64, other: Float64, na: float, nc: float) -> int:
 
 
 @jit
-def relation(one: Float64, other: Float64) -> int:
-    """Tell whether `one` may hide `other` (1), the other way round (-1), or neither (0); 9 if nothing parts them."""
-    if one[Z1] <= other[Z0]:
-        return 1
-    if other[Z1] <= one[Z0]:
-        return -1
+def _levels(one: Float64, other: Float64) -> int:
+    """Do the same across a level plane."""
     slack = 1e-9 * (abs(one[D1]) + abs(other[D1]))
     if one[D1] <= other[D0] + slack:
-        # A level plane between them: the camera is above it or below.
         return 1 if other[D0] >= 0.0 else (-1 if one[D1] <= 0.0 else 0)
     if other[D1] <= one[D0] + slack:
         return -1 if one[D0] >= 0.0 else (1 if other[D1] <= 0.0 else 0)
-    for prism in (one, other):
-        found = _sides(one, other, prism[COS], prism[SIN])
-        if found != 9:
-            return found
-        found = _sides(one, other, -prism[SIN], prism[COS])
-        if found != 9:
-            return found
     return 9
+
+
+@jit
+def relation(one: Float64, other: Float64) -> int:
+    """Tell whether `one` may hide `other` (1), the other way round (-1), or neither (0); 9 if nothing parts them.
+
+    Each plane between them tells that one of them, or both, cannot hide the other.
+    """
+    ahead, back, parted = True, True, False
+    for k in range(6):
+        if k == 0:
+            found = 1 if one[Z1] <= other[Z0] else (-1 if other[Z1] <= one[Z0] else 9)
+        elif k == 1:
+            found = _levels(one, other)
+        else:
+            turned = one if k < 4 else other
+            along = k % 2 == 0
+            found = _sides(
+                one, other, turned[COS] if along else -turned[SIN], turned[SIN] if along else turned[COS]
+            )  # fmt: skip
+        if found != 9:
+            parted = True
+            ahead, back = ahead and found == 1, back and found == -1
+    return (1 if ahead else -1 if back else 0) if parted else 9
 
 
 @jit
@@ -239,7 +253,8 @@ def _anywhere(
     for step in range(40):
         share = 1.0 - step / 40.0
         thing[6] = near * (1.0 + 1e-4) + (thing[6] - near) * share
-        prism[SCALE] = 0.15 * share * share + 0.003
+        small = 0.3 * share * share + 0.01
+        prism[SCALE] = small if thing[9] < 0.0 else small * thing[6] / thing[10]
         middle = 0.2 + 0.6 * draws[step % draws.shape[0]]
         _propose(prism, thing, middle, FREE, placed, tops, 0, walls, floor, ceiling, camera, picture)
         if _inside(prism, walls, floor, ceiling, near, far):
@@ -331,8 +346,9 @@ def _in_front(one: Float64, other: Float64) -> int:
         return 1 if one[Z0] + one[Z1] < other[Z0] + other[Z1] else -1
     if one[Z0] == one[Z1] and other[Z0] == other[Z1] and one[Z0] != other[Z0]:
         return 1 if one[Z0] < other[Z0] else -1
-    # Side by side in the picture.
-    return 0 if one[RIGHT] < other[LEFT] or other[RIGHT] < one[LEFT] else found
+    # Side by side in the picture, antialiased edges included.
+    beside = one[RIGHT] < other[LEFT] - 2.0 or other[RIGHT] < one[LEFT] - 2.0
+    return 0 if beside or one[LOW] < other[HIGH] - 2.0 or other[LOW] < one[HIGH] - 2.0 else found
 
 
 @jit

@@ -20,7 +20,7 @@ BOX, ROOF, ROUND, BALL = 0, 1, 2, 3
 PART = 10
 """Columns of a part: kind; of a box or roof t0 s0 e0 t1 s1 e1, of a frustum t s e0 e1 r0 r1, of an ellipsoid t s e and
 half axes; look; offset of the texture along u and v."""
-_FAR = 1e30
+_FAR, _LINES = 1e30, 8
 _NEAR_QUARTER = (0.99997726, -0.33262347, 0.19354346, -0.11643287, 0.05265332, -0.01172120)
 
 
@@ -121,7 +121,9 @@ def _rim(part: Float64, axes: Float64, origin: Float64, focal: float, circle: Fl
 
 
 @jit
-def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle: Float64, boxes: Float64) -> Float64:
+def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle: Float64, boxes: Float64,
+    starts: npt.NDArray[np.int64],
+) -> Float64:  # fmt: skip
     """Outline a solid in the picture, pixels from its centre.
 
     Parameters
@@ -136,6 +138,8 @@ def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle
         (m, 2) points of the unit circle.
     boxes
         (P, 4), written with the bounds x0 x1 y0 y1 of every part.
+    starts
+        (P + 1,), written with the first edge of every part, and their number.
 
     Returns
     -------
@@ -165,26 +169,121 @@ def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle
         else:
             count = steps
             _rim(part, axes, origin, focal, circle, points)
-        begin = at
+        starts[i] = at
         at = _hull(points, count, edges, at)
         boxes[i, 0] = boxes[i, 2] = _FAR
         boxes[i, 1] = boxes[i, 3] = -_FAR
-        for k in range(begin, at):
+        for k in range(starts[i], at):
             boxes[i, 0], boxes[i, 1] = min(boxes[i, 0], edges[k, 0]), max(boxes[i, 1], edges[k, 0])
             boxes[i, 2], boxes[i, 3] = min(boxes[i, 2], edges[k, 1]), max(boxes[i, 3], edges[k, 1])
+    starts[parts.shape[0]] = at
     return edges[:at]
 
 
 @jit
-def _hit_box(part: Float64, ot: float, os: float, oe: float, it: float, js: float, ke: float) -> float:
-    """Depth at which a ray enters a box; `it`, `js`, `ke` are one over the ray's directions."""
-    a, b = (part[1] - ot) * it, (part[4] - ot) * it
-    enter, leave = min(a, b), max(a, b)
-    a, b = (part[2] - os) * js, (part[5] - os) * js
-    enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
-    a, b = (part[3] - oe) * ke, (part[6] - oe) * ke
-    enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
-    return enter if enter <= leave and enter > 0.0 else _FAR
+def _trace_box(
+    part: Float64, i: int, eye: Float64, axes: Float64, focal: float, left: float, y: float, depth: Float64,
+    which: npt.NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Find where a row's rays enter a box, before anything else; `left` and `y` are pixels."""
+    # Scalars and no branches: this loop runs on vectors.
+    t0, s0, e0, t1, s1, e1 = part[1], part[2], part[3], part[4], part[5], part[6]
+    ot, os, oe, scale = eye[0], eye[1], eye[2], 1.0 / focal
+    tx, t_0 = axes[0, 0] * scale, y * scale * axes[0, 1] + axes[0, 2]
+    sx, s_0 = axes[1, 0] * scale, y * scale * axes[1, 1] + axes[1, 2]
+    ex, e_0 = axes[2, 0] * scale, y * scale * axes[2, 1] + axes[2, 2]
+    t0, t1, s0, s1, e0, e1 = t0 - ot, t1 - ot, s0 - os, s1 - os, e0 - oe, e1 - oe
+    for column in range(depth.size):
+        x = left + column
+        it, js, ke = 1.0 / (tx * x + t_0), 1.0 / (sx * x + s_0), 1.0 / (ex * x + e_0)
+        a, b = t0 * it, t1 * it
+        enter, leave = min(a, b), max(a, b)
+        a, b = s0 * js, s1 * js
+        enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
+        a, b = e0 * ke, e1 * ke
+        enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
+        nearest = depth[column]
+        hit = (enter <= leave) & (enter > 0.0) & (enter < nearest)
+        depth[column] = enter if hit else nearest
+        which[column] = i if hit else which[column]
+
+
+@jit
+def _step(row: Float64, x: float, weight: float) -> None:
+    """Add to the differences of a row what begins at x."""
+    column = int(x)
+    part = (x - column) * weight
+    row[column] += weight - part
+    row[column + 1] += part
+
+
+@jit
+def _across(edges: Float64, y: float) -> tuple[float, float]:
+    """From where to where a convex outline covers a line."""
+    low, high = _FAR, -_FAR
+    for k in range(edges.shape[0]):
+        y0, y1 = edges[k, 1], edges[k, 3]
+        if (y0 <= y) != (y1 <= y):
+            x = edges[k, 0] + (edges[k, 2] - edges[k, 0]) * ((y - y0) / (y1 - y0))
+            low, high = min(low, x), max(high, x)
+    return low, high
+
+
+@jit
+def cover_parts(edges: Float64, starts: npt.NDArray[np.int64], height: int, width: int) -> Float32:
+    """Cover pixels by convex outlines that may overlap or touch: what any of them covers.
+
+    Exact along rows, on `_LINES` lines in each: areas that are added up, as those of single outlines may be, would
+    count twice where two parts share an edge.
+
+    Parameters
+    ----------
+    edges, starts
+        As of `outline`, in pixels, within the image and at least one pixel away from its right end.
+    height, width
+        Of the image, pixels.
+
+    Returns
+    -------
+    (height, width) float32 in [0, 1], exactly 1 inside and exactly 0 outside.
+    """
+    parts = starts.size - 1
+    tops, feet = np.full(parts, _FAR), np.full(parts, -_FAR)
+    for i in range(parts):
+        for k in range(starts[i], starts[i + 1]):
+            tops[i], feet[i] = min(tops[i], edges[k, 1]), max(feet[i], edges[k, 1])
+    alpha, row = np.zeros((height, width), np.float32), np.zeros(width + 1)
+    lows, highs = np.empty(parts), np.empty(parts)
+    for at in range(height):
+        row[:] = 0.0
+        for line in range(_LINES):
+            y = at + (line + 0.5) / _LINES
+            count = 0
+            for i in range(parts):
+                if not tops[i] <= y < feet[i]:
+                    continue
+                low, high = _across(edges[starts[i] : starts[i + 1]], y)
+                j = count
+                while j > 0 and lows[j - 1] > low:
+                    lows[j], highs[j] = lows[j - 1], highs[j - 1]
+                    j -= 1
+                lows[j], highs[j] = low, high
+                count += 1
+            i = 0
+            while i < count:
+                low, high = lows[i], highs[i]
+                while i + 1 < count and lows[i + 1] <= high + 1e-6:
+                    high = max(high, highs[i + 1])
+                    i += 1
+                _step(row, low, 1.0 / _LINES)
+                _step(row, high, -1.0 / _LINES)
+                i += 1
+        total = 0.0
+        for column in range(width):
+            total += row[column]
+            # Slivers are no visible edge, and rounding leaves specks of them.
+            alpha[at, column] = 0.0 if total < 0.00390625 else 1.0 if total > 0.99609375 else total
+    return alpha
 
 
 @jit
@@ -251,31 +350,37 @@ def _trace(
 ) -> None:  # fmt: skip
     """Find the nearest part at every covered pixel, -1 where a pixel's middle misses all."""
     height, width = alpha.shape
+    ot, os, oe = eye[0], eye[1], eye[2]
     for i in range(parts.shape[0]):
-        part = parts[i]
+        part, kind = parts[i], int(parts[i, 0])
         first, last = max(int(boxes[i, 0] - left - 1.0), 0), min(int(boxes[i, 1] - left + 2.0), width)
+        if first >= last:
+            continue
         for row in range(max(int(boxes[i, 2] - top - 1.0), 0), min(int(boxes[i, 3] - top + 2.0), height)):
+            if kind == BOX:
+                _trace_box(
+                    part, i, eye, axes, focal, left + first, top + row, depth[row, first:last], which[row, first:last]
+                )
+                continue
             y = (top + row) / focal
+            t_0, s_0, e_0 = y * axes[0, 1] + axes[0, 2], y * axes[1, 1] + axes[1, 2], y * axes[2, 1] + axes[2, 2]
+            tx, sx, ex = axes[0, 0], axes[1, 0], axes[2, 0]
             for column in range(first, last):
                 if alpha[row, column] == 0:
                     continue
                 x = (left + column) / focal
-                dt = x * axes[0, 0] + (y * axes[0, 1] + axes[0, 2])
-                ds = x * axes[1, 0] + (y * axes[1, 1] + axes[1, 2])
-                de = x * axes[2, 0] + (y * axes[2, 1] + axes[2, 2])
-                if part[0] == BALL:
-                    z = _hit_ball(part, eye[0], eye[1], eye[2], dt, ds, de)
-                elif part[0] == ROUND:
-                    z = _hit_round(part, eye[0], eye[1], eye[2], dt, ds, de)
+                dt, ds, de = x * tx + t_0, x * sx + s_0, x * ex + e_0
+                if kind == BALL:
+                    z = _hit_ball(part, ot, os, oe, dt, ds, de)
+                elif kind == ROUND:
+                    z = _hit_round(part, ot, os, oe, dt, ds, de)
                 else:
-                    dt, ds = dt if abs(dt) > 1e-15 else 1e-15, ds if abs(ds) > 1e-15 else 1e-15
-                    de = de if abs(de) > 1e-15 else 1e-15
-                    if part[0] == BOX:
-                        z = _hit_box(part, eye[0], eye[1], eye[2], 1.0 / dt, 1.0 / ds, 1.0 / de)
-                    else:
-                        z = _hit_roof(part, eye[0], eye[1], eye[2], dt, 1.0 / ds, de)
+                    z = _hit_roof(part, ot, os, oe, dt, 1.0 / (ds if abs(ds) > 1e-15 else 1e-15), de)
                 if z < depth[row, column]:
                     depth[row, column], which[row, column] = z, i
+    for row in range(height):
+        for column in range(width):
+            which[row, column] = which[row, column] if alpha[row, column] > 0 else -1
 
 
 @jit
@@ -323,61 +428,92 @@ def _mend(
                 which[row, column] = -2 - which[row, column]
 
 
+Point = tuple[float, float, float, float, float, float]
+
+
 @jit
-def _surface(part: Float64, t: float, s: float, e: float, out: Float64) -> None:
-    """Outward normal, and u and v in metres, of a point on a part; how much u is stretched."""
-    kind = int(part[0])
-    out[5] = 1.0
-    if kind in (BOX, ROOF):
-        middle_t, middle_s, middle_e = 0.5 * (part[1] + part[4]), 0.5 * (part[2] + part[5]), 0.5 * (part[3] + part[6])
-        half_t, half_s, half_e = 0.5 * (part[4] - part[1]), 0.5 * (part[5] - part[2]), 0.5 * (part[6] - part[3])
-        x, y, z = t - middle_t, s - middle_s, e - middle_e
-        out[0] = out[1] = out[2] = 0.0
-        # Metres from the faces; the smallest is the face that the point is on.
-        at_s, at_e = abs(half_s - abs(y)), abs(half_e - abs(z))
-        if kind == ROOF:
-            at_e = abs(half_e - z)
-            norm = math.sqrt(4.0 * half_e * half_e + half_t * half_t)
-            at_t = abs(2.0 * half_e * abs(x) - half_t * (z + half_e)) / norm
-        else:
-            norm, at_t = 1.0, abs(half_t - abs(x))
-        if at_t <= at_s and at_t <= at_e:
-            sign = 1.0 if x > 0.0 else -1.0
-            out[0], out[2] = sign, 0.0
-            if kind == ROOF:
-                out[0], out[2] = sign * 2.0 * half_e / norm, -half_t / norm
-            out[3], out[4] = s, e
-        elif at_s <= at_e:
-            out[1] = 1.0 if y > 0.0 else -1.0
-            out[3], out[4] = t, e
-        else:
-            out[2] = 1.0 if z > 0.0 else -1.0
-            out[3], out[4] = t, s
-        return
+def _on_flat(part: Float64, t: float, s: float, e: float) -> Point:
+    """Outward normal, u and v in metres, and how much u is stretched, of a point on a box or a roof."""
+    half_t, half_s, half_e = 0.5 * (part[4] - part[1]), 0.5 * (part[5] - part[2]), 0.5 * (part[6] - part[3])
+    x, y, z = t - (part[1] + half_t), s - (part[2] + half_s), e - (part[3] + half_e)
+    # Metres from the faces; the smallest is the face that the point is on.
+    at_t, at_s, at_e = abs(half_t - abs(x)), abs(half_s - abs(y)), abs(half_e - abs(z))
+    across, up = 1.0 if x > 0.0 else -1.0, 0.0
+    if part[0] == ROOF:
+        norm = 1.0 / math.sqrt(4.0 * half_e * half_e + half_t * half_t)
+        at_e, at_t = abs(half_e - z), abs(2.0 * half_e * abs(x) - half_t * (z + half_e)) * norm
+        across, up = across * 2.0 * half_e * norm, -half_t * norm
+    if at_t <= at_s and at_t <= at_e:
+        return across, 0.0, up, s, e, 1.0
+    if at_s <= at_e:
+        return 0.0, 1.0 if y > 0.0 else -1.0, 0.0, t, e, 1.0
+    return 0.0, 0.0, 1.0 if z > 0.0 else -1.0, t, s, 1.0
+
+
+@jit
+def _on_round(part: Float64, t: float, s: float, e: float) -> Point:
+    """Do the same for a frustum."""
     x, y = t - part[1], s - part[2]
-    if kind == ROUND:
-        k = (part[6] - part[5]) / (part[4] - part[3])
-        across = math.sqrt(x * x + y * y)
-        side = abs(across - (part[5] + k * (e - part[3])))
-        if side <= min(abs(e - part[3]), abs(e - part[4])) and across > 0.0:
-            norm = across * math.sqrt(1.0 + k * k)
-            out[0], out[1], out[2] = x / norm, y / norm, -k * across / norm
-            out[3], out[4] = angle(x, -y) * 0.5 * (part[5] + part[6]), e
-            # Towards the tip of a cone the texture narrows.
-            out[5] = min(0.5 * (part[5] + part[6]) / max(across, 1e-9), 8.0)
-        else:
-            out[0] = out[1] = 0.0
-            out[2] = -1.0 if abs(e - part[3]) < abs(e - part[4]) else 1.0
-            out[3], out[4] = x, y
-        return
-    z = e - part[3]
-    nx, ny, nz = x / (part[4] * part[4]), y / (part[5] * part[5]), z / (part[6] * part[6])
-    norm = max(math.sqrt(nx * nx + ny * ny + nz * nz), 1e-30)
-    out[0], out[1], out[2] = nx / norm, ny / norm, nz / norm
-    x, y, z = x / part[4], y / part[5], z / part[6]
+    k = (part[6] - part[5]) / (part[4] - part[3])
     across = math.sqrt(x * x + y * y)
-    out[3], out[4] = angle(x, -y) * 0.5 * (part[4] + part[5]), angle(z, across) * part[6]
-    out[5] = min(1.0 / max(across, 1e-9), 8.0)
+    side, top, foot = abs(across - (part[5] + k * (e - part[3]))), abs(e - part[3]), abs(e - part[4])
+    if side <= min(top, foot) and across > 0.0:
+        level, mean = 1.0 / math.sqrt(1.0 + k * k), 0.5 * (part[5] + part[6])
+        inverse = 1.0 / across
+        # Towards the tip of a cone the texture narrows.
+        narrow = min(mean * inverse, 8.0)
+        return x * inverse * level, y * inverse * level, -k * level, angle(x, -y) * mean, e, narrow
+    return 0.0, 0.0, -1.0 if top < foot else 1.0, x, y, 1.0
+
+
+@jit
+def _on_ball(part: Float64, t: float, s: float, e: float) -> Point:
+    """Do the same for an ellipsoid."""
+    x, y, z = (t - part[1]) / part[4], (s - part[2]) / part[5], (e - part[3]) / part[6]
+    nx, ny, nz = x / part[4], y / part[5], z / part[6]
+    inverse = 1.0 / max(math.sqrt(nx * nx + ny * ny + nz * nz), 1e-30)
+    across = math.sqrt(x * x + y * y)
+    u = angle(x, -y) * 0.5 * (part[4] + part[5])
+    return nx * inverse, ny * inverse, nz * inverse, u, angle(z, across) * part[6], min(1.0 / max(across, 1e-9), 8.0)
+
+
+@jit
+def _light(
+    part: Float64, look: Float64, axes: Float64, eye: Float64, focal: float, left: float, row: float, light: Float64,
+    metres: Float64, us: Float64, vs: Float64, ratios: Float64, gains: Float64,
+) -> None:  # fmt: skip
+    """Survey a run of a part's pixels at known depths: u, v, squared texels per pixel, and brightness."""
+    # Scalars: stores below might otherwise be thought to change what is read in the loop.
+    tx, ty, tz = axes[0, 0], axes[0, 1], axes[0, 2]
+    sx, sy, sz = axes[1, 0], axes[1, 1], axes[1, 2]
+    ex, ey, ez = axes[2, 0], axes[2, 1], axes[2, 2]
+    ot, os, oe, y, inverse = eye[0], eye[1], eye[2], row / focal, 1.0 / focal
+    t_0, s_0, e_0 = y * ty + tz, y * sy + sz, y * ey + ez
+    density, kind = look[0], int(part[0])
+    u_0, v_0, per_pixel = part[8], part[9], look[0] / focal
+    lamp_x, lamp_y, lamp_z = light[0] / focal, light[1] / focal, light[2]
+    reach, ambient, level = light[4], light[5], light[6] * look[1]
+    for k in range(metres.size):
+        x, z = (left + k) * inverse, metres[k]
+        t, s, e = ot + z * (x * tx + t_0), os + z * (x * sx + s_0), oe + z * (x * ex + e_0)
+        if kind == ROUND:
+            nt, ns, ne, u, v, narrow = _on_round(part, t, s, e)
+        elif kind == BALL:
+            nt, ns, ne, u, v, narrow = _on_ball(part, t, s, e)
+        else:
+            nt, ns, ne, u, v, narrow = _on_flat(part, t, s, e)
+        nx, ny, nz = nt * tx + (ns * sx + ne * ex), nt * ty + (ns * sy + ne * ey), nt * tz + (ns * sz + ne * ez)
+        us[k], vs[k] = u * density + u_0, v * density + v_0
+        # How much longer a pixel is on the surface than across the line of sight.
+        facing = max(-(nx * x + ny * y + nz), 0.12)
+        step = per_pixel * z
+        ratios[k] = 0.5 * (narrow * narrow + 1.0 / (facing * facing)) * step * step
+        dx, dy, dz = lamp_x - x * z, lamp_y - y * z, lamp_z - z
+        square = dx * dx + dy * dy + dz * dz + 1e-12
+        along = (nx * dx + ny * dy + nz * dz) / math.sqrt(square)
+        # Light comes from above, from the lamp, and from all sides: none is quite dark.
+        sky, lamp = ambient * (0.8 - 0.2 * ne), (1.0 - ambient) / (1.0 + square * reach)
+        gains[k] = level * (sky + lamp) * (0.845 + 0.405 * along)
 
 
 @jit
@@ -437,47 +573,24 @@ def paint_solid(
     _mend(alpha, top, left, boxes, middles, metres, which)
     rgba = np.zeros((height, width, 4), np.float32)
     us, vs, ratios, gains = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
-    out = np.empty(6)
-    lamp_x, lamp_y, lamp_z = light[0] / focal, light[1] / focal, light[2]
     for row in range(height):
-        y = (top + row) / focal
         first = 0
         while first < width:
-            if which[row, first] < 0:
+            i = which[row, first]
+            if i < 0:
                 first += 1
                 continue
-            i, last = which[row, first], first
-            part, skin = parts[i], int(parts[i, 7])
-            density = looks[skin, 0]
+            last = first + 1
             while last < width and which[row, last] == i:
-                x, z = (left + last) / focal, metres[row, last]
-                t = eye[0] + z * (x * axes[0, 0] + (y * axes[0, 1] + axes[0, 2]))
-                s = eye[1] + z * (x * axes[1, 0] + (y * axes[1, 1] + axes[1, 2]))
-                e = eye[2] + z * (x * axes[2, 0] + (y * axes[2, 1] + axes[2, 2]))
-                _surface(part, t, s, e, out)
-                nx = out[0] * axes[0, 0] + (out[1] * axes[1, 0] + out[2] * axes[2, 0])
-                ny = out[0] * axes[0, 1] + (out[1] * axes[1, 1] + out[2] * axes[2, 1])
-                nz = out[0] * axes[0, 2] + (out[1] * axes[1, 2] + out[2] * axes[2, 2])
-                facing = max(-(nx * x + ny * y + nz) / math.sqrt(x * x + y * y + 1.0), 0.12)
-                us[last], vs[last] = out[3] * density + part[8], out[4] * density + part[9]
-                step = density * z / focal
-                ratios[last] = 0.5 * (out[5] * out[5] + 1.0 / (facing * facing)) * step * step
-                dx, dy, dz = lamp_x - x * z, lamp_y - y * z, lamp_z - z
-                square = dx * dx + dy * dy + dz * dz + 1e-12
-                falloff = 1.0 / (1.0 + square * light[4])
-                along = (nx * dx + ny * dy + nz * dz) / math.sqrt(square)
-                # Light from all sides: no side is quite dark.
-                wrap = 0.55 + 0.45 * along
-                gains[last] = (
-                    light[6]
-                    * looks[skin, 1]
-                    * (light[5] * (0.8 - 0.2 * out[2]) + (1.0 - light[5]) * falloff)
-                    * (0.35 + 0.9 * wrap)
-                )
                 last += 1
+            part, look = parts[i], looks[int(parts[i, 7])]
+            _light(
+                part, look, axes, eye, focal, left + first, top + row, light, metres[row, first:last],
+                us[first:last], vs[first:last], ratios[first:last], gains[first:last],
+            )  # fmt: skip
             colour_run(
                 rgba[row, first:last], alpha[row, first:last], us[first:last], vs[first:last], ratios[first:last],
-                gains[first:last], looks[skin, 2], looks[skin, 3], skins[skin], palettes, tiles, photos,
+                gains[first:last], look[2], look[3], skins[int(part[7])], palettes, tiles, photos,
             )  # fmt: skip
             first = last
     _fill(metres, which, depth, light)
@@ -485,33 +598,37 @@ def paint_solid(
 
 
 @jit
+def _fill_row(row: Float32, known: npt.NDArray[np.bool_]) -> bool:
+    """Give what is not known in a row the nearest of what is; False if nothing is."""
+    width, last = row.size, -1
+    for column in range(width):
+        if not known[column]:
+            continue
+        middle = 0 if last < 0 else (last + column + 1) // 2
+        for k in range(last + 1, column):
+            row[k] = row[last] if k < middle else row[column]
+        last = column
+    for k in range(last + 1, width if last >= 0 else 0):
+        row[k] = row[last]
+    return last >= 0
+
+
+@jit
 def _fill(metres: Float64, which: npt.NDArray[np.int32], depth: Float32, light: Float64) -> None:
-    """Write depths within the range; where there is nothing, the nearest of the row's."""
+    """Write depths within the range; where there is nothing, the nearest of the row's, or of rows above."""
     height, width = metres.shape
     nearest, farthest = np.float32(1.0 / light[8]), np.float32(1.0 / light[7])
-    known = -1
+    first = -1
     for row in range(height):
-        last = -1
         for column in range(width):
-            if which[row, column] < 0:
-                continue
             z = np.float32(metres[row, column])
             z = z if z > nearest else nearest
-            z = z if z < farthest else farthest
-            depth[row, column] = z
-            middle = 0 if last < 0 else (last + column + 1) // 2
-            for k in range(last + 1, column):
-                depth[row, k] = depth[row, last] if last >= 0 and k < middle else z
-            last = column
-        if last < 0:
-            if known >= 0:
-                depth[row] = depth[row - 1]
-            continue
-        for k in range(last + 1, width):
-            depth[row, k] = depth[row, last]
-        if known < 0:
-            for k in range(row):
-                depth[k] = depth[row]
-        known = row
-    if known < 0:
-        depth[:] = nearest
+            depth[row, column] = z if z < farthest else farthest
+        known = _fill_row(depth[row], which[row] >= 0)
+        first = row if known and first < 0 else first
+        if not known and first >= 0:
+            for column in range(width):
+                depth[row, column] = depth[row - 1, column]
+    for row in range(first):
+        for column in range(width):
+            depth[row, column] = depth[first, column]

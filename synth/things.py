@@ -192,7 +192,7 @@ def arrange(
         zip(kinds, halves.tolist(), ratios.tolist(), depths.tolist(), u.tolist(), strict=True)
     ):
         mode = _mode(kind.modes, share[5], len(room.walls) > 0, room.ceiling < far)
-        if mode in (STAND, TOP) and kind.modes is not _FLOOR and _below(view, room, depth):
+        if mode in (STAND, TOP) and kind.modes is not _FLOOR and kind is not LIGHT and _below(view, room, depth):
             mode = HANG if room.ceiling < far and share[10] < 0.2 else LIFT
         deep = kind.deep[0] + (kind.deep[1] - kind.deep[0]) * share[6]
         high = 2.0 * half * ratio
@@ -207,7 +207,7 @@ def arrange(
         elif mode == LIE:
             turned, lean = turn(math.tau * share[7]), (0.0, 1.0)
         else:
-            standing = mode in (STAND, TOP) and share[8] < 0.6
+            standing = mode in (STAND, TOP) and share[8] < 0.75
             flat = mode != WALL and (kind is LIGHT or standing or 4.0 * half > far - near)
             lean = (level, -down) if flat else turn(0.9 * (share[9] - 0.5) if share[9] < 0.6 else 0.0)
             turned = (1.0, 0.0) if flat else turn(1.6 * (share[7] - 0.5))
