@@ -16,8 +16,8 @@ from ..synth.psf_field import FieldBank
 from ..synth.psf_sampled import SampledBank
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
-from ..synth.recipe_scenes import ReadScenes
 from ..synth.samples import SampleMaker
+from ..synth.sources import MadeScenes
 from .generate import free_bytes
 from .info import camera_words, capture_facts, psf_words
 
@@ -112,14 +112,15 @@ def _span(depth: npt.NDArray[np.float32]) -> str:
 
 
 def check_scenes(maker: SampleMaker, report: Callable[[int], None] = lambda done: None) -> None:
-    """Read every scene that comes from files once, so that a broken file is found before anything is written.
+    """Read every scene and photograph that comes from files once: what is broken is found before anything is written.
 
     Raises
     ------
     InputError
         Naming the first broken scene and how many there are.
     """
-    if not isinstance(maker.recipe.scenes, ReadScenes):
+    if isinstance(maker.scenes, MadeScenes):
+        maker.scenes.check()
         return
     broken: list[str] = []
     for sample in range(maker.count):

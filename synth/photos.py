@@ -130,6 +130,8 @@ def _texels(path: Path, size: int, changed: int) -> tuple[Texels, float]:
     from .photo_kernels import resampled
 
     image = read_image(path)
+    if image.dtype.kind == "f":
+        raise InputError(f"{path} holds linear light: give photographs of 8 or 16 bits as textures.")
     level = np.empty((SIDE, SIDE, 3), np.uint16)
     resampled(image, _table(8 * image.dtype.itemsize), SIDE, level)
     out = np.empty((TILE_TEXELS, 3), np.uint16)

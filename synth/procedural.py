@@ -27,6 +27,7 @@ Float64 = npt.NDArray[np.float64]
 _CIRCLE = circle_points(np.arange(48) * (math.tau / 48))
 # How much of the picture's area the boxes around all things take together, before the frame cuts them.
 _CROWDING = (0.8, 1.5)
+MOST_LIGHTS = 500
 RADIANCE = (2.0, 300.0)
 """Of lamps, white being 1."""
 
@@ -155,8 +156,11 @@ def _check(
 def _check_more(world: str, lights: tuple[int, int], share: tuple[float, float]) -> None:
     if world not in WORLDS:
         raise InputError(f"world must be one of {', '.join(WORLDS)}, not {world!r}.")
-    if not 0 <= lights[0] <= lights[1]:
-        raise InputError(f"lights must go from 0 or more to as many or more, not from {lights[0]} to {lights[1]}.")
+    if not 0 <= lights[0] <= lights[1] <= MOST_LIGHTS:
+        raise InputError(
+            f"lights must go from 0 or more to as many or more, at most {MOST_LIGHTS}, not from {lights[0]} to "
+            f"{lights[1]}."
+        )
     if not 0 <= share[0] < share[1] <= 1:
         raise InputError(f"share must go from 0 or more to at most 1, not from {share[0]} to {share[1]}.")
 

@@ -4,9 +4,10 @@ A source has a `count`, a `size`, and for each sample a name, a place (`group`) 
 asked before.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ from .readers.base import pixels
 from .recipe import Recipe
 from .recipe_scenes import DatasetScenes, FolderScenes, ProceduralScenes, ReadScenes
 from .scene import LayeredScene, Scene
+
+SMALL = 10_000
+"""Bytes up to which a file beside a scene's own is known again by its content, and not by its size alone."""
 
 
 class Source(Protocol):
@@ -91,6 +95,18 @@ class MadeScenes:
         """Return the number of the scene, and a digest of the photographs."""
         return self.name(sample) + self._files
 
+    def check(self) -> None:
+        """Read every photograph once.
+
+        Raises
+        ------
+        InputError
+            If one cannot be read.
+        """
+        for photographs in self.photographs.values():
+            for index in range(len(photographs.names)):
+                photographs.texels(index)
+
     def views(self, sample: int) -> npt.NDArray[Any]:
         """Refuse: recipes ask for no views of procedural scenes."""
         raise InputError("procedural scenes have no views.")
@@ -151,9 +167,13 @@ class FilesScenes:
         return self._items[sample].split
 
     def fingerprint(self, sample: int) -> str:
-        """Return the name of the scene and the sizes of its files."""
+        """Return the name of the scene, its official split, and the sizes of its files and of those beside them.
+
+        Those that may be absent count as such; small ones, tables and cameras, by their content.
+        """
         item = self._items[sample]
-        return " ".join([item.source, *(str(path.stat().st_size) for path in item.files)])
+        sizes = [str(path.stat().st_size) for path in item.files]
+        return " ".join([item.source, *filter(None, [item.split]), *sizes, *map(_trace, item.beside)])
 
     def views(self, sample: int) -> npt.NDArray[Any]:
         """Read the views of a scene of a light field."""
@@ -195,6 +215,20 @@ class FilesScenes:
                 f"{float(np.nanmedian(scene.depth)):.3g} m: lower scenes.depth[0], or leave it out."
             )
         return replace(scene, depth=np.where(stray, np.float32(np.nan), scene.depth))
+
+
+def _trace(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "absent"
+    return _digest(path, status.st_mtime_ns) if status.st_size <= SMALL else str(status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, changed: int) -> str:
+    """Digest of a file; `changed` only tells the cache when it is another one."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def open_source(recipe: Recipe) -> Source:

@@ -8,6 +8,7 @@ an EXIF orientation is ignored in colour and depth alike, because depth maps car
 
 import io
 import re
+import stat
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -148,6 +149,8 @@ def read_bytes(path: Path) -> bytes:
         If it cannot be read, is empty, or is a PNG that lacks its end.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise InputError(f"{path} is a device or a pipe: give a file.")
         data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: check the path.") from None

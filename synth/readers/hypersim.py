@@ -76,7 +76,8 @@ class Hypersim(Reader):
                 continue
             if not depth.is_file():
                 raise InputError(f"{depth} is missing for {colour}: fetch it, or remove the picture.")
-            yield Item(f"{scene}/{camera}/{frame}", (colour, depth), scene, splits[key] if splits is not None else "")
+            split = splits[key] if splits is not None else ""
+            yield Item(f"{scene}/{camera}/{frame}", (colour, depth), scene, split, beside=(self.path / CAMERAS,))
 
     def _load(self, item: Item) -> Frame:
         colour, depth = item.files
