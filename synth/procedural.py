@@ -288,7 +288,10 @@ def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first
         row = plane_row(view, inverse, skins, first, middle[2], offset, face)
     at = top - (view.height - 1) / 2, left - (view.width - 1) / 2
     depth = np.empty((0, 0) if flat else alpha.shape, np.float32)
-    rgba = paint_planes(view, alpha, at, room, np.array([row]), [first], skins, depth=depth)
+    # Brighter on one side and darker towards the rim, as what is not quite flat.
+    x, y = view.focal * middle[0] / middle[2], view.focal * middle[1] / middle[2]
+    relief = np.array([x, y, 1 / pixels, u[3] - 0.5, 0.5 * u[4] - 0.6 * u[6], 0.5 * u[6] * thing.kind.tilts])
+    rgba = paint_planes(view, alpha, at, room, np.array([row]), [first], skins, relief=relief, depth=depth)
     nearest, farthest = np.float32(view.near), np.float32(view.far)
     one = float(min(max(np.float32(middle[2]), nearest), farthest))
     m = view.margin
