@@ -18,7 +18,8 @@ from .procedural_room import SETTINGS, Room, Skins, Vector, View, draw_room, pai
 from .scene import LayeredScene, Patch
 from .seeding import Purpose, generator
 from .shapes import Outline, Rng, circle_points, geometric, pool_of, strokes, turn
-from .solid_kernels import PART, ROUND, cover_parts, outline, paint_solid
+from .solid_kernels import PART, ROUND, cover_parts, outline
+from .solid_paint_kernels import paint_solid
 from .textures import atlas, draw_looks
 from .things import LIGHT, WORLDS, Thing, arrange, choose
 

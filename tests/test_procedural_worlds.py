@@ -77,7 +77,8 @@ def test_things_stand_hang_or_lie_on_something(world, monkeypatch):
 def test_the_eye_sees_a_box_where_it_is():
     """The painted depth of a box is that of the nearest face by plain geometry."""
     from defocal.synth.shapes import circle_points
-    from defocal.synth.solid_kernels import BALL, BOX, PART, outline, paint_solid
+    from defocal.synth.solid_kernels import BALL, BOX, PART, outline
+    from defocal.synth.solid_paint_kernels import paint_solid
 
     axes, origin, focal = np.array([[0.8, 0, 0.6], [-0.6, 0, 0.8], [0, 1, 0]]), np.array([0.1, 0.5, 3.0]), 100.0
     parts = np.zeros((2, PART))
