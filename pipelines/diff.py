@@ -29,6 +29,8 @@ class ArrayDifference:
     ----------
     name
         Its name.
+    only
+        "a" or "b" if the other has none.
     metadata
         What differs of its type, its shape of one sample and its attributes: (a, b) by key.
     samples
@@ -42,6 +44,7 @@ class ArrayDifference:
     """
 
     name: str
+    only: str = ""
     metadata: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     samples: int = 0
     looked_at: int = 0
@@ -167,13 +170,15 @@ def _arrays(stores: Sequence[Store], pairs: list[Pair], looked_at: int) -> list[
     names = dict.fromkeys([*stores[0].recipe.arrays, *stores[1].recipe.arrays])
     found = []
     for name in names:
-        one = ArrayDifference(name, _changes(*(_metadata(store, name) for store in stores)))
-        if all(name in store.recipe.arrays for store in stores):
+        holders = [label for label, store in zip("ab", stores, strict=True) if name in store.recipe.arrays]
+        one = ArrayDifference(name, holders[0] if len(holders) == 1 else "")
+        if not one.only:
+            one.metadata = _changes(*(_metadata(store, name) for store in stores))
             key = f"sha256_{name}"
             differing = [(x, y) for x, y in pairs if x.get(key) != y.get(key)]
             one.samples = len(differing)
             _measure(one, stores, [differing[i] for i in _spread(len(differing), looked_at)])
-        if one.metadata or one.samples:
+        if one.only or one.metadata or one.samples:
             found.append(one)
     return found
 
@@ -184,8 +189,6 @@ def _spread(total: int, count: int) -> list[int]:
 
 def _metadata(store: Store, name: str) -> dict[str, Any]:
     """Return what is said of an array, but for its length and its chunks."""
-    if name not in store.recipe.arrays:
-        return {}
     array = store.array(next(iter(store.splits)), name)
     dims = list(getattr(array.metadata, "dimension_names", None) or ())
     facts: dict[str, Any] = {"dtype": str(array.dtype), "shape": list(array.shape[1:]), "dims": dims}
@@ -230,6 +233,9 @@ def difference_lines(found: Difference) -> list[str]:
     if not (found.same or found.added or found.removed or found.changed or found.moved or found.arrays):
         lines.append("samples have other numbers")
     for one in found.arrays:
+        if one.only:
+            lines.append(f"array {one.name}: only in {one.only}")
+            continue
         lines += [f"array {one.name}, {key}: {_shown(x)} -> {_shown(y)}" for key, (x, y) in one.metadata.items()]
         if one.samples:
             lines.append(f"array {one.name}: differs in {one.samples} samples{_sizes(one)}")

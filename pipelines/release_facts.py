@@ -246,7 +246,10 @@ class Release:
     def description(self) -> str:
         """A sentence or two about it."""
         what = "focal stacks" if self.recipe.stack else "captures"
-        scenes = "procedural scenes" if self.made else f"scenes of {self.terms.sources[0].title}"
+        scenes = "procedural scenes"
+        if not self.made:
+            source = self.terms.sources[0]
+            scenes = "scenes from colour and depth files" if source.own else f"scenes of {source.title}"
         arrays = [name for name in ("aif", "depth", "coc") if name in self.recipe.arrays]
         spoken = {"aif": "all-in-focus images", "depth": "depth", "coc": "signed circles of confusion"}
         beside = f" with {_join([spoken[name] for name in arrays])}" if arrays else ""

@@ -127,7 +127,9 @@ def read_listing(path: Path) -> tuple[dict[str, str], str | None]:
         wrong += not match
     if wrong:
         return digests, f"is damaged in {wrong} of its lines"
-    return digests, None if text == listing(digests) else "is damaged: its lines are not as they were written"
+    if not digests or text != listing(digests):
+        return digests, "is damaged: its lines are not as they were written"
+    return digests, None
 
 
 def release_id(listed: str) -> str:
