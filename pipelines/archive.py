@@ -105,6 +105,8 @@ def unpack(archives: Sequence[Path], out: Path) -> list[Path]:
 def _entries(path: Path) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(entry.header_offset < 0 for entry in archive.infolist()):
+                raise zipfile.BadZipFile("its beginning is missing")
             return _files(archive)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from None
@@ -162,6 +164,8 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, out: Path) -> Non
     with archive.open(entry) as source, target.open("xb") as file:
         try:
             shutil.copyfileobj(source, file, _BLOCK)
+            if file.tell() != entry.file_size:
+                raise zipfile.BadZipFile(f"{entry.filename} has {file.tell()} bytes, not {entry.file_size}")
         except BaseException:
             target.unlink()
             raise

@@ -286,3 +286,16 @@ def test_an_unreadable_file_is_damage(copy):
         pytest.skip("root reads everything")
     (copy / "README.md").chmod(0)
     assert [one.file for one in check_files(copy)] == ["README.md"]
+
+
+def test_a_shard_of_several_samples_concerns_all_of_them(copy):
+    metadata = copy / "train.zarr/aif/zarr.json"
+    content = json.loads(metadata.read_text())
+    content["chunk_grid"]["configuration"]["chunk_shape"][0] = 3
+    metadata.write_text(json.dumps(content))
+    (copy / "train.zarr/aif/c/2/0/0/0").unlink()
+    found = next(one for one in check_files(copy) if one.what == "is missing")
+    rows = rows_of(copy, "train")
+    last = min(9, len(rows))
+    assert (found.rows, found.samples) == ((6, last), tuple(rows[row] for row in range(6, last)))
+    assert f"concerns samples {rows[6]}, " in str(found)
