@@ -24,6 +24,8 @@ CARD, CITATION, LICENCE, CROISSANT, ENVIRONMENT = (
 PICTURES = "pictures"
 RELEASED = (CARD, CITATION, LICENCE, CROISSANT, ENVIRONMENT, PICTURES, DATA, MANIFEST)
 """What a release has in its folder besides the dataset."""
+HOSTS = (".git", ".gitattributes", ".cache")
+"""What hosts and their programs add at the top of a folder: no part of a release, and nothing reads it."""
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\\\n\r]+)")
 _SHARD = re.compile(r"([a-z][a-z0-9_]*)\.zarr/([a-z_]+)/c/([0-9]+)(?:/[0-9]+)*")
 _SPLIT = re.compile(r"([a-z][a-z0-9_]*)\.zarr/.*")
@@ -80,9 +82,15 @@ def file_digest(path: Path) -> str:
 
 
 def files_of(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the paths of all files under a folder, sorted, and of what is neither file nor folder."""
+    """Return the paths of all files under a folder, sorted, and of what is neither file nor folder.
+
+    What hosts add is left out.
+    """
     files, others = [], []
     for root, folders, names in os.walk(folder):
+        if Path(root) == folder:
+            folders[:] = [name for name in folders if name not in HOSTS]
+            names = [name for name in names if name not in HOSTS]
         for name in [*folders, *names]:
             path = Path(root, name)
             inside = path.relative_to(folder).as_posix()

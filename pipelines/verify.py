@@ -17,7 +17,7 @@ from ..synth.recipe_scenes import ProceduralScenes
 from ..synth.samples import SampleMaker
 from ..synth.seeding import Purpose, generator
 from ..synth.store import Store, array_digest, open_store, sample_digest
-from .release_manifest import MANIFEST, RELEASED, Damage, check_files, is_release, stored_id
+from .release_manifest import HOSTS, MANIFEST, RELEASED, Damage, check_files, is_release, stored_id
 
 Arrays = dict[str, npt.NDArray[Any]]
 EXACT, CLOSE, WRONG = "bit-exact", "within one LSB", "mismatch"
@@ -163,6 +163,8 @@ def _check_folder(store: Store) -> list[str]:
         problems.append("recipe.toml is not the recipe that the arrays were made from.")
     found = {item.name for item in store.path.iterdir()}
     expected = {"recipe.toml", "samples.csv", *(f"{split}.zarr" for split in store.splits), *RELEASED}
+    if is_release(store.path):
+        expected.update(HOSTS)
     problems += [f"{name} does not belong to the dataset." for name in sorted(found - expected)]
     members = {"zarr.json", "psf", "index", *store.recipe.arrays}
     for split in store.splits:

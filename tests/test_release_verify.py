@@ -159,6 +159,19 @@ def test_an_extra_file_is_found(copy, name):
     assert any("does not belong" in problem for problem in verify(copy).problems)
 
 
+def test_what_a_host_adds_is_no_damage(copy, tmp_path):
+    (copy / ".gitattributes").write_text("*.zarr lfs")
+    (copy / ".cache/huggingface").mkdir(parents=True)
+    (copy / ".cache/huggingface/x").write_text("x")
+    assert verify(copy).problems == []
+    assert files_of(release(copy, tmp_path / "again").folder)[0] == [
+        name for name in files_of(copy)[0] if not name.startswith(".")
+    ]
+    (copy / "train.zarr/.cache").mkdir()
+    (copy / "train.zarr/.cache/x").write_text("x")
+    assert [one.file for one in check_files(copy)] == ["train.zarr/.cache/x"]
+
+
 def test_the_samples_that_a_file_concerns_are_told(copy):
     rows = rows_of(copy, "train")
     for shard, name in {0: "train.zarr/capture/c/0/0/0/0", 3: "train.zarr/depth/c/3/0/0"}.items():
