@@ -9,46 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from .. import InputError, __version__
+from .commands import FAILED, FAILED_SHARDS, MISMATCH, Group, table
+from .commands_release import diff, release, unpack
+from .commands_scenes import scenes
 
-FAILED, BAD_INPUT, FAILED_SHARDS, MISMATCH = 1, 2, 3, 4
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class _Group(click.Group):
-    """Turns what the user gave wrong into one sentence and exit status 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
-            raise
-        except InputError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(BAD_INPUT)
-        except BrokenPipeError:
-            # Whoever read the output has gone; what was to be done is done.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            click.echo(f"Error: {error.strerror or error}{where}.", err=True)
-            sys.exit(FAILED)
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            MemoryError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            if os.environ.get("DEFOCAL_DEBUG"):
-                raise
-            click.echo(f"Error: {type(error).__name__}: {str(error)[:300]}", err=True)
-            click.echo("This is a defect of defocal: set DEFOCAL_DEBUG=1 to see where, and report it.", err=True)
-            sys.exit(FAILED)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
 
 
 def _recipe_options(command: _Command) -> _Command:
@@ -63,7 +28,7 @@ def _recipe_options(command: _Command) -> _Command:
     return command
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="defocal")
 def cli() -> None:
     """Make physically faithful, verified datasets of defocused captures.
@@ -125,7 +90,7 @@ def plan(recipe: str, out: Path, **changes: Any) -> None:
     maker.check_bank()
     seen = survey(maker)
     check_blur(loaded, seen)
-    _table(describe(loaded, maker, seen, out, seconds_per_sample(maker)))
+    table(describe(loaded, maker, seen, out, seconds_per_sample(maker)))
     click.echo("\nCircle of confusion over the scenes looked at:")
     click.echo("\n".join(histogram_lines(seen.coc, "px")))
 
@@ -183,7 +148,7 @@ def info(target: str, as_json: bool) -> None:
 
         click.echo(json.dumps(dict(facts), indent=2))
     else:
-        _table(facts)
+        table(facts)
 
 
 @cli.command()
@@ -215,7 +180,7 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
     from .psf import write_psf
 
     facts, written = write_psf(target, out, save, changes=changes)
-    _table(facts)
+    table(facts)
     for path in written:
         click.echo(f"Wrote {path}")
 
@@ -255,195 +220,10 @@ def verify(store: Path, rerender: int, as_json: bool) -> None:
         click.echo(f"It is the release {verdict.release}")
 
 
-@cli.command()
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Release a copy in this new folder, whose recipe names no folder of this machine.",
-)
-@click.option("--title", metavar="TEXT", help="Title; the recipe's name if left out.")
-@click.option(
-    "--author",
-    "authors",
-    multiple=True,
-    metavar="'NAME <ADDRESS>'",
-    help="Who made it, with an e-mail address, an ORCID or nothing. May be repeated.",
-)
-@click.option("--licence", "--license", metavar="SPDX", help="For example CC-BY-4.0; the scene source's if left out.")
-@click.option("--version", default="1.0.0", show_default=True, metavar="X.Y.Z", help="Version of the release.")
-@click.option("--date", metavar="YYYY-MM-DD", help="Day of its publication.")
-@click.option("--url", help="Where it will be found.")
-@click.option(
-    "--zip", "zips", is_flag=True, help="Also write zips, one for each split, to the folder STORE-zips or DIR-zips."
-)
-@click.option("--keep-paths", is_flag=True, help="Publish the recipe with the folders of this machine that it names.")
-def release(store: Path, out: Path | None, zips: bool, **options: Any) -> None:
-    """Make a release of STORE, in place or as a copy: digests, card, citation, licence, Croissant.
-
-    Every sample is read and checked first. The arrays are not changed, and the same release is the same bytes.
-    """
-    from .progress import Progress
-    from .release import Options
-    from .release import release as make
-    from .verify import count_samples
-
-    with Progress(count_samples(store), "checking") as progress:
-        outcome = make(store, out, Options(**options), zips=zips, report=progress.advance)
-    for problem in outcome.problems[:20]:
-        click.echo(f"Mismatch: {problem}", err=True)
-    if outcome.problems:
-        click.echo(f"{store} is damaged, and nothing was released: generate it again, or fetch a fresh copy.", err=True)
-        sys.exit(MISMATCH)
-    for note in outcome.notes:
-        click.echo(f"Note: {note}", err=True)
-    click.echo(f"Released {outcome.folder}, id {outcome.identity}")
-    for path in outcome.zips:
-        click.echo(f"Wrote {path}")
-    click.echo(f"Next: read {outcome.folder / 'README.md'}; anyone checks it with `sha256sum -c manifest.sha256`.")
-
-
-@cli.command()
-@click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ZIP...")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path(), help="Folder to unpack into; this one if left out."
-)
-def unpack(archives: tuple[Path, ...], out: Path) -> None:
-    """Unpack the zips of a release, inside their folder only, overwriting nothing."""
-    from .archive import unpack as extract
-
-    for path in extract(archives, out):
-        click.echo(f"Unpacked {path}. Next: `defocal verify {path}`.")
-
-
-@cli.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
-@click.option(
-    "--samples",
-    type=click.IntRange(min=0),
-    default=8,
-    show_default=True,
-    metavar="N",
-    help="Of the samples that differ, read so many to say by how much.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def diff(a: Path, b: Path, samples: int, as_json: bool) -> None:
-    """Say how two datasets or releases differ: recipe, versions, samples, arrays.
-
-    Exit status 0 if they hold the same samples, whatever else differs, and 4 if they do not.
-    """
-    from .diff import diff as compare
-    from .diff import difference_lines
-
-    found = compare(a, b, looked_at=samples)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(found.to_dict(), indent=2))
-    else:
-        for line in difference_lines(found):
-            click.echo(line)
-        same = f"the same content, {found.samples[0]} samples, content digest {found.content[0]}"
-        click.echo(f"{a} and {b} hold {same if found.same else 'different content'}")
-    if not found.same:
-        sys.exit(MISMATCH)
-
-
-@cli.group(cls=_Group)
-def scenes() -> None:
-    """Look at scenes from files before making anything of them.
-
-    SOURCE is KIND:PATH, for example nyuv2:nyu_depth_v2_labeled.mat; `defocal scenes kinds` lists the kinds.
-    """
-
-
-_changed_source = click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE",
-    help="Set a key of the recipe's [scenes], for example variant=raw. May be repeated.",
-)  # fmt: skip
-
-
-@scenes.command("kinds")
-def scene_kinds() -> None:
-    """List the datasets that can be read."""
-    from .scenes import kinds
-
-    _table(kinds())
-
-
-@scenes.command("list")
-@click.argument("source")
-@_changed_source
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def scene_list(source: str, changes: tuple[str, ...], as_json: bool) -> None:
-    """List the scenes of SOURCE with their places and official splits; reads no picture."""
-    from .scenes import counts, list_scenes, opened
-
-    reader = opened(source, changes)
-    rows = list_scenes(reader)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(rows, indent=2))
-        return
-    width = max(len(row["source"]) for row in rows)
-    shared = len({row["group"] for row in rows}) < len(rows)
-    for row in rows:
-        place = f"at {row['group']}" if shared else ""
-        click.echo("  ".join(filter(None, (f"{row['source']:<{width}}", row["split"], place))).rstrip())
-    click.echo(f"{counts(reader)}.", err=True)
-
-
-@scenes.command("check")
-@click.argument("source")
-@_changed_source
-def scene_check(source: str, changes: tuple[str, ...]) -> None:
-    """Read all of SOURCE once: sizes, depths, unknown pixels, and what is broken, file by file."""
-    from .progress import Progress
-    from .scenes import check, opened
-
-    reader = opened(source, changes)
-    with Progress(len(reader), "reading") as progress:
-        found = check(reader, progress.advance)
-    _table(found.facts())
-    if found.counts.any():
-        click.echo("\nDepth of all known pixels:")
-        click.echo("\n".join(found.histogram()))
-    for sentence in found.broken:
-        click.echo(f"Broken: {sentence}", err=True)
-    if found.broken:
-        sys.exit(MISMATCH)
-
-
-@scenes.command("statistics")
-@click.argument("target")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("scenes.html"), show_default=True,
-              help="The page.")  # fmt: skip
-@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Scenes to look at.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Set a key of the source, or of the recipe.")
-def scene_statistics(target: str, out: Path, count: int, changes: tuple[str, ...]) -> None:
-    """Write a page about the scenes of TARGET, a source or a recipe: depths, edges, spectrum, beside photographs."""
-    from .progress import Progress
-    from .scene_report import scenes_of, write_statistics
-
-    found = scenes_of(target, count, changes)
-    with Progress(len(found.chosen), "reading") as progress:
-        write_statistics(found, out, progress.advance)
-    click.echo(f"Wrote {out}")
-
-
 def _maker(recipe: Any) -> Any:
     from ..synth.samples import SampleMaker
 
     return SampleMaker(recipe)
-
-
-def _table(rows: list[tuple[str, str]]) -> None:
-    width = max(len(heading) for heading, _ in rows)
-    for heading, text in rows:
-        click.echo(f"{heading:<{width}}  {text}")
 
 
 def _run(out: Path, maker: Any, todo: list[Any], workers: int) -> None:
@@ -478,6 +258,10 @@ def _run(out: Path, maker: Any, todo: list[Any], workers: int) -> None:
         f"Made {outcome.samples} samples in {outcome.seconds:.1f} s ({rate:.1f} a second); {out} holds {maker.count}."
     )
     click.echo(f"Next: `defocal preview {out}`, `defocal verify {out}`.")
+
+
+for command in (scenes, release, unpack, diff):
+    cli.add_command(command)
 
 
 if __name__ == "__main__":
