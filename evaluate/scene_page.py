@@ -24,7 +24,7 @@ from .page import HEAD, STYLE
 from .pictures import depth_range, layer_picture, webp_bytes
 from .report import histogram_figure
 from .row import Layer, Row
-from .scene_statistics import DEPTH_EDGES, SceneStatistics, Spread, ring_frequencies, spectral_slope
+from .scene_statistics import DEPTH_EDGES, SceneStatistics, Spread, ring_frequencies
 
 SLOPES = (0.8, 1.5)
 """Least and greatest alpha of Tolhurst, Tadmor and Chao (1992)."""
@@ -221,9 +221,8 @@ def _spectrum_chart(found: SceneStatistics) -> str:
     parts.append(f'<path d="{fan}" style="fill:var(--muted);fill-opacity:.22;stroke:none"/>')
     parts.append(f'<path d="{usual}" style="stroke:var(--muted);stroke-dasharray:4 4"/>')
     parts.append(f'<path d="{line}" style="fill:none;stroke:var(--hue);stroke-width:2.5"/>')
-    slope = _number(spectral_slope(amplitude))
-    words = f"Line: the mean of these scenes, slope {slope}. Grey: the slopes of photographs, dashed their mean."
-    label = f"Amplitude spectrum: slope {slope}"
+    words = "Line: the mean of these scenes' spectra. Grey: the slopes of photographs, dashed their mean."
+    label = f"Amplitude spectrum: mean slope {_number(found.slope.mean)}"
     return (
         f"<figure><figcaption>Amplitude over cycles per pixel</figcaption>"
         f'<svg viewBox="0 0 424 254" role="img" aria-label="{label}">{"".join(parts)}</svg>'

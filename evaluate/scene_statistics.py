@@ -119,6 +119,7 @@ class SceneCounter:
         self._scenes = 0
         self._pixels, self._unknown = 0, 0
         self._bins = np.zeros(len(DEPTH_EDGES) + 1, np.int64)
+        self._range = math.inf, 0.0
         self._pairs, self._jumps = 0, 0
         self._steps, self._places = 0, 0
         self._power, self._counts = np.zeros(len(FREQUENCY_EDGES) - 1), np.zeros(len(FREQUENCY_EDGES) - 1, np.int64)
@@ -159,6 +160,8 @@ class SceneCounter:
         known = depth[depth > 0]
         self._pixels += depth.size
         self._unknown += depth.size - known.size
+        if known.size:
+            self._range = min(self._range[0], float(known.min())), max(self._range[1], float(known.max()))
         self._bins += np.bincount(np.searchsorted(DEPTH_EDGES, known, side="right"), minlength=len(self._bins))
         for a, b in ((depth[:, 1:], depth[:, :-1]), (depth[1:], depth[:-1])):
             # NaN is no edge.
@@ -203,7 +206,7 @@ class SceneCounter:
             depth_share=self._bins[1:-1] / known,
             nearer=float(self._bins[0]) / known,
             farther=float(self._bins[-1]) / known,
-            depth_quantiles=_quantiles(self._bins),
+            depth_quantiles=_quantiles(self._bins, self._range),
             depth_edges=self._jumps / max(self._pairs, 1),
             image_edges=self._steps / self._places,
             spectrum=spectrum,
@@ -250,14 +253,15 @@ def spectral_slope(amplitude: Float64) -> float:
     return -float((x * y).sum() / (x * x).sum())
 
 
-def _quantiles(bins: npt.NDArray[np.int64]) -> tuple[float, float, float, float, float]:
-    """Depths below which 5, 25, 50, 75 and 95 % lie: the geometric middle of their bins, or an end of the range."""
+def _quantiles(bins: npt.NDArray[np.int64], limits: tuple[float, float]) -> tuple[float, float, float, float, float]:
+    """Depths below which 5, 25, 50, 75 and 95 % lie: the middle of their bins, within the depths seen, or an end."""
     if not bins.sum():
         return (math.nan,) * 5
-    middles = np.sqrt(DEPTH_EDGES[1:] * DEPTH_EDGES[:-1])
+    middles = np.clip(np.sqrt(DEPTH_EDGES[1:] * DEPTH_EDGES[:-1]), *limits)
     values = np.concatenate([DEPTH_EDGES[:1], middles, [math.inf]])
     sums = np.cumsum(bins)
-    found = [float(values[np.searchsorted(sums, share * sums[-1])]) for share in (0.05, 0.25, 0.5, 0.75, 0.95)]
+    places = np.searchsorted(sums, np.array([0.05, 0.25, 0.5, 0.75, 0.95]) * sums[-1])
+    found = values[places].tolist()
     return found[0], found[1], found[2], found[3], found[4]
 
 

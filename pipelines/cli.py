@@ -40,7 +40,7 @@ def cli() -> None:
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True)
 def demo(out: Path) -> None:
-    """Make a small dataset, verify it and draw it: the whole way in a minute."""
+    """Make a small dataset, verify it and draw it: the whole way in a minute or two."""
     from .demo import run_demo
 
     run_demo(out)

@@ -19,7 +19,7 @@ from ..synth.recipe_psf import MaskPsf
 from ..synth.samples import SampleMaker
 from ..synth.sources import MadeScenes
 from .generate import free_bytes
-from .info import camera_words, capture_facts, psf_words
+from .info import camera_words, capture_facts, psf_words, scenes_words
 
 SHARP = 1.0
 """A CoC of at most this many pixels counts as in focus: it stays within one pixel."""
@@ -160,7 +160,7 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, second
     splits = dict.fromkeys(recipe.output.splits, 0) | dealt
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
-        ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),
+        ("scenes", f"{maker.count} x {width}x{height} px, {scenes_words(recipe)}, {near:g} to {far:g} m"),
         ("camera", camera_words(recipe) + ("" if sweeps else f", sharp from {sharp_near:.3g} to {sharp_far:.3g} m")),
         *capture_facts(recipe),
         ("PSF", f"{psf_words(recipe.psf)}; {_kernels(maker)}"),

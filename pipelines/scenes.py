@@ -49,7 +49,7 @@ def section_of(target: str, changes: Sequence[str] = ()) -> ReadScenes:
     kind, path = split_kind(target)
     section: dict[str, Any] = {"kind": kind, "path": str(path)}
     for change in changes:
-        keys, value = read_change(change)
+        keys, value = read_change(change.removeprefix("scenes."))
         if len(keys) != 1:
             raise InputError(f"--set takes KEY=VALUE here, for example variant=raw, not {change!r}.")
         if keys[0] in OF_RECIPES:

@@ -109,7 +109,7 @@ def procedural_scene(
     room = draw_room(rng, view, skins, world)
     if lamps:
         dark = rng.random(2).tolist()
-        room.light[6] *= geometric(0.04, 0.7, dark[1]) if dark[0] < 0.75 else 1.0
+        room.light[6] *= geometric(0.15, 0.8, dark[1]) if dark[0] < 0.75 else 1.0
     back = paint_room(view, room, skins)
     patches = [back]
     for thing in arrange(rng, view, room, world, kinds, _CROWDING):

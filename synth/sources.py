@@ -48,7 +48,7 @@ class Source(Protocol):
 
     @property
     def official_splits(self) -> Sequence[str]:
-        """Official splits that some scenes belong to, but for "train"."""
+        """Official splits that training data must not be divided into."""
         ...
 
     def fingerprint(self, sample: int) -> str:
@@ -70,15 +70,23 @@ class MadeScenes:
     def __init__(self, seed: int, scenes: ProceduralScenes, splits: Mapping[str, float]) -> None:
         self.seed, self.scenes = seed, scenes
         self.count, self.size = scenes.count, scenes.size
-        self.photographs: dict[str, Photographs] = {}
-        self._files = ""
-        if scenes.textures is not None:
-            found, begin = Photographs.of(scenes.textures), 0.0
-            self._files = f" {found.fingerprint}"
-            for k, (name, share) in enumerate(splits.items()):
-                end = 1.0 if k == len(splits) - 1 else begin + share
-                self.photographs[name] = found.part(begin, end, f"the split {name!r}")
-                begin = end
+        self._splits = splits
+
+    @cached_property
+    def photographs(self) -> dict[str, Photographs]:
+        """Photographs of each split; none without `textures`."""
+        if self.scenes.textures is None:
+            return {}
+        found, begin, parts = Photographs.of(self.scenes.textures), 0.0, {}
+        for k, (name, share) in enumerate(self._splits.items()):
+            end = 1.0 if k == len(self._splits) - 1 else begin + share
+            parts[name] = found.part(begin, end, f"the split {name!r}")
+            begin = end
+        return parts
+
+    @cached_property
+    def _files(self) -> str:
+        return f" {Photographs.of(self.scenes.textures).fingerprint}" if self.scenes.textures is not None else ""
 
     def name(self, sample: int) -> str:
         """Return the number of the scene in the procedural sequence."""
@@ -151,8 +159,9 @@ class FilesScenes:
 
     @cached_property
     def official_splits(self) -> Sequence[str]:
-        """Official splits that some of the scenes belong to, but for "train"."""
-        return sorted({item.split for item in self._items} - {"", "train"})
+        """Official splits that training data must not be divided into: the dataset's, or with a part alone none."""
+        parts = self.reader.PARTS if not self.reader.part else ()
+        return sorted({*parts, *(item.split for item in self._items)} - {"", "train"})
 
     def name(self, sample: int) -> str:
         """Return the name that the dataset gives the scene."""

@@ -225,7 +225,7 @@ def test_each_photograph_belongs_to_one_split(photographs):
     train, test = found.part(0.0, 0.75, "train"), found.part(0.75, 1.0, "test")
     assert sorted(train.names + test.names) == sorted(found.names)
     assert len(train.names) == 9
-    with pytest.raises(InputError, match=r"12 photographs, and none is left for the split 'tiny'"):
+    with pytest.raises(InputError, match=r"too few photographs \(12\), none is left for the split 'tiny'"):
         found.part(0.0, 0.01, "the split 'tiny'")
 
 
