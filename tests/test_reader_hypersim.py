@@ -134,5 +134,4 @@ def test_an_array_larger_than_any_picture_is_not_read(tmp_path):
     colour = next(root.glob("ai_*/images/scene_cam_*_final_hdf5/*.color.hdf5"))
     with h5py.File(colour, "w") as file:
         file.create_dataset("dataset", (20000, 20000, 3), "f2", chunks=(100, 100, 3))
-    with pytest.raises(InputError, match="larger than any picture"):
-        read_scenes("hypersim", root).read(0)
+    refusal(lambda: Hypersim(path=root).read(0), colour, "larger than any picture")
