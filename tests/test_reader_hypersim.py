@@ -131,7 +131,7 @@ def test_a_camera_that_sees_nothing(tmp_path):
 
 def test_an_array_larger_than_any_picture_is_not_read(tmp_path):
     root = hypersim(tmp_path)
-    colour = next(root.glob("ai_*/images/scene_cam_*_final_hdf5/*.color.hdf5"))
+    colour = Hypersim(path=root).files(0)[0]
     with h5py.File(colour, "w") as file:
         file.create_dataset("dataset", (20000, 20000, 3), "f2", chunks=(100, 100, 3))
     refusal(lambda: Hypersim(path=root).read(0), colour, "larger than any picture")
