@@ -126,7 +126,7 @@ def html_page(
         raise InputError("the samples of a page need different indices; at least two share one.")
     layers = [layer for layer in LAYERS if any(len(sample.frames(layer)) for sample in samples)]
     limit = coc_range([sample.coc for sample in samples]) if coc_limit is None else coc_limit
-    charts = "".join(_chart(name, *histogram) for name, histogram in histograms.items())
+    charts = "".join(histogram_figure(name, *histogram) for name, histogram in histograms.items())
     pictures = [_pictures(sample, stack_width if sample.slices else width, limit) for sample in samples]
     cards = "".join(_card(sample, found) for sample, found in zip(samples, pictures, strict=True))
     data = [_data(sample, found) for sample, found in zip(samples, pictures, strict=True)]
@@ -314,7 +314,7 @@ def _axis(edges: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list
     return (edges - low) / (high - low), [((v - low) / (high - low), f"{v:.6g}") for v in numbers.tolist()]
 
 
-def _chart(name: str, edges: npt.ArrayLike, counts: npt.ArrayLike) -> str:
+def histogram_figure(name: str, edges: npt.ArrayLike, counts: npt.ArrayLike) -> str:
     """Draw a histogram as inline SVG, heights as shares of the whole."""
     e, n = np.asarray(edges, np.float64), np.asarray(counts, np.float64)
     if e.ndim != 1 or len(e) < 2 or n.shape != (len(e) - 1,) or not (np.isfinite(e).all() and (e[1:] > e[:-1]).all()):

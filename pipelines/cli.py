@@ -1,6 +1,5 @@
 """The command `defocal`: parses, calls and prints. Whatever computes is imported by the command that needs it."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,46 +8,11 @@ from typing import Any, TypeVar
 import click
 
 from .. import InputError, __version__
+from .commands import MISMATCH, Group, table
+from .commands_release import diff, release, unpack
+from .commands_scenes import scenes
 
-FAILED, BAD_INPUT, MISMATCH = 1, 2, 4
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class _Group(click.Group):
-    """Turns what the user gave wrong into one sentence and exit status 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
-            raise
-        except InputError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(BAD_INPUT)
-        except BrokenPipeError:
-            # Whoever read the output has gone; what was to be done is done.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            click.echo(f"Error: {error.strerror or error}{where}.", err=True)
-            sys.exit(FAILED)
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            MemoryError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            if os.environ.get("DEFOCAL_DEBUG"):
-                raise
-            click.echo(f"Error: {type(error).__name__}: {str(error)[:300]}", err=True)
-            click.echo("This is a defect of defocal: set DEFOCAL_DEBUG=1 to see where, and report it.", err=True)
-            sys.exit(FAILED)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
 
 
 def _recipe_options(command: _Command) -> _Command:
@@ -82,7 +46,7 @@ def _crew_options(command: _Command) -> _Command:
     return command
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="defocal")
 def cli() -> None:
     """Make physically faithful, verified datasets of defocused captures.
@@ -94,7 +58,7 @@ def cli() -> None:
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True)
 def demo(out: Path) -> None:
-    """Make a small dataset, verify it and draw it: the whole way in a minute."""
+    """Make a small dataset, verify it and draw it: the whole way in a minute or two."""
     from .demo import run_demo
 
     run_demo(out)
@@ -146,7 +110,7 @@ def plan(recipe: str, out: Path, **changes: Any) -> None:
     costs = cost(maker)
     seen = survey(maker)
     check_blur(loaded, seen)
-    _table(describe(loaded, maker, seen, out, costs))
+    table(describe(loaded, maker, seen, out, costs))
     click.echo("\nCircle of confusion over the scenes looked at:")
     click.echo("\n".join(histogram_lines(seen.coc, "px")))
 
@@ -199,7 +163,7 @@ def info(target: str, as_json: bool) -> None:
 
         click.echo(json.dumps(dict(facts), indent=2))
     else:
-        _table(facts)
+        table(facts)
 
 
 @cli.command()
@@ -231,7 +195,7 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
     from .psf import write_psf
 
     facts, written = write_psf(target, out, save, changes=changes)
-    _table(facts)
+    table(facts)
     for path in written:
         click.echo(f"Wrote {path}")
 
@@ -240,16 +204,25 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--rerender", type=click.IntRange(min=0), default=0, metavar="K",
               help="Also make K random samples again and compare.")  # fmt: skip
-def verify(store: Path, rerender: int) -> None:
-    """Prove that a dataset is what it says: digests, physics, samples made again."""
-    from ..synth.store import open_store
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def verify(store: Path, rerender: int, as_json: bool) -> None:
+    """Prove that a dataset or release is what it says: files, digests, physics, samples made again."""
     from .progress import Progress
+    from .verify import comparison_words, count_samples, worst
     from .verify import verify as check
 
-    with Progress(len(open_store(store)), "verifying") as progress:
+    with Progress(count_samples(store), "verifying") as progress:
         verdict = check(store, rerender=rerender, report=progress.advance)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(verdict.to_dict(), indent=2))
+        sys.exit(MISMATCH if verdict.problems else 0)
     for index, comparison in verdict.rerendered:
-        click.echo(f"sample {index} made again: {comparison}")
+        click.echo(f"sample {index} made again: {comparison_words(comparison)}")
+    if len(verdict.rerendered) > 1:
+        words = ", ".join(f"{name} {said}" for name, said in worst(verdict.rerendered).items())
+        click.echo(f"{len(verdict.rerendered)} samples made again: {words}")
     for problem in verdict.problems[:20]:
         click.echo(f"Mismatch: {problem}", err=True)
     if len(verdict.problems) > 20:
@@ -258,78 +231,12 @@ def verify(store: Path, rerender: int) -> None:
         click.echo(f"{store} failed verification: generate it again, or fetch a fresh copy.", err=True)
         sys.exit(MISMATCH)
     click.echo(f"{store} is intact: {verdict.samples} samples, content digest {verdict.digest}")
+    if verdict.release:
+        click.echo(f"It is the release {verdict.release}")
 
 
-@cli.group(cls=_Group)
-def scenes() -> None:
-    """Look at scenes from files before making anything of them.
-
-    SOURCE is KIND:PATH, for example nyuv2:nyu_depth_v2_labeled.mat; `defocal scenes kinds` lists the kinds.
-    """
-
-
-_changed_source = click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE",
-    help="Set a key of the recipe's [scenes], for example variant=raw. May be repeated.",
-)  # fmt: skip
-
-
-@scenes.command("kinds")
-def scene_kinds() -> None:
-    """List the datasets that can be read."""
-    from .scenes import kinds
-
-    _table(kinds())
-
-
-@scenes.command("list")
-@click.argument("source")
-@_changed_source
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def scene_list(source: str, changes: tuple[str, ...], as_json: bool) -> None:
-    """List the scenes of SOURCE with their places and official splits; reads no picture."""
-    from .scenes import counts, list_scenes, opened
-
-    reader = opened(source, changes)
-    rows = list_scenes(reader)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(rows, indent=2))
-        return
-    width = max(len(row["source"]) for row in rows)
-    shared = len({row["group"] for row in rows}) < len(rows)
-    for row in rows:
-        place = f"at {row['group']}" if shared else ""
-        click.echo("  ".join(filter(None, (f"{row['source']:<{width}}", row["split"], place))).rstrip())
-    click.echo(f"{counts(reader)}.", err=True)
-
-
-@scenes.command("check")
-@click.argument("source")
-@_changed_source
-def scene_check(source: str, changes: tuple[str, ...]) -> None:
-    """Read all of SOURCE once: sizes, depths, unknown pixels, and what is broken, file by file."""
-    from .progress import Progress
-    from .scenes import check, opened
-
-    reader = opened(source, changes)
-    with Progress(len(reader), "reading") as progress:
-        found = check(reader, progress.advance)
-    _table(found.facts())
-    if found.counts.any():
-        click.echo("\nDepth of all known pixels:")
-        click.echo("\n".join(found.histogram()))
-    for sentence in found.broken:
-        click.echo(f"Broken: {sentence}", err=True)
-    if found.broken:
-        sys.exit(MISMATCH)
-
-
-def _table(rows: list[tuple[str, str]]) -> None:
-    width = max(len(heading) for heading, _ in rows)
-    for heading, text in rows:
-        click.echo(f"{heading:<{width}}  {text}")
+for command in (scenes, release, unpack, diff):
+    cli.add_command(command)
 
 
 if __name__ == "__main__":

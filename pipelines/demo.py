@@ -12,7 +12,7 @@ from .info import recipe_facts
 from .preview import write_preview
 from .progress import Progress
 from .shipped import find_recipe
-from .verify import verify
+from .verify import comparison_words, verify
 
 
 def run_demo(out: Path) -> None:
@@ -36,7 +36,8 @@ def run_demo(out: Path) -> None:
     if verdict.problems:
         raise InputError(f"{store} failed its verification ({verdict.problems[0]}): delete it and try again.")
     click.echo(f"\nVerified {verdict.samples} samples against their digests and the lens;")
-    click.echo(f"made {len(verdict.rerendered)} again: {', '.join(text for _, text in verdict.rerendered)}.")
+    again = [comparison_words(words) for _, words in verdict.rerendered]
+    click.echo(f"made {len(again)} again: {', '.join(again)}.")
     click.echo(f"Content digest {verdict.digest}\n")
     picture, page, *_ = write_preview(str(store), out, 12)
     click.echo(f"Look at it:  {picture}\n             {page}")

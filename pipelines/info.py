@@ -8,7 +8,7 @@ from ..synth.draws import Draw
 from ..synth.recipe import Recipe
 from ..synth.recipe_capture import StackSection
 from ..synth.recipe_psf import Section
-from ..synth.recipe_scenes import DatasetScenes, ReadScenes
+from ..synth.recipe_scenes import DatasetScenes, ProceduralScenes, ReadScenes
 from ..synth.sensor import Sensor
 from ..synth.store import Store, open_store
 from .shipped import find_recipe
@@ -26,7 +26,7 @@ def recipe_facts(recipe: Recipe) -> Facts:
     return [
         ("recipe", f"{recipe.name}, seed {recipe.seed}, hash {recipe.hash()[:12]}"),
         ("description", recipe.description or "none"),
-        ("scenes", f"{recipe.scenes.kind}{_place(recipe)}, {near:g} to {far:g} m"),
+        ("scenes", f"{scenes_words(recipe)}{_place(recipe)}, {near:g} to {far:g} m"),
         *_terms(recipe),
         ("camera", camera_words(recipe)),
         ("CoC", _coc_words(recipe)),
@@ -137,6 +137,19 @@ def psf_words(section: Section) -> str:
             words.append(f"{key} {' '.join(f'{v:g}' for v in value)}")
         else:
             words.append(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}")
+    return ", ".join(words)
+
+
+def scenes_words(recipe: Recipe) -> str:
+    """Say which scenes a recipe has; what goes without saying is left out."""
+    scenes = recipe.scenes
+    if not isinstance(scenes, ProceduralScenes):
+        return scenes.kind
+    words = ["procedural", scenes.world]
+    if scenes.lights[1]:
+        words.append(f"{scenes.lights[0]} to {scenes.lights[1]} lamps")
+    if scenes.textures is not None:
+        words.append(f"textures from {scenes.textures}")
     return ", ".join(words)
 
 

@@ -14,11 +14,11 @@ from ..synth.psf_field import FieldBank
 from ..synth.psf_sampled import SampledBank
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
-from ..synth.recipe_scenes import ReadScenes
 from ..synth.samples import SampleMaker
 from ..synth.shards import Shards
+from ..synth.sources import MadeScenes
 from .generate import free_bytes
-from .info import camera_words, capture_facts, psf_words
+from .info import camera_words, capture_facts, psf_words, scenes_words
 from .memory import peak_bytes, shard_bytes, worker_bytes
 from .progress import amount, duration
 
@@ -113,14 +113,15 @@ def _span(depth: npt.NDArray[np.float32]) -> str:
 
 
 def check_scenes(maker: SampleMaker, report: Callable[[int], None] = lambda done: None) -> None:
-    """Read every scene that comes from files once, so that a broken file is found before anything is written.
+    """Read every scene and photograph that comes from files once: what is broken is found before anything is written.
 
     Raises
     ------
     InputError
         Naming the first broken scene and how many there are.
     """
-    if not isinstance(maker.recipe.scenes, ReadScenes):
+    if isinstance(maker.scenes, MadeScenes):
+        maker.scenes.check()
         return
     broken: list[str] = []
     for sample in range(maker.count):
@@ -168,7 +169,7 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, costs:
     worker, arrays = worker_bytes(maker, costs.memory), shard_bytes(maker)
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
-        ("scenes", f"{maker.count} x {width}x{height} px, {scenes.kind}, {near:g} to {far:g} m"),
+        ("scenes", f"{maker.count} x {width}x{height} px, {scenes_words(recipe)}, {near:g} to {far:g} m"),
         ("camera", camera_words(recipe) + ("" if sweeps else f", sharp from {sharp_near:.3g} to {sharp_far:.3g} m")),
         *capture_facts(recipe),
         ("PSF", f"{psf_words(recipe.psf)}; {_kernels(maker)}"),

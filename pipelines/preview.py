@@ -51,11 +51,9 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     views = _views(recipe, samples)
     whole = path.resolve()
     out = out or Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}-preview")))
-    near, far = recipe.scenes.depth
-    title = f"{recipe.name}: {len(views[:ON_SHEET])} of {total} samples"
-    sheet = contact_sheet(views[:ON_SHEET], title=title, near=near, far=far)
     page = html_page(recipe.name, dict(recipe_facts(recipe)), views, _histograms(views), _notes(views, total))
-    contents = {"contact.png": png_bytes(sheet), "preview.html": page.encode(), **_of_stack(recipe, views, near, far)}
+    pictures = _pictures(recipe, views, total)
+    contents = {"contact.png": pictures.pop("contact.png"), "preview.html": page.encode(), **pictures}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -63,6 +61,24 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     except OSError as error:
         raise InputError(f"cannot write pictures to {out}: {error.strerror}.") from None
     return [out / name for name in contents]
+
+
+def draw_store(path: Path, count: int = ON_SHEET) -> dict[str, bytes]:
+    """Draw up to `count` samples of a dataset, evenly spread.
+
+    Returns
+    -------
+    By their names the files `contact.png`, and where there are focal stacks `sweep.webp` and `stack.png`.
+    """
+    recipe, samples, total = _from_store(path, count)
+    return _pictures(recipe, _views(recipe, samples), total)
+
+
+def _pictures(recipe: Recipe, views: list[SampleView], total: int) -> dict[str, bytes]:
+    near, far = recipe.scenes.depth
+    title = f"{recipe.name}: {len(views[:ON_SHEET])} of {total} samples"
+    sheet = contact_sheet(views[:ON_SHEET], title=title, near=near, far=far)
+    return {"contact.png": png_bytes(sheet), **_of_stack(recipe, views, near, far)}
 
 
 def _of_stack(recipe: Recipe, views: list[SampleView], near: float, far: float) -> dict[str, bytes]:

@@ -18,6 +18,8 @@ from ..synth.sources import open_reader
 from .shipped import read_change, split_kind
 
 Facts = list[tuple[str, str]]
+OF_RECIPES = ("count", "size", "fit", "align")
+"""Keys of scenes that change nothing of what is read."""
 BINS = np.geomspace(1e-3, 1e6, 9 * 32 + 1)
 """Edges of the bins that depths are counted in, metres."""
 
@@ -47,9 +49,11 @@ def section_of(target: str, changes: Sequence[str] = ()) -> ReadScenes:
     kind, path = split_kind(target)
     section: dict[str, Any] = {"kind": kind, "path": str(path)}
     for change in changes:
-        keys, value = read_change(change)
+        keys, value = read_change(change.removeprefix("scenes."))
         if len(keys) != 1:
             raise InputError(f"--set takes KEY=VALUE here, for example variant=raw, not {change!r}.")
+        if keys[0] in OF_RECIPES:
+            raise InputError(f"{keys[0]} is what a recipe makes of scenes: here they are taken as they are.")
         section[keys[0]] = value
     return parse_scenes(section, target)
 

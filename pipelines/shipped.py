@@ -1,5 +1,6 @@
 """Finding recipes: shipped ones by name, others by path, with the changes that the command line asks for."""
 
+import os
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
@@ -86,7 +87,7 @@ def _resolve_paths(data: dict[str, Any], base: Path) -> None:
         if isinstance(section, dict):
             for key in PATHS:
                 if isinstance(section.get(key), str) and "\0" not in section[key]:
-                    section[key] = str((base / section[key]).resolve())
+                    section[key] = os.path.abspath(base / section[key])
 
 
 def split_kind(text: str) -> tuple[str, Path]:

@@ -1,7 +1,7 @@
-"""Proof that a store is what it says: digests, physics, and samples made again from its own recipe."""
+"""Proof that a store is what it says: files, digests, physics, and samples made again from its own recipe."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from ..synth.recipe_scenes import ProceduralScenes
 from ..synth.samples import SampleMaker
 from ..synth.seeding import Purpose, generator
 from ..synth.store import Store, array_digest, open_store, sample_digest
+from .release_manifest import HOSTS, MANIFEST, RELEASED, Damage, check_files, is_release, stored_id
 
 Arrays = dict[str, npt.NDArray[Any]]
+EXACT, CLOSE, WRONG = "bit-exact", "within one LSB", "mismatch"
 
 
 @dataclass
@@ -31,25 +33,53 @@ class Verdict:
         How many samples were read.
     digest
         Digest of the dataset's content, by its sample table.
+    release
+        Id of the release, or nothing if it is none.
     problems
         One sentence each; none if all is well.
+    damage
+        Of a release: its damaged files, with the samples that they concern. Each is among the problems too.
     rerendered
-        For each sample made again, its number and how it compares: "bit-exact" or what differs.
+        For each sample made again, its number and how each of its arrays compares, see `compare`.
     """
 
     samples: int = 0
     digest: str = ""
+    release: str = ""
     problems: list[str] = field(default_factory=list)
-    rerendered: list[tuple[int, str]] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
+    rerendered: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return {"intact": not self.problems, **asdict(self)}
+
+
+def count_samples(path: Path) -> int:
+    """Return how many samples `verify` will read; 0 of a release too damaged to tell.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened as a dataset at all, nor says that it is a release.
+    """
+    try:
+        return len(open_store(path))
+    except InputError:
+        if is_release(path):
+            return 0
+        raise
 
 
 def verify(path: Path, *, rerender: int = 0, report: Callable[[int], None] = lambda done: None) -> Verdict:
     """Read every sample of a store and compare it with its digests and with the physics of its camera.
 
+    Of a release every file is compared with the manifest first.
+
     Parameters
     ----------
     path
-        A finished dataset.
+        A finished dataset, or a release.
     rerender
         How many samples, drawn at random by the recipe's seed, to make again and compare.
     report
@@ -60,10 +90,39 @@ def verify(path: Path, *, rerender: int = 0, report: Callable[[int], None] = lam
     InputError
         If it cannot be opened as a dataset at all.
     """
-    store = open_store(path)
+    damage = check_files(path) if is_release(path) else []
+    try:
+        store = open_store(path)
+    except InputError:
+        if not damage:
+            raise
+        return Verdict(problems=[str(one) for one in damage], damage=damage)
+    verdict = check_store(store, report=report)
+    verdict.damage, verdict.problems = damage, [*map(str, damage), *verdict.problems]
+    verdict.release = stored_id(path) if is_release(path) else ""
+    if not is_release(path) and (begun := sorted(set(RELEASED) & {item.name for item in path.iterdir()})):
+        verdict.problems.append(f"{begun[0]} is of a release without its {MANIFEST}: run `defocal release` again.")
+    if rerender and not verdict.problems:
+        _rerender(store, rerender, verdict)
+    return verdict
+
+
+def check_store(
+    store: Store, *, report: Callable[[int], None] = lambda done: None,
+    observe: Callable[[str, Arrays], None] = lambda split, arrays: None,
+) -> Verdict:  # fmt: skip
+    """Compare every sample of a store with its digests and with the physics of its camera.
+
+    Parameters
+    ----------
+    report
+        Called with 1 after each sample.
+    observe
+        Called with the split and the arrays of each sample that is as it should be.
+    """
     verdict = Verdict(samples=len(store))
     try:
-        rows = read_samples(path)
+        rows = read_samples(store.path)
     except InputError as error:
         verdict.problems.append(str(error))
         return verdict
@@ -75,7 +134,9 @@ def verify(path: Path, *, rerender: int = 0, report: Callable[[int], None] = lam
         verdict.problems.append(f"samples.csv lists {len(table)} samples where the arrays hold {len(store)}.")
     try:
         for split, row, index in store.rows():
-            _check_sample(store, split, row, index, table.get((split, row)), verdict.problems)
+            arrays = _check_sample(store, split, row, index, table.get((split, row)), verdict.problems)
+            if arrays is not None:
+                observe(split, arrays)
             if maker is not None and (listed := table.get((split, row))) and listed["source"] != maker.source(index):
                 verdict.problems.append(f"sample {index}: samples.csv names another source than its own.")
             report(1)
@@ -83,8 +144,6 @@ def verify(path: Path, *, rerender: int = 0, report: Callable[[int], None] = lam
         verdict.problems.append(str(error))
     for split in store.splits:
         _check_psf(store, split, verdict.problems)
-    if rerender and not verdict.problems:
-        _rerender(store, rerender, verdict)
     return verdict
 
 
@@ -103,7 +162,9 @@ def _check_folder(store: Store) -> list[str]:
     if text != store.recipe.to_toml():
         problems.append("recipe.toml is not the recipe that the arrays were made from.")
     found = {item.name for item in store.path.iterdir()}
-    expected = {"recipe.toml", "samples.csv", *(f"{split}.zarr" for split in store.splits)}
+    expected = {"recipe.toml", "samples.csv", *(f"{split}.zarr" for split in store.splits), *RELEASED}
+    if is_release(store.path):
+        expected.update(HOSTS)
     problems += [f"{name} does not belong to the dataset." for name in sorted(found - expected)]
     members = {"zarr.json", "psf", "index", *store.recipe.arrays}
     for split in store.splits:
@@ -115,24 +176,27 @@ def _check_folder(store: Store) -> list[str]:
 
 def _check_sample(
     store: Store, split: str, row: int, index: int, listed: dict[str, str] | None, problems: list[str]
-) -> None:
+) -> Arrays | None:
+    """Check one sample; return its arrays if nothing is wrong with them."""
     where = f"sample {index} ({split}, row {row})"
     if listed is None or int(listed["index"]) != index:
         problems.append(f"{where}: is not the one that samples.csv lists there.")
-        return
+        return None
     try:
         arrays = store.sample(split, row)
     except InputError as error:
         problems.append(f"{where}: cannot be read: {error}")
-        return
+        return None
     digests = {name: array_digest(array) for name, array in arrays.items()}
     changed = [name for name, digest in digests.items() if listed.get(f"sha256_{name}") != digest]
     if changed:
-        problems.append(f"{where}: {', '.join(changed)} differ from their digests in samples.csv.")
+        found = [f"{', '.join(changed)} differ from their digests in samples.csv."]
     elif sample_digest(digests) != listed["digest"]:
-        problems.append(f"{where}: its digest in samples.csv is not that of its arrays.")
+        found = ["its digest in samples.csv is not that of its arrays."]
     else:
-        problems.extend(f"{where}: {problem}" for problem in _check_physics(store, arrays))
+        found = _check_physics(store, arrays)
+    problems.extend(f"{where}: {problem}" for problem in found)
+    return None if found else arrays
 
 
 def _check_physics(store: Store, arrays: Arrays) -> list[str]:
@@ -190,7 +254,14 @@ def _check_psf(store: Store, split: str, problems: list[str]) -> None:
 
 
 def _rerender(store: Store, count: int, verdict: Verdict) -> None:
-    maker = SampleMaker(store.recipe, stored_bank(store.path, store.recipe))
+    try:
+        maker = SampleMaker(store.recipe, stored_bank(store.path, store.recipe))
+    except InputError as error:
+        if not is_release(store.path):
+            raise
+        raise InputError(
+            f"{error} A release names the files of its recipe without their folders: verify it where they lie."
+        ) from None
     rows = list(store.rows())
     chosen = generator(store.recipe.seed, Purpose.VERIFY).permutation(len(rows))[:count]
     for split, row, index in (rows[i] for i in sorted(chosen)):
@@ -201,29 +272,59 @@ def _rerender(store: Store, count: int, verdict: Verdict) -> None:
             continue
         comparison = compare(store.sample(split, row), again)
         verdict.rerendered.append((index, comparison))
-        if comparison.startswith("mismatch"):
-            verdict.problems.append(f"sample {index} ({split}, row {row}) made again: {comparison}.")
+        wrong = [f"{name} {words}" for name, words in comparison.items() if words.startswith(WRONG)]
+        if wrong:
+            verdict.problems.append(f"sample {index} ({split}, row {row}) made again: {', '.join(wrong)}.")
 
 
-def compare(stored: Arrays, again: Arrays) -> str:
-    """Say how two versions of a sample differ: "bit-exact", "within one step of ..." or "mismatch in ...".
+def compare(stored: Arrays, again: Arrays) -> dict[str, str]:
+    """Say how each array of a sample differs from another version of it.
 
-    A step is one code of an integer array, or one unit in the last place of a float one.
+    Returns
+    -------
+    By the names of the arrays "bit-exact", or "within one LSB" or "mismatch" with the count of the values that differ:
+    an LSB is one code of an integer array, or one unit in the last place of a float one.
     """
-    off: list[str] = []
-    wrong: list[str] = []
-    for name, a in stored.items():
-        b = again[name]
-        if a.shape != b.shape or a.dtype != b.dtype:
-            wrong.append(name)
-            continue
-        if np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
-            continue
-        step = np.spacing(np.abs(a)) if a.dtype.kind == "f" else 1
-        close = np.abs(a.astype(np.float64) - b.astype(np.float64)) <= step
-        if a.dtype.kind == "f":
-            close |= np.isnan(a) & np.isnan(b)
-        (off if close.all() else wrong).append(name)
-    if wrong:
-        return f"mismatch in {', '.join(wrong)}"
-    return f"within one step in {', '.join(off)}" if off else "bit-exact"
+    return {name: _compare(a, again.get(name)) for name, a in stored.items()}
+
+
+def _compare(a: npt.NDArray[Any], b: npt.NDArray[Any] | None) -> str:
+    if b is None or a.shape != b.shape or a.dtype != b.dtype:
+        return f"{WRONG} (another shape or type)"
+    same = a == b
+    if a.dtype.kind == "f":
+        same |= np.isnan(a) & np.isnan(b)
+    if same.all():
+        return EXACT
+    x, y = a[~same], b[~same]
+    count = f"{x.size} of {a.size} values"
+    if a.dtype.kind == "b":
+        return f"{WRONG} ({count})"
+    with np.errstate(invalid="ignore"):
+        off = np.abs(x.astype(np.float64) - y.astype(np.float64))
+        step = np.spacing(np.abs(x)).astype(np.float64) if a.dtype.kind == "f" else np.ones(x.shape)
+    if (off <= step).all():
+        return f"{CLOSE} ({count})"
+    most = "unknown in one of the two" if np.isnan(off).any() else f"up to {off.max():.4g}"
+    return f"{WRONG} ({count}, {most})"
+
+
+def comparison_words(comparison: dict[str, str]) -> str:
+    """Say in a line how the arrays of a sample compare: "bit-exact", or array by array."""
+    if set(comparison.values()) == {EXACT}:
+        return EXACT
+    exact = [name for name, words in comparison.items() if words == EXACT]
+    others = [f"{name} {words}" for name, words in comparison.items() if words != EXACT]
+    return "; ".join(others + ([f"{', '.join(exact)} {EXACT}"] if exact else []))
+
+
+def worst(rerendered: list[tuple[int, dict[str, str]]]) -> dict[str, str]:
+    """Return for each array how the worst of the samples made again compares: one of the three verdicts."""
+    found: dict[str, str] = {}
+    for name in rerendered[0][1] if rerendered else ():
+        ranks = [
+            next(k for k, verdict in enumerate((EXACT, CLOSE, WRONG)) if comparison[name].startswith(verdict))
+            for _, comparison in rerendered
+        ]
+        found[name] = (EXACT, CLOSE, WRONG)[max(ranks)]
+    return found

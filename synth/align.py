@@ -4,11 +4,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from .fill import EDGE
+from .fill import EDGE, float_pair
 from .light import encode
 
 Float32 = npt.NDArray[np.float32]
 
+MOST_REACH = 64
 FALL = 20.0
 """Sum of the differences of three sRGB codes (0 to 255) at which a neighbour's weight has fallen to 1/e."""
 
@@ -46,12 +47,15 @@ def align_depth(depth: Float32, image: Float32, reach: int) -> Float32:
     Raises
     ------
     InputError
-        If `reach` is not a whole number of 1 or more.
+        If `reach` is not a whole number from 1 to 64, or the shapes do not fit.
     """
     from .align_kernels import vote
 
-    if not (isinstance(reach, int | np.integer) and reach >= 1):
-        raise InputError(f"the reach of edge alignment is a whole number of pixels, 1 or more, not {reach!r}.")
+    if not (isinstance(reach, int | np.integer) and 1 <= reach <= MOST_REACH):
+        raise InputError(
+            f"the reach of edge alignment is a whole number of pixels from 1 to {MOST_REACH}, not {reach!r}."
+        )
+    depth, image = float_pair(depth, image)
     doubtful = _near_edges(depth, int(reach))
     if not doubtful.any():
         return depth

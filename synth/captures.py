@@ -117,7 +117,9 @@ class Shot:
         InputError
             If a slice cannot be focused, or would look far beyond the scene.
         """
-        if self.recipe.stack:
+        if self.recipe.render.method == "views":
+            self.views()
+        elif self.recipe.stack:
             frame_border(self.scene, self._frames, self._reference)
 
     @cached_property

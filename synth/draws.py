@@ -31,6 +31,8 @@ _BESIDES = {"choice": {"weights"}, "from": {"quantiles"}}
 MOST_WEIGHT = 1e9
 FIRST = ("camera.pixel_pitch", "camera.focal_length")
 """What is drawn before what depends on it."""
+MOST_SKEW = 1.05
+"""Ratio of a scene's two focal lengths, in pixels, that is still taken as one."""
 WIDEST_VIEWS = 8.0
 """F-number that stands for a light field's until one is read."""
 OF_SCENES = {"intrinsics": "camera.focal_length", "views": "camera.f_number"}
@@ -149,6 +151,8 @@ def _read(table: Mapping[str, Any], name: str) -> Draw:
 
 
 def _read_from(table: Mapping[str, Any], name: str) -> Draw:
+    if not isinstance(table["from"], str):
+        raise ValueError(f"{name}: {_shown(table)} must be from 'intrinsics', 'views', or 'depth' with two quantiles")
     if table["from"] in OF_SCENES and "quantiles" not in table:
         if name != OF_SCENES[table["from"]]:
             raise ValueError(f"{name}: only {OF_SCENES[table['from']]} can be drawn from the scene's {table['from']}")
@@ -311,6 +315,11 @@ def draw_all(
         else:
             if scene.intrinsics is None:
                 raise InputError(f"{scene.source}: has no intrinsics to take camera.focal_length from.")
+            if not 1 / MOST_SKEW < scene.intrinsics.fx / scene.intrinsics.fy < MOST_SKEW:
+                raise InputError(
+                    f"{scene.source}: its focal lengths {scene.intrinsics.fx:g} and {scene.intrinsics.fy:g} px differ, "
+                    "pixels are not square: give camera.focal_length itself."
+                )
             pitch = drawn.get("camera.pixel_pitch", camera["pixel_pitch"])
             drawn[name] = _rounded(pitch * (scene.intrinsics.fx + scene.intrinsics.fy) / 2)
     return drawn

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from .. import InputError
 from .light import encode
 
 Float32 = npt.NDArray[np.float32]
@@ -45,7 +46,13 @@ def fill_depth(depth: Float32, image: Float32) -> Float32:
     Returns
     -------
     (H, W) float32: `depth` itself if nothing, or everything, is unknown. The same on every processor.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit.
     """
+    depth, image = float_pair(depth, image)
     unknown = np.isnan(depth)
     if not unknown.any() or unknown.all():
         return depth
@@ -53,6 +60,20 @@ def fill_depth(depth: Float32, image: Float32) -> Float32:
     _fill_shadows(filled)
     fill_by_paths(filled, encode(image, "srgb"))
     return filled
+
+
+def float_pair(depth: npt.ArrayLike, image: npt.ArrayLike) -> tuple[Float32, Float32]:
+    """Return a depth map (H, W) and its image (H, W, 3) as float32; themselves if they are.
+
+    Raises
+    ------
+    InputError
+        If they have other shapes.
+    """
+    z, light = np.asarray(depth, np.float32), np.asarray(image, np.float32)
+    if z.ndim != 2 or light.shape != (*z.shape, 3):
+        raise InputError(f"a depth map (H, W) needs an image (H, W, 3) of its size, not {z.shape} and {light.shape}.")
+    return z, light
 
 
 def _fill_shadows(depth: Float32) -> None:

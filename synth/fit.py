@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,9 @@ def fit_scene(scene: Scene, size: tuple[int, int], fit: Fit) -> Scene:
     name = f"scene {scene.source!r}" if scene.source else "the scene"
     if scene.margin:
         raise InputError(f"{name} has a margin of {scene.margin} pixels: resize it before it is given one.")
-    if min(size) < 1:
+    if fit not in get_args(Fit):
+        raise InputError(f"scenes are fitted by 'crop' or 'cover', not {fit!r}.")
+    if not (len(size) == 2 and all(isinstance(n, int | np.integer) for n in size)) or min(size) < 1:
         raise InputError(f"a scene cannot be made {size[1]}x{size[0]} pixels (width x height).")
     if (height, width) == tuple(size):
         return scene

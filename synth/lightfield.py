@@ -16,6 +16,8 @@ from .. import InputError
 from .camera import ThinLens
 from .light import Encoding, decode
 
+MOST_SHIFT = 1e6
+"""Pixels: no disparity is as large."""
 Float32 = npt.NDArray[np.float32]
 
 
@@ -50,7 +52,7 @@ class LightField:
             value = getattr(self, name)
             if not (value > 0 and (math.isfinite(value) or name == "convergence")):
                 raise InputError(f"a light field's {name} must be a positive number, not {value}.")
-        if self.views < 2:
+        if not isinstance(self.views, int | np.integer) or self.views < 2:
             raise InputError(f"a light field has two views in a row or more, not {self.views}.")
 
     def depth(self, disparity: npt.ArrayLike) -> Any:
@@ -143,8 +145,8 @@ def refocus(
     if len(views.shape) != 5 or views.shape[4] != 3 or 0 in views.shape:
         raise InputError(f"the views of a light field have shape (V, U, H, W, 3), not {tuple(views.shape)}.")
     rows, columns, height, width, _ = views.shape
-    if shifts.ndim != 1 or not len(shifts) or not np.isfinite(shifts).all():
-        raise InputError(f"disparities must be finite numbers of pixels in a row, not {disparities!r}.")
+    if shifts.ndim != 1 or not len(shifts) or not (np.abs(shifts) < MOST_SHIFT).all():
+        raise InputError(f"disparities must be numbers of pixels in a row, below {MOST_SHIFT:g}, not {disparities!r}.")
     weights = np.ones((rows, columns)) if aperture is None else np.asarray(aperture, np.float64)
     if weights.shape != (rows, columns) or not (weights >= 0).all() or not 0 < weights.sum() < math.inf:
         raise InputError(f"an aperture needs a weight for each of {rows}x{columns} views, 0 or more, not all 0.")

@@ -60,6 +60,8 @@ class Photographs:
                 for path in folder.rglob("*")
                 if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
             ]
+        except InputError:
+            raise
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read the folder {folder} of photographs: {error}.") from None
         if not found:
@@ -78,7 +80,7 @@ class Photographs:
         kept = tuple(text for k, text in enumerate(self.names) if start <= (k + 0.5) / count < stop)
         if not kept:
             raise InputError(
-                f"the folder {self.folder} holds {count} photographs, and none is left for {name}: add more of them."
+                f"the folder {self.folder} holds too few photographs ({count}), none is left for {name}: add more."
             )
         return replace(self, names=kept)
 
@@ -130,6 +132,8 @@ def _texels(path: Path, size: int, changed: int) -> tuple[Texels, float]:
     from .photo_kernels import resampled
 
     image = read_image(path)
+    if image.dtype.kind == "f":
+        raise InputError(f"{path} holds linear light: give photographs of 8 or 16 bits as textures.")
     level = np.empty((SIDE, SIDE, 3), np.uint16)
     resampled(image, _table(8 * image.dtype.itemsize), SIDE, level)
     out = np.empty((TILE_TEXELS, 3), np.uint16)

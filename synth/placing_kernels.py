@@ -16,28 +16,30 @@ from .jit import jit
 Float64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-STAND, HANG, TOP, WALL, LIE, FREE = 0, 1, 2, 3, 4, 5
+STAND, HANG, TOP, WALL, LIE, FREE, LIFT = range(7)
 
 # Columns of a prism.
-A, C, D0, D1, P, Q, COS, SIN, Z0, Z1, X0, X1, Y0, Y1, SCALE, MODE, BODY, LEFT, RIGHT = range(19)
-COLUMNS = 19
+A, C, D0, D1, P, Q, COS, SIN, Z0, Z1, X0, X1, Y0, Y1, SCALE, MODE, BODY, FOOT, LEFT, RIGHT, HIGH, LOW = range(22)
+COLUMNS = 22
 
 
 @jit
 def _span(prism: Float64, camera: Float64) -> None:
     """Fill in the range of depths of a prism, and what its body covers in the picture, pixels from the centre.
 
-    The body is what is below the string that a thing may hang by; `LEFT` and `RIGHT` bound both.
+    The body is what is between the string that a thing may hang by and the support that it may stand on; `LEFT`,
+    `RIGHT`, `HIGH` and `LOW` bound all of it.
     """
     focal, rx, ry = camera[0], camera[1], camera[2]
     ex, ey, ez, gx, gy, gz = camera[3], camera[4], camera[5], camera[6], camera[7], camera[8]
     prism[Z0], prism[Z1] = 1e30, -1e30
     prism[X0], prism[X1], prism[Y0], prism[Y1] = 1e30, -1e30, 1e30, -1e30
-    prism[LEFT], prism[RIGHT] = 1e30, -1e30
-    for corner in range(12):
+    prism[LEFT], prism[RIGHT], prism[HIGH], prism[LOW] = 1e30, -1e30, 1e30, -1e30
+    for corner in range(16):
         p = prism[P] if corner & 1 else -prism[P]
         q = prism[Q] if corner & 2 else -prism[Q]
-        d = prism[D1] if corner >> 2 == 0 else (prism[BODY] if corner >> 2 == 1 else prism[D0])
+        level = corner >> 2
+        d = prism[FOOT] if level == 0 else prism[BODY] if level == 1 else prism[D0] if level == 2 else prism[D1]
         a = prism[A] + (p * prism[COS] - q * prism[SIN])
         c = prism[C] + (p * prism[SIN] + q * prism[COS])
         z = d * ez + c * gz
@@ -45,7 +47,8 @@ def _span(prism: Float64, camera: Float64) -> None:
         scale = focal / max(z, 1e-9)
         x, y = ((a * rx + d * ex) + c * gx) * scale, ((a * ry + d * ey) + c * gy) * scale
         prism[LEFT], prism[RIGHT] = min(prism[LEFT], x), max(prism[RIGHT], x)
-        if corner < 8:
+        prism[HIGH], prism[LOW] = min(prism[HIGH], y), max(prism[LOW], y)
+        if level < 2:
             prism[X0], prism[X1] = min(prism[X0], x), max(prism[X1], x)
             prism[Y0], prism[Y1] = min(prism[Y0], y), max(prism[Y1], y)
 
@@ -54,7 +57,9 @@ def _span(prism: Float64, camera: Float64) -> None:
 def _inside(prism: Float64, walls: Float64, floor: float, ceiling: float, near: float, far: float) -> bool:
     """Tell whether a prism is within the range of depths and before all planes of the room."""
     slack = 1e-6 * far
-    if prism[Z0] < near or prism[Z1] > far or prism[D1] > floor + slack or prism[D0] < -ceiling - slack:
+    if prism[FOOT] > prism[D1] or prism[BODY] < prism[D0] or prism[D1] > floor + slack or prism[D0] < -ceiling - slack:
+        return False
+    if prism[Z0] < near or prism[Z1] > far:
         return False
     for i in range(walls.shape[0]):
         na, nc = walls[i, 0], walls[i, 1]
@@ -72,7 +77,8 @@ def _seen(prism: Float64, width: float, height: float) -> bool:
         return False
     x = min(prism[X1], 0.5 * width) - max(prism[X0], -0.5 * width)
     y = min(prism[Y1], 0.5 * height) - max(prism[Y0], -0.5 * height)
-    return bool(x >= 3.0 and y >= 3.0 and x * y >= min(0.35 * wide * high, 0.12 * width * height))
+    enough = min(0.35 * wide * high, 0.12 * width * height)
+    return bool(min(x, y) >= 1.5 and x * y >= max(enough, 6.0))
 
 
 @jit
@@ -90,26 +96,38 @@ def _sides(one: Float64, other: Float64, na: float, nc: float) -> int:
 
 
 @jit
-def relation(one: Float64, other: Float64) -> int:
-    """Tell whether `one` may hide `other` (1), the other way round (-1), or neither (0); 9 if nothing parts them."""
-    if one[Z1] <= other[Z0]:
-        return 1
-    if other[Z1] <= one[Z0]:
-        return -1
+def _levels(one: Float64, other: Float64) -> int:
+    """Do the same across a level plane."""
     slack = 1e-9 * (abs(one[D1]) + abs(other[D1]))
     if one[D1] <= other[D0] + slack:
-        # A level plane between them: the camera is above it or below.
         return 1 if other[D0] >= 0.0 else (-1 if one[D1] <= 0.0 else 0)
     if other[D1] <= one[D0] + slack:
         return -1 if one[D0] >= 0.0 else (1 if other[D1] <= 0.0 else 0)
-    for prism in (one, other):
-        found = _sides(one, other, prism[COS], prism[SIN])
-        if found != 9:
-            return found
-        found = _sides(one, other, -prism[SIN], prism[COS])
-        if found != 9:
-            return found
     return 9
+
+
+@jit
+def relation(one: Float64, other: Float64) -> int:
+    """Tell whether `one` may hide `other` (1), the other way round (-1), or neither (0); 9 if nothing parts them.
+
+    Each plane between them tells that one of them, or both, cannot hide the other.
+    """
+    ahead, back, parted = True, True, False
+    for k in range(6):
+        if k == 0:
+            found = 1 if one[Z1] <= other[Z0] else (-1 if other[Z1] <= one[Z0] else 9)
+        elif k == 1:
+            found = _levels(one, other)
+        else:
+            turned = one if k < 4 else other
+            along = k % 2 == 0
+            found = _sides(
+                one, other, turned[COS] if along else -turned[SIN], turned[SIN] if along else turned[COS]
+            )  # fmt: skip
+        if found != 9:
+            parted = True
+            ahead, back = ahead and found == 1, back and found == -1
+    return (1 if ahead else -1 if back else 0) if parted else 9
 
 
 @jit
@@ -193,6 +211,9 @@ def _propose(
             _rescale(prism, thing, z)
         high = thing[2] * prism[SCALE]
         px, py = (draws[0] - 0.5) * picture[1] * z / focal, (draws[1] - 0.5) * picture[0] * z / focal
+        if mode == LIFT:
+            # What holds it comes in from below.
+            py = (0.05 + 0.4 * draws[1]) * picture[0] * z / focal
         if mode in (STAND, LIE):
             prism[D1] = floor
             prism[D0] = prism[BODY] = floor - high
@@ -202,7 +223,10 @@ def _propose(
             prism[A], prism[C] = px * rx + py * ry, (px * gx + py * gy) + z * gz
             middle = (px * ex + py * ey) + z * ez
             prism[D1], prism[BODY] = middle + 0.5 * high, middle - 0.5 * high
-            prism[D0] = prism[BODY] if mode == FREE else -ceiling
+            prism[D0] = -ceiling if mode == HANG else prism[BODY]
+    prism[FOOT] = prism[D1]
+    if mode == LIFT:
+        prism[D1] = floor
     _span(prism, camera)
     if thing[7] > 0.0 and mode != WALL:
         # Flat and facing the camera: one depth.
@@ -229,7 +253,8 @@ def _anywhere(
     for step in range(40):
         share = 1.0 - step / 40.0
         thing[6] = near * (1.0 + 1e-4) + (thing[6] - near) * share
-        prism[SCALE] = 0.15 * share * share + 0.003
+        small = 0.3 * share * share + 0.01
+        prism[SCALE] = small if thing[9] < 0.0 else small * thing[6] / thing[10]
         middle = 0.2 + 0.6 * draws[step % draws.shape[0]]
         _propose(prism, thing, middle, FREE, placed, tops, 0, walls, floor, ceiling, camera, picture)
         if _inside(prism, walls, floor, ceiling, near, far):
@@ -292,8 +317,8 @@ def place(
         done = False
         for i in range(tries):
             mode, share = int(thing[8]), i / tries
-            prism[SCALE] = 1.0 if share < 0.5 else 1.4 - 1.4 * share
-            if share >= 0.5 and (mode in (TOP, WALL) or (mode == HANG and i % 2 == 1)):
+            prism[SCALE] = 1.0 if share < 0.5 else 1.25 - share
+            if share >= 0.5 and (mode in (TOP, WALL) or (mode in (HANG, LIFT) and i % 2 == 1)):
                 mode = STAND
             if share >= 0.5 or (i > 2 and i % 3 == 0):
                 _vary(thing, draws[k, i], share, mode, floor, camera, picture)
@@ -307,7 +332,7 @@ def place(
                 break
         if not done:
             _anywhere(prism, thing, draws[k], placed, tops, walls, floor, ceiling, camera, picture)
-        if thing[9] > 0.0 and (prism[MODE] == STAND or prism[MODE] == TOP):
+        if thing[9] > 0.0 and (prism[MODE] == STAND or prism[MODE] == TOP or prism[MODE] == LIFT):
             tops[count] = k
             count += 1
     return placed
@@ -321,8 +346,9 @@ def _in_front(one: Float64, other: Float64) -> int:
         return 1 if one[Z0] + one[Z1] < other[Z0] + other[Z1] else -1
     if one[Z0] == one[Z1] and other[Z0] == other[Z1] and one[Z0] != other[Z0]:
         return 1 if one[Z0] < other[Z0] else -1
-    # Side by side in the picture.
-    return 0 if one[RIGHT] < other[LEFT] or other[RIGHT] < one[LEFT] else found
+    # Side by side in the picture, antialiased edges included.
+    beside = one[RIGHT] < other[LEFT] - 2.0 or other[RIGHT] < one[LEFT] - 2.0
+    return 0 if beside or one[LOW] < other[HIGH] - 2.0 or other[LOW] < one[HIGH] - 2.0 else found
 
 
 @jit

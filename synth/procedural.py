@@ -12,13 +12,14 @@ import numpy.typing as npt
 from .. import InputError
 from .photos import SIDE as PHOTO_SIDE
 from .photos import Photographs
-from .placing_kernels import BODY, HANG, MODE, STAND, TOP, Z0, Z1
+from .placing_kernels import BODY, FOOT, HANG, LIFT, MODE, STAND, Z0, Z1, Q
 from .procedural_kernels import cover
 from .procedural_room import SETTINGS, Room, Skins, Vector, View, draw_room, paint_planes, paint_room, plane_row, shade
 from .scene import LayeredScene, Patch
 from .seeding import Purpose, generator
 from .shapes import Outline, Rng, circle_points, geometric, pool_of, strokes, turn
-from .solid_kernels import PART, ROUND, outline, paint_solid
+from .solid_kernels import PART, ROUND, cover_parts, outline
+from .solid_paint_kernels import paint_solid
 from .textures import atlas, draw_looks
 from .things import LIGHT, WORLDS, Thing, arrange, choose
 
@@ -26,7 +27,8 @@ Float64 = npt.NDArray[np.float64]
 
 _CIRCLE = circle_points(np.arange(48) * (math.tau / 48))
 # How much of the picture's area the boxes around all things take together, before the frame cuts them.
-_CROWDING = (0.9, 1.8)
+_CROWDING = (0.8, 1.5)
+MOST_LIGHTS = 500
 RADIANCE = (2.0, 300.0)
 """Of lamps, white being 1."""
 
@@ -107,7 +109,7 @@ def procedural_scene(
     room = draw_room(rng, view, skins, world)
     if lamps:
         dark = rng.random(2).tolist()
-        room.light[6] *= geometric(0.04, 0.7, dark[1]) if dark[0] < 0.75 else 1.0
+        room.light[6] *= geometric(0.15, 0.8, dark[1]) if dark[0] < 0.75 else 1.0
     back = paint_room(view, room, skins)
     patches = [back]
     for thing in arrange(rng, view, room, world, kinds, _CROWDING):
@@ -155,47 +157,65 @@ def _check(
 def _check_more(world: str, lights: tuple[int, int], share: tuple[float, float]) -> None:
     if world not in WORLDS:
         raise InputError(f"world must be one of {', '.join(WORLDS)}, not {world!r}.")
-    if not 0 <= lights[0] <= lights[1]:
-        raise InputError(f"lights must go from 0 or more to as many or more, not from {lights[0]} to {lights[1]}.")
+    if not 0 <= lights[0] <= lights[1] <= MOST_LIGHTS:
+        raise InputError(
+            f"lights must go from 0 or more to as many or more, at most {MOST_LIGHTS}, not from {lights[0]} to "
+            f"{lights[1]}."
+        )
     if not 0 <= share[0] < share[1] <= 1:
         raise InputError(f"share must go from 0 or more to at most 1, not from {share[0]} to {share[1]}.")
 
 
-def _coverage(view: View, edges: Outline) -> tuple[npt.NDArray[np.float32], int, int]:
-    """Cover the pixels of an outline in pixels from the principal point; where the first one within the frame lies."""
+def _coverage(
+    view: View, edges: Outline, ring: int = 0, starts: npt.NDArray[np.int64] | None = None
+) -> tuple[npt.NDArray[np.float32], int, int]:
+    """Cover the pixels of an outline in pixels from the principal point; where the first one within the frame lies.
+
+    There are `ring` pixels more than the frame has, as far as the outline reaches so far. The edges of parts that may
+    overlap begin at `starts`.
+    """
     points = edges.reshape(-1, 2)
     (low_x, low_y), (high_x, high_y) = points.min(0).tolist(), points.max(0).tolist()
     cx, cy = 0.5 * view.width, 0.5 * view.height
     left, top = math.floor(low_x + cx) - 1, math.floor(low_y + cy) - 1
     height, width = math.ceil(high_y + cy) - top + 1, math.floor(high_x + cx) - left + 2
+    moved = edges + np.array([cx - left, cy - top, cx - left, cy - top])
+    alpha = cover(moved, height, width) if starts is None else cover_parts(moved, starts, height, width)
     # Only the part within the frame.
-    m = view.margin
+    m = view.margin + ring
     rows = slice(min(max(0, -m - top), height - 1), max(min(height, view.height + m - top), 1))
     columns = slice(min(max(0, -m - left), width - 1), max(min(width, view.width + m - left), 1))
-    moved = edges + np.array([cx - left, cy - top, cx - left, cy - top])
-    alpha = cover(moved, height, width)[rows, columns]
-    return np.ascontiguousarray(alpha), top + rows.start, left + columns.start
+    if top >= view.height + m or left >= view.width + m or top + height <= -m or left + width <= -m:
+        return np.zeros((1, 1), np.float32), 0, 0
+    return np.ascontiguousarray(alpha[rows, columns]), top + rows.start, left + columns.start
 
 
 def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: int, back: Patch) -> Patch:
     prism = thing.prism.tolist()
-    a, c, _, d1, _, _, cos, sin = prism[:8]
-    p, q, high = thing.half
+    a, c, d0, d1, _, _, cos, sin = prism[:8]
+    (p, q, high), foot = thing.half, prism[FOOT]
     assert thing.kind.solid
     built = thing.kind.solid(rng, p, q, high)
     if prism[MODE] == HANG:
         # By a string, from the middle of its top.
         thin = max(0.006 * p, 0.7 * prism[Z0] / view.focal)
-        built.append([ROUND, 0.0, 0.0, prism[2] - d1, -0.98 * high, thin, thin, len(thing.kind.roles) - 1])
+        top = max(d0 - foot, -high - _longest(view, prism))
+        built.append([ROUND, 0.0, 0.0, top, -0.98 * high, thin, thin, len(thing.kind.roles) - 1])
+    elif prism[MODE] == LIFT:
+        # On a pillar, which stands on the floor.
+        thin = (0.3 + 0.6 * thing.u[9]) * min(p, q)
+        down = min(d1 - foot, _longest(view, prism))
+        built.append([ROUND, 0.0, 0.0, -0.01 * high, down, thin, thin, len(thing.kind.roles) - 1])
     parts = np.zeros((len(built), PART))
     for row, part in zip(parts, built, strict=True):
         row[:8] = part
         row[8:] = 512.0 * thing.u[10], 512.0 * thing.u[11]
     parts[:, 8] += 37.0 * np.arange(len(built))
-    axes, origin = room.axes.turned(cos, sin), np.array(room.axes.point(a, d1, c))
+    axes, origin = room.axes.turned(cos, sin), np.array(room.axes.point(a, foot, c))
     boxes = np.empty((len(built), 4))
-    edges = outline(parts, axes, origin, view.focal, _CIRCLE, boxes)
-    alpha, top, left = _coverage(view, edges)
+    starts = np.empty(len(built) + 1, np.int64)
+    edges = outline(parts, axes, origin, view.focal, _CIRCLE, boxes, starts)
+    alpha, top, left = _coverage(view, edges, 1, starts)
     if prism[MODE] == STAND:
         shade(view, room, back, axes, tuple(origin.tolist()), (p, q), high, 0.5)
     which = slice(first, first + len(thing.kind.roles))
@@ -211,24 +231,36 @@ def _solid(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: 
         alpha, at[0], at[1], parts, boxes, axes, origin, view.focal, looks, skins.rows[which], room.light,
         skins.palettes.ravel(), skins.tiles, skins.photos, depth,
     )  # fmt: skip
-    return Patch(rgba, depth, top + m, left + m)
+    # What mends a pixel is beside it, maybe outside of the frame.
+    y, x = max(-m - top, 0), max(-m - left, 0)
+    bottom, right = max(view.height + m - top, y + 1), max(view.width + m - left, x + 1)
+    if y or x or bottom < alpha.shape[0] or right < alpha.shape[1]:
+        rgba, depth = rgba[y:bottom, x:right], depth[y:bottom, x:right]
+    return Patch(rgba, depth, top + y + m, left + x + m)
 
 
 def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first: int, back: Patch) -> Patch:
     prism = thing.prism.tolist()
-    a, c, _, d1, p, _, cos, sin = prism[:8]
+    a, c, d0, d1, p, _, cos, sin = prism[:8]
+    foot = prism[FOOT]
     mode, body, flat = prism[MODE], prism[BODY], prism[Z0] == prism[Z1]
     axes = room.axes.turned(cos, sin)
     across = axes[0].tolist()
     up, tilt = thing.lean
-    high = 0.5 * (d1 - body) / up if up > 0.1 else p * thing.kind.high[1]
+    high = 0.5 * (foot - body) / up if up > 0.1 else prism[Q] - 0.004 * p
     assert thing.kind.draw
-    middle_d = 0.5 * (d1 + body)
+    middle_d = 0.5 * (foot + body)
     middle = room.axes.point(a, middle_d, c)
     pixels = view.focal * max(p, high) / middle[2]
     edges = _fitted(thing.kind.draw(rng, 1.0 / pixels), thing, p, high, mode)
     if mode == HANG and thing.kind is not LIGHT:
-        edges = np.concatenate([edges, _string(edges, (prism[2] - middle_d) / up, 1.3 * middle[2] / view.focal)])
+        edges = np.concatenate(
+            [edges, _string(edges, max(d0 - middle_d, -high - _longest(view, prism)), 1.3 * middle[2] / view.focal)]
+        )
+    elif mode == LIFT:
+        thin = max(0.04 * p, 1.5 * middle[2] / view.focal)
+        down = min(d1 - middle_d, high + _longest(view, prism))
+        edges = np.concatenate([edges, strokes(np.array([[0.0, 0.9 * high]]), np.array([[0.0, down]]), thin)])
     down = (up * axes[2] - tilt * axes[1]).tolist()
     points = edges.reshape(-1, 2)
     x = middle[0] + (points[:, 0] * across[0] + points[:, 1] * down[0])
@@ -239,8 +271,7 @@ def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first
     seen = np.stack([x, y], -1) * (view.focal / z)[:, None]
     alpha, top, left = _coverage(view, _facing(seen.reshape(-1, 4)))
     if mode == STAND:
-        foot = room.axes.point(a, d1, c)
-        shade(view, room, back, axes, foot, (0.8 * p, 0.02 * p), 2.0 * high, 0.35)
+        shade(view, room, back, axes, room.axes.point(a, d1, c), (0.8 * p, 0.02 * p), 2.0 * high, 0.35)
     normal = [across[(k + 1) % 3] * down[(k + 2) % 3] - across[(k + 2) % 3] * down[(k + 1) % 3] for k in range(3)]
     distance = normal[0] * middle[0] + (normal[1] * middle[1] + normal[2] * middle[2])
     inverse: Vector = (0.0, 0.0, 1.0 / middle[2])
@@ -258,7 +289,10 @@ def _cut_out(rng: Rng, view: View, room: Room, skins: Skins, thing: Thing, first
         row = plane_row(view, inverse, skins, first, middle[2], offset, face)
     at = top - (view.height - 1) / 2, left - (view.width - 1) / 2
     depth = np.empty((0, 0) if flat else alpha.shape, np.float32)
-    rgba = paint_planes(view, alpha, at, room, np.array([row]), [first], skins, depth=depth)
+    # Brighter on one side and darker towards the rim, as what is not quite flat.
+    x, y = view.focal * middle[0] / middle[2], view.focal * middle[1] / middle[2]
+    relief = np.array([x, y, 1 / pixels, u[3] - 0.5, 0.5 * u[4] - 0.6 * u[6], 0.5 * u[6] * thing.kind.tilts])
+    rgba = paint_planes(view, alpha, at, room, np.array([row]), [first], skins, relief=relief, depth=depth)
     nearest, farthest = np.float32(view.near), np.float32(view.far)
     one = float(min(max(np.float32(middle[2]), nearest), farthest))
     m = view.margin
@@ -286,13 +320,13 @@ def _fitted(edges: Outline, thing: Thing, p: float, high: float, mode: float) ->
     out = np.stack([cos * points[:, 0] - sin * points[:, 1], sin * points[:, 0] + cos * points[:, 1]], -1)
     low, top = out.min(0), out.max(0)
     half = 0.5 * (top - low)
-    scale = min(p / max(float(half[0]), 1e-9), high / max(float(half[1]), 1e-9))
-    out = (out - 0.5 * (low + top)) * scale
-    if mode in (STAND, TOP):
-        out[:, 1] += high - float(half[1]) * scale
-    elif mode == HANG:
-        out[:, 1] -= high - float(half[1]) * scale
+    out = (out - 0.5 * (low + top)) * (np.array([p, high]) / np.maximum(half, 1e-9))
     return np.asarray(out.reshape(-1, 4), np.float64)
+
+
+def _longest(view: View, prism: list[float]) -> float:
+    """Metres of string or pillar that are sure to leave the picture: no more need be drawn."""
+    return 1.5 * view.height * prism[Z1] / view.focal
 
 
 def _string(edges: Outline, top: float, width: float) -> Outline:

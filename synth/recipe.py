@@ -25,6 +25,7 @@ from .camera import ThinLens
 from .draws import Draw, check_range, ends, extract, extremes, typical, value_at, with_value
 from .recipe_camera import NEEDED, CameraSection
 from .recipe_capture import SensorSection, StackSection
+from .recipe_errors import explain
 from .recipe_psf import AperturePsf, DiskPsf, GaussianPsf, MaskPsf, PowerExponentialPsf, PsfSection
 from .recipe_psf import Section as _Section
 from .recipe_scenes import DatasetScenes, FolderScenes, ProceduralScenes, ReadScenes
@@ -200,7 +201,7 @@ class Recipe(_Section):
             # Through JSON, whose strict mode takes arrays for tuples: TOML knows no tuples.
             return cls.model_validate_json(json.dumps(_with_default_arrays(data)))
         except ValidationError as error:
-            raise InputError(_explain(error, origin)) from None
+            raise InputError(explain(error, origin)) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
 
@@ -375,41 +376,6 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _explain(error: ValidationError, origin: str) -> str:
-    lines = []
-    for item in error.errors(include_url=False):
-        path = _key(item["loc"])
-        message = item["msg"].removeprefix("Value error, ").rstrip(".")
-        if item["type"] == "extra_forbidden":
-            message = "unknown key"
-        elif item["type"] == "missing":
-            message = "is missing"
-        elif item["type"] == "union_tag_not_found":
-            message = "needs a kind"
-        elif item["type"] == "union_tag_invalid":
-            message = f"kind must be one of {item['ctx']['expected_tags']}, not {item['ctx']['tag']!r}"
-        elif item["type"] in ("too_long", "too_short"):
-            message = f"has {item['ctx']['actual_length']} values, and needs another number of them"
-        elif item["type"] != "value_error":
-            message = message.replace("Input should be", "must be").replace("an object", "a section")
-            message += f", not {str(item['input'])[:60]!r}"
-        lines.append(f"{path}: {message}" if path else message)
-    if len(lines) == 1:
-        return f"{origin}: {lines[0]}."
-    return f"{origin} has {len(lines)} errors:" + "".join(f"\n  {line}." for line in lines)
-
-
-def _key(location: tuple[int | str, ...]) -> str:
-    """Dotted key of an error: pydantic also names the kind that it checked a section as."""
-    kept: list[str] = []
-    parts = iter(location)
-    for part in parts:
-        kept.append(str(part))
-        if kept in (["scenes"], ["psf"], ["psf", "mask"]):
-            next(parts, None)
-    return ".".join(kept)
-
-
 def parse_scenes(data: Mapping[str, Any], origin: str) -> ReadScenes:
     """Check the section of scenes from files by itself; without a range of depths it takes any that can be.
 
@@ -421,7 +387,7 @@ def parse_scenes(data: Mapping[str, Any], origin: str) -> ReadScenes:
     try:
         return _ScenesAlone.model_validate_json(json.dumps({"scenes": {"depth": list(PLAUSIBLE_DEPTH), **data}})).scenes
     except ValidationError as error:
-        raise InputError(_explain(error, origin)) from None
+        raise InputError(explain(error, origin)) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
 

@@ -71,7 +71,7 @@ class ReadScenes(_ScenesBase):
     path: str
     count: int | None = Field(default=None, ge=1)
     """How many, in order of their names; all if left out."""
-    listing: str | None = None
+    listing: str | None = Field(default=None, min_length=1)
     """A text file with the names of the scenes to take, one a line."""
     size: tuple[Pixels, Pixels] | None = None
     """Height and width that scenes are brought to, pixels; if left out they stay, and must all be alike."""

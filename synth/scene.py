@@ -138,7 +138,7 @@ class Patch:
         depth = _float32(self.depth, "(h, w)", 2, None, "a layer's depth")
         if depth.shape != rgba.shape[:2]:
             raise InputError(f"a layer's depth has shape {depth.shape} where its colour has {rgba.shape[:2]}.")
-        if not ((depth > 0) | (rgba[..., 3] <= 0)).all():
+        if not (depth.min() > 0 or ((depth > 0) | (rgba[..., 3] <= 0)).all()):
             raise InputError("a layer's depth must be positive wherever the layer is not transparent.")
         object.__setattr__(self, "depth", depth)
 

@@ -1,4 +1,4 @@
-"""Compiled loops that outline and paint solids. P = convex parts of a solid, h w = patch.
+"""Compiled loops that outline solids and cover their pixels. P = convex parts of a solid, h w = patch.
 
 A solid has axes of its own: t across, s away, e down (metres), with the origin at the middle of its foot. Its parts are
 boxes, roofs, frustums of cones about the e axis, and ellipsoids. Only + - * /, square roots and comparisons: their
@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .jit import jit
-from .procedural_kernels import colour_run
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -20,28 +19,7 @@ BOX, ROOF, ROUND, BALL = 0, 1, 2, 3
 PART = 10
 """Columns of a part: kind; of a box or roof t0 s0 e0 t1 s1 e1, of a frustum t s e0 e1 r0 r1, of an ellipsoid t s e and
 half axes; look; offset of the texture along u and v."""
-_FAR = 1e30
-_NEAR_QUARTER = (0.99997726, -0.33262347, 0.19354346, -0.11643287, 0.05265332, -0.01172120)
-
-
-@jit
-def angle(y: float, x: float) -> float:
-    """Angle of (x, y) in radians, to about 1e-5, by a polynomial: as exactly as on any other processor."""
-    ax, ay = abs(x), abs(y)
-    most = max(ax, ay)
-    if most == 0.0:
-        return 0.0
-    r = min(ax, ay) / most
-    r2 = r * r
-    value = _NEAR_QUARTER[5]
-    for k in range(4, -1, -1):
-        value = value * r2 + _NEAR_QUARTER[k]
-    value *= r
-    if ay > ax:
-        value = 1.5707963267948966 - value
-    if x < 0.0:
-        value = 3.141592653589793 - value
-    return -value if y < 0.0 else value
+_FAR, _LINES = 1e30, 8
 
 
 @jit
@@ -121,7 +99,9 @@ def _rim(part: Float64, axes: Float64, origin: Float64, focal: float, circle: Fl
 
 
 @jit
-def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle: Float64, boxes: Float64) -> Float64:
+def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle: Float64, boxes: Float64,
+    starts: npt.NDArray[np.int64],
+) -> Float64:  # fmt: skip
     """Outline a solid in the picture, pixels from its centre.
 
     Parameters
@@ -136,6 +116,8 @@ def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle
         (m, 2) points of the unit circle.
     boxes
         (P, 4), written with the bounds x0 x1 y0 y1 of every part.
+    starts
+        (P + 1,), written with the first edge of every part, and their number.
 
     Returns
     -------
@@ -165,353 +147,90 @@ def outline(parts: Float64, axes: Float64, origin: Float64, focal: float, circle
         else:
             count = steps
             _rim(part, axes, origin, focal, circle, points)
-        begin = at
+        starts[i] = at
         at = _hull(points, count, edges, at)
         boxes[i, 0] = boxes[i, 2] = _FAR
         boxes[i, 1] = boxes[i, 3] = -_FAR
-        for k in range(begin, at):
+        for k in range(starts[i], at):
             boxes[i, 0], boxes[i, 1] = min(boxes[i, 0], edges[k, 0]), max(boxes[i, 1], edges[k, 0])
             boxes[i, 2], boxes[i, 3] = min(boxes[i, 2], edges[k, 1]), max(boxes[i, 3], edges[k, 1])
+    starts[parts.shape[0]] = at
     return edges[:at]
 
 
 @jit
-def _hit_box(part: Float64, ot: float, os: float, oe: float, it: float, js: float, ke: float) -> float:
-    """Depth at which a ray enters a box; `it`, `js`, `ke` are one over the ray's directions."""
-    a, b = (part[1] - ot) * it, (part[4] - ot) * it
-    enter, leave = min(a, b), max(a, b)
-    a, b = (part[2] - os) * js, (part[5] - os) * js
-    enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
-    a, b = (part[3] - oe) * ke, (part[6] - oe) * ke
-    enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
-    return enter if enter <= leave and enter > 0.0 else _FAR
+def _step(row: Float64, x: float, weight: float) -> None:
+    """Add to the differences of a row what begins at x."""
+    column = int(x)
+    part = (x - column) * weight
+    row[column] += weight - part
+    row[column + 1] += part
 
 
 @jit
-def _hit_roof(part: Float64, ot: float, os: float, oe: float, dt: float, js: float, de: float) -> float:
-    """Two slopes that meet at the ridge, and the floor under them."""
-    a, b = (part[2] - os) * js, (part[5] - os) * js
-    enter, leave = min(a, b), max(a, b)
-    half, rise = 0.5 * (part[4] - part[1]), part[6] - part[3]
-    middle = 0.5 * (part[4] + part[1])
-    for side in range(3):
-        if side == 2:
-            distance, speed = oe - part[6], de
-        else:
-            sign = 1.0 if side == 0 else -1.0
-            distance, speed = sign * (ot - middle) * rise - half * (oe - part[3]), sign * dt * rise - half * de
-        cut = -distance / (speed if abs(speed) > 1e-15 else 1e-15)
-        if speed < 0.0:
-            enter = max(enter, cut)
-        else:
-            leave = min(leave, cut)
-    return enter if enter <= leave and enter > 0.0 else _FAR
+def _across(edges: Float64, y: float) -> tuple[float, float]:
+    """From where to where a convex outline covers a line."""
+    low, high = _FAR, -_FAR
+    for k in range(edges.shape[0]):
+        y0, y1 = edges[k, 1], edges[k, 3]
+        if (y0 <= y) != (y1 <= y):
+            x = edges[k, 0] + (edges[k, 2] - edges[k, 0]) * ((y - y0) / (y1 - y0))
+            low, high = min(low, x), max(high, x)
+    return low, high
 
 
 @jit
-def _hit_round(part: Float64, ot: float, os: float, oe: float, dt: float, ds: float, de: float) -> float:
-    ot, os = ot - part[1], os - part[2]
-    k = (part[6] - part[5]) / (part[4] - part[3])
-    # Radius along the ray: r + k' z.
-    r, rk = part[5] + k * (oe - part[3]), k * de
-    best = _FAR
-    a, b, c = dt * dt + ds * ds - rk * rk, ot * dt + os * ds - r * rk, ot * ot + os * os - r * r
-    inside = b * b - a * c
-    if inside >= 0.0 and abs(a) > 1e-15:
-        root = math.sqrt(inside)
-        for sign in (-1.0, 1.0):
-            z = (-b + sign * root) / a
-            e = oe + z * de
-            if 0.0 < z < best and part[3] <= e <= part[4] and r + rk * z >= 0.0:
-                best = z
-    for j in range(2):
-        z = (part[3 + j] - oe) / (de if abs(de) > 1e-15 else 1e-15)
-        x, y = ot + z * dt, os + z * ds
-        if 0.0 < z < best and x * x + y * y <= part[5 + j] * part[5 + j]:
-            best = z
-    return best
+def cover_parts(edges: Float64, starts: npt.NDArray[np.int64], height: int, width: int) -> Float32:
+    """Cover pixels by convex outlines that may overlap or touch: what any of them covers.
 
-
-@jit
-def _hit_ball(part: Float64, ot: float, os: float, oe: float, dt: float, ds: float, de: float) -> float:
-    ot, os, oe = (ot - part[1]) / part[4], (os - part[2]) / part[5], (oe - part[3]) / part[6]
-    dt, ds, de = dt / part[4], ds / part[5], de / part[6]
-    a, b, c = dt * dt + ds * ds + de * de, ot * dt + os * ds + oe * de, ot * ot + os * os + oe * oe - 1.0
-    inside = b * b - a * c
-    if inside < 0.0:
-        return _FAR
-    z = (-b - math.sqrt(inside)) / a
-    return z if z > 0.0 else _FAR
-
-
-@jit
-def _trace(
-    alpha: Float32, top: float, left: float, parts: Float64, boxes: Float64, axes: Float64, eye: Float64, focal: float,
-    depth: Float64, which: npt.NDArray[np.int32],
-) -> None:  # fmt: skip
-    """Find the nearest part at every covered pixel, -1 where a pixel's middle misses all."""
-    height, width = alpha.shape
-    for i in range(parts.shape[0]):
-        part = parts[i]
-        first, last = max(int(boxes[i, 0] - left - 1.0), 0), min(int(boxes[i, 1] - left + 2.0), width)
-        for row in range(max(int(boxes[i, 2] - top - 1.0), 0), min(int(boxes[i, 3] - top + 2.0), height)):
-            y = (top + row) / focal
-            for column in range(first, last):
-                if alpha[row, column] == 0:
-                    continue
-                x = (left + column) / focal
-                dt = x * axes[0, 0] + (y * axes[0, 1] + axes[0, 2])
-                ds = x * axes[1, 0] + (y * axes[1, 1] + axes[1, 2])
-                de = x * axes[2, 0] + (y * axes[2, 1] + axes[2, 2])
-                if part[0] == BALL:
-                    z = _hit_ball(part, eye[0], eye[1], eye[2], dt, ds, de)
-                elif part[0] == ROUND:
-                    z = _hit_round(part, eye[0], eye[1], eye[2], dt, ds, de)
-                else:
-                    dt, ds = dt if abs(dt) > 1e-15 else 1e-15, ds if abs(ds) > 1e-15 else 1e-15
-                    de = de if abs(de) > 1e-15 else 1e-15
-                    if part[0] == BOX:
-                        z = _hit_box(part, eye[0], eye[1], eye[2], 1.0 / dt, 1.0 / ds, 1.0 / de)
-                    else:
-                        z = _hit_roof(part, eye[0], eye[1], eye[2], dt, 1.0 / ds, de)
-                if z < depth[row, column]:
-                    depth[row, column], which[row, column] = z, i
-
-
-@jit
-def _beside(alpha: Float32, which: npt.NDArray[np.int32], row: int, column: int) -> tuple[int, int]:
-    """Row and column of the traced pixel beside another that is covered most; -1 if there is none."""
-    most, y, x = np.float32(0), -1, -1
-    for i in range(max(row - 1, 0), min(row + 2, alpha.shape[0])):
-        for j in range(max(column - 1, 0), min(column + 2, alpha.shape[1])):
-            if which[i, j] >= 0 and alpha[i, j] > most:
-                most, y, x = alpha[i, j], i, j
-    return y, x
-
-
-@jit
-def _thin_part(boxes: Float64, middles: Float64, x: float, y: float) -> int:
-    """Nearest of the parts that may be at a position."""
-    found = 0
-    best = _FAR
-    for i in range(boxes.shape[0]):
-        across = boxes[i, 0] - 1.0 <= x <= boxes[i, 1] + 1.0
-        if across and boxes[i, 2] - 1.0 <= y <= boxes[i, 3] + 1.0 and middles[i] < best:
-            best, found = middles[i], i
-    return found
-
-
-@jit
-def _mend(
-    alpha: Float32, top: float, left: float, boxes: Float64, middles: Float64, depth: Float64,
-    which: npt.NDArray[np.int32],
-) -> None:  # fmt: skip
-    """Give covered pixels whose middle misses the solid the surface beside them, or that of a thin part there."""
-    height, width = alpha.shape
-    for row in range(height):
-        for column in range(width):
-            if alpha[row, column] == 0 or which[row, column] >= 0:
-                continue
-            y, x = _beside(alpha, which, row, column)
-            found = which[y, x] if y >= 0 else _thin_part(boxes, middles, left + column, top + row)
-            depth[row, column] = depth[y, x] if y >= 0 else middles[found]
-            # Kept apart from the traced ones until all are mended: the order of pixels must not matter.
-            which[row, column] = -2 - found
-    for row in range(height):
-        for column in range(width):
-            if which[row, column] < -1:
-                which[row, column] = -2 - which[row, column]
-
-
-@jit
-def _surface(part: Float64, t: float, s: float, e: float, out: Float64) -> None:
-    """Outward normal, and u and v in metres, of a point on a part; how much u is stretched."""
-    kind = int(part[0])
-    out[5] = 1.0
-    if kind in (BOX, ROOF):
-        middle_t, middle_s, middle_e = 0.5 * (part[1] + part[4]), 0.5 * (part[2] + part[5]), 0.5 * (part[3] + part[6])
-        half_t, half_s, half_e = 0.5 * (part[4] - part[1]), 0.5 * (part[5] - part[2]), 0.5 * (part[6] - part[3])
-        x, y, z = t - middle_t, s - middle_s, e - middle_e
-        out[0] = out[1] = out[2] = 0.0
-        # Metres from the faces; the smallest is the face that the point is on.
-        at_s, at_e = abs(half_s - abs(y)), abs(half_e - abs(z))
-        if kind == ROOF:
-            at_e = abs(half_e - z)
-            norm = math.sqrt(4.0 * half_e * half_e + half_t * half_t)
-            at_t = abs(2.0 * half_e * abs(x) - half_t * (z + half_e)) / norm
-        else:
-            norm, at_t = 1.0, abs(half_t - abs(x))
-        if at_t <= at_s and at_t <= at_e:
-            sign = 1.0 if x > 0.0 else -1.0
-            out[0], out[2] = sign, 0.0
-            if kind == ROOF:
-                out[0], out[2] = sign * 2.0 * half_e / norm, -half_t / norm
-            out[3], out[4] = s, e
-        elif at_s <= at_e:
-            out[1] = 1.0 if y > 0.0 else -1.0
-            out[3], out[4] = t, e
-        else:
-            out[2] = 1.0 if z > 0.0 else -1.0
-            out[3], out[4] = t, s
-        return
-    x, y = t - part[1], s - part[2]
-    if kind == ROUND:
-        k = (part[6] - part[5]) / (part[4] - part[3])
-        across = math.sqrt(x * x + y * y)
-        side = abs(across - (part[5] + k * (e - part[3])))
-        if side <= min(abs(e - part[3]), abs(e - part[4])) and across > 0.0:
-            norm = across * math.sqrt(1.0 + k * k)
-            out[0], out[1], out[2] = x / norm, y / norm, -k * across / norm
-            out[3], out[4] = angle(x, -y) * 0.5 * (part[5] + part[6]), e
-            # Towards the tip of a cone the texture narrows.
-            out[5] = min(0.5 * (part[5] + part[6]) / max(across, 1e-9), 8.0)
-        else:
-            out[0] = out[1] = 0.0
-            out[2] = -1.0 if abs(e - part[3]) < abs(e - part[4]) else 1.0
-            out[3], out[4] = x, y
-        return
-    z = e - part[3]
-    nx, ny, nz = x / (part[4] * part[4]), y / (part[5] * part[5]), z / (part[6] * part[6])
-    norm = max(math.sqrt(nx * nx + ny * ny + nz * nz), 1e-30)
-    out[0], out[1], out[2] = nx / norm, ny / norm, nz / norm
-    x, y, z = x / part[4], y / part[5], z / part[6]
-    across = math.sqrt(x * x + y * y)
-    out[3], out[4] = angle(x, -y) * 0.5 * (part[4] + part[5]), angle(z, across) * part[6]
-    out[5] = min(1.0 / max(across, 1e-9), 8.0)
-
-
-@jit
-def paint_solid(
-    alpha: Float32,
-    top: float,
-    left: float,
-    parts: Float64,
-    boxes: Float64,
-    axes: Float64,
-    origin: Float64,
-    focal: float,
-    looks: Float64,
-    skins: npt.NDArray[np.int64],
-    light: Float64,
-    palettes: Float32,
-    tiles: npt.NDArray[np.uint8],
-    photos: npt.NDArray[np.uint16],
-    depth: Float32,
-) -> Float32:
-    """Paint a solid where there is coverage.
+    Exact along rows, on `_LINES` lines in each: areas that are added up, as those of single outlines may be, would
+    count twice where two parts share an edge.
 
     Parameters
     ----------
-    alpha
-        (h, w) float32 coverage.
-    top, left
-        Position of pixel (0, 0) relative to the principal point, pixels.
-    parts, boxes, axes, origin, focal
-        As for `outline`.
-    looks
-        (k, 4): texels per metre, brightness, how much the grain moves the palette index and the brightness.
-    skins
-        (k, 3), light, palettes, tiles, photos: as for `procedural_kernels.paint`.
-    depth
-        (h, w) float32, written with z in metres everywhere.
+    edges, starts
+        As of `outline`, in pixels, within the image and at least one pixel away from its right end.
+    height, width
+        Of the image, pixels.
 
     Returns
     -------
-    (h, w, 4) float32, premultiplied linear radiance and coverage.
+    (height, width) float32 in [0, 1], exactly 1 inside and exactly 0 outside.
     """
-    height, width = alpha.shape
-    eye, middles = np.empty(3), np.empty(parts.shape[0])
-    for k in range(3):
-        eye[k] = -(axes[k, 0] * origin[0] + (axes[k, 1] * origin[1] + axes[k, 2] * origin[2]))
-    for i in range(parts.shape[0]):
-        part = parts[i]
-        kind = int(part[0])
-        t, s, e = part[1], part[2], part[3]
-        if kind in (BOX, ROOF):
-            t, s, e = 0.5 * (t + part[4]), 0.5 * (s + part[5]), 0.5 * (e + part[6])
-        elif kind == ROUND:
-            e = 0.5 * (e + part[4])
-        middles[i] = origin[2] + (t * axes[0, 2] + (s * axes[1, 2] + e * axes[2, 2]))
-    metres, which = np.full((height, width), _FAR), np.full((height, width), -1, np.int32)
-    _trace(alpha, top, left, parts, boxes, axes, eye, focal, metres, which)
-    _mend(alpha, top, left, boxes, middles, metres, which)
-    rgba = np.zeros((height, width, 4), np.float32)
-    us, vs, ratios, gains = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
-    out = np.empty(6)
-    lamp_x, lamp_y, lamp_z = light[0] / focal, light[1] / focal, light[2]
-    for row in range(height):
-        y = (top + row) / focal
-        first = 0
-        while first < width:
-            if which[row, first] < 0:
-                first += 1
-                continue
-            i, last = which[row, first], first
-            part, skin = parts[i], int(parts[i, 7])
-            density = looks[skin, 0]
-            while last < width and which[row, last] == i:
-                x, z = (left + last) / focal, metres[row, last]
-                t = eye[0] + z * (x * axes[0, 0] + (y * axes[0, 1] + axes[0, 2]))
-                s = eye[1] + z * (x * axes[1, 0] + (y * axes[1, 1] + axes[1, 2]))
-                e = eye[2] + z * (x * axes[2, 0] + (y * axes[2, 1] + axes[2, 2]))
-                _surface(part, t, s, e, out)
-                nx = out[0] * axes[0, 0] + (out[1] * axes[1, 0] + out[2] * axes[2, 0])
-                ny = out[0] * axes[0, 1] + (out[1] * axes[1, 1] + out[2] * axes[2, 1])
-                nz = out[0] * axes[0, 2] + (out[1] * axes[1, 2] + out[2] * axes[2, 2])
-                facing = max(-(nx * x + ny * y + nz) / math.sqrt(x * x + y * y + 1.0), 0.12)
-                us[last], vs[last] = out[3] * density + part[8], out[4] * density + part[9]
-                step = density * z / focal
-                ratios[last] = 0.5 * (out[5] * out[5] + 1.0 / (facing * facing)) * step * step
-                dx, dy, dz = lamp_x - x * z, lamp_y - y * z, lamp_z - z
-                square = dx * dx + dy * dy + dz * dz + 1e-12
-                falloff = 1.0 / (1.0 + square * light[4])
-                along = (nx * dx + ny * dy + nz * dz) / math.sqrt(square)
-                # Light from all sides: no side is quite dark.
-                wrap = 0.55 + 0.45 * along
-                gains[last] = (
-                    light[6]
-                    * looks[skin, 1]
-                    * (light[5] * (0.8 - 0.2 * out[2]) + (1.0 - light[5]) * falloff)
-                    * (0.35 + 0.9 * wrap)
-                )
-                last += 1
-            colour_run(
-                rgba[row, first:last], alpha[row, first:last], us[first:last], vs[first:last], ratios[first:last],
-                gains[first:last], looks[skin, 2], looks[skin, 3], skins[skin], palettes, tiles, photos,
-            )  # fmt: skip
-            first = last
-    _fill(metres, which, depth, light)
-    return rgba
-
-
-@jit
-def _fill(metres: Float64, which: npt.NDArray[np.int32], depth: Float32, light: Float64) -> None:
-    """Write depths within the range; where there is nothing, the nearest of the row's."""
-    height, width = metres.shape
-    nearest, farthest = np.float32(1.0 / light[8]), np.float32(1.0 / light[7])
-    known = -1
-    for row in range(height):
-        last = -1
+    parts = starts.size - 1
+    tops, feet = np.full(parts, _FAR), np.full(parts, -_FAR)
+    for i in range(parts):
+        for k in range(starts[i], starts[i + 1]):
+            tops[i], feet[i] = min(tops[i], edges[k, 1]), max(feet[i], edges[k, 1])
+    alpha, row = np.zeros((height, width), np.float32), np.zeros(width + 1)
+    lows, highs = np.empty(parts), np.empty(parts)
+    for at in range(height):
+        row[:] = 0.0
+        for line in range(_LINES):
+            y = at + (line + 0.5) / _LINES
+            count = 0
+            for i in range(parts):
+                if not tops[i] <= y < feet[i]:
+                    continue
+                low, high = _across(edges[starts[i] : starts[i + 1]], y)
+                j = count
+                while j > 0 and lows[j - 1] > low:
+                    lows[j], highs[j] = lows[j - 1], highs[j - 1]
+                    j -= 1
+                lows[j], highs[j] = low, high
+                count += 1
+            i = 0
+            while i < count:
+                low, high = lows[i], highs[i]
+                while i + 1 < count and lows[i + 1] <= high + 1e-6:
+                    high = max(high, highs[i + 1])
+                    i += 1
+                _step(row, low, 1.0 / _LINES)
+                _step(row, high, -1.0 / _LINES)
+                i += 1
+        total = 0.0
         for column in range(width):
-            if which[row, column] < 0:
-                continue
-            z = np.float32(metres[row, column])
-            z = z if z > nearest else nearest
-            z = z if z < farthest else farthest
-            depth[row, column] = z
-            middle = 0 if last < 0 else (last + column + 1) // 2
-            for k in range(last + 1, column):
-                depth[row, k] = depth[row, last] if last >= 0 and k < middle else z
-            last = column
-        if last < 0:
-            if known >= 0:
-                depth[row] = depth[row - 1]
-            continue
-        for k in range(last + 1, width):
-            depth[row, k] = depth[row, last]
-        if known < 0:
-            for k in range(row):
-                depth[k] = depth[row]
-        known = row
-    if known < 0:
-        depth[:] = nearest
+            total += row[column]
+            # Slivers are no visible edge, and rounding leaves specks of them.
+            alpha[at, column] = 0.0 if total < 0.00390625 else 1.0 if total > 0.99609375 else total
+    return alpha

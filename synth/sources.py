@@ -4,9 +4,10 @@ A source has a `count`, a `size`, and for each sample a name, a place (`group`) 
 asked before.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ from .readers.base import pixels
 from .recipe import Recipe
 from .recipe_scenes import DatasetScenes, FolderScenes, ProceduralScenes, ReadScenes
 from .scene import LayeredScene, Scene
+
+SMALL = 10_000
+"""Bytes up to which a file beside a scene's own is known again by its content, and not by its size alone."""
 
 
 class Source(Protocol):
@@ -44,7 +48,7 @@ class Source(Protocol):
 
     @property
     def official_splits(self) -> Sequence[str]:
-        """Official splits that some scenes belong to, but for "train"."""
+        """Official splits that training data must not be divided into."""
         ...
 
     def fingerprint(self, sample: int) -> str:
@@ -66,15 +70,23 @@ class MadeScenes:
     def __init__(self, seed: int, scenes: ProceduralScenes, splits: Mapping[str, float]) -> None:
         self.seed, self.scenes = seed, scenes
         self.count, self.size = scenes.count, scenes.size
-        self.photographs: dict[str, Photographs] = {}
-        self._files = ""
-        if scenes.textures is not None:
-            found, begin = Photographs.of(scenes.textures), 0.0
-            self._files = f" {found.fingerprint}"
-            for k, (name, share) in enumerate(splits.items()):
-                end = 1.0 if k == len(splits) - 1 else begin + share
-                self.photographs[name] = found.part(begin, end, f"the split {name!r}")
-                begin = end
+        self._splits = splits
+
+    @cached_property
+    def photographs(self) -> dict[str, Photographs]:
+        """Photographs of each split; none without `textures`."""
+        if self.scenes.textures is None:
+            return {}
+        found, begin, parts = Photographs.of(self.scenes.textures), 0.0, {}
+        for k, (name, share) in enumerate(self._splits.items()):
+            end = 1.0 if k == len(self._splits) - 1 else begin + share
+            parts[name] = found.part(begin, end, f"the split {name!r}")
+            begin = end
+        return parts
+
+    @cached_property
+    def _files(self) -> str:
+        return f" {Photographs.of(self.scenes.textures).fingerprint}" if self.scenes.textures is not None else ""
 
     def name(self, sample: int) -> str:
         """Return the number of the scene in the procedural sequence."""
@@ -90,6 +102,18 @@ class MadeScenes:
     def fingerprint(self, sample: int) -> str:
         """Return the number of the scene, and a digest of the photographs."""
         return self.name(sample) + self._files
+
+    def check(self) -> None:
+        """Read every photograph once.
+
+        Raises
+        ------
+        InputError
+            If one cannot be read.
+        """
+        for photographs in self.photographs.values():
+            for index in range(len(photographs.names)):
+                photographs.texels(index)
 
     def views(self, sample: int) -> npt.NDArray[Any]:
         """Refuse: recipes ask for no views of procedural scenes."""
@@ -135,8 +159,9 @@ class FilesScenes:
 
     @cached_property
     def official_splits(self) -> Sequence[str]:
-        """Official splits that some of the scenes belong to, but for "train"."""
-        return sorted({item.split for item in self._items} - {"", "train"})
+        """Official splits that training data must not be divided into: the dataset's, or with a part alone none."""
+        parts = self.reader.PARTS if not self.reader.part else ()
+        return sorted({*parts, *(item.split for item in self._items)} - {"", "train"})
 
     def name(self, sample: int) -> str:
         """Return the name that the dataset gives the scene."""
@@ -151,9 +176,13 @@ class FilesScenes:
         return self._items[sample].split
 
     def fingerprint(self, sample: int) -> str:
-        """Return the name of the scene and the sizes of its files."""
+        """Return the name of the scene, its official split, and the sizes of its files and of those beside them.
+
+        Those that may be absent count as such; small ones, tables and cameras, by their content.
+        """
         item = self._items[sample]
-        return " ".join([item.source, *(str(path.stat().st_size) for path in item.files)])
+        sizes = [str(path.stat().st_size) for path in item.files]
+        return " ".join([item.source, *filter(None, [item.split]), *sizes, *map(_trace, item.beside)])
 
     def views(self, sample: int) -> npt.NDArray[Any]:
         """Read the views of a scene of a light field."""
@@ -195,6 +224,20 @@ class FilesScenes:
                 f"{float(np.nanmedian(scene.depth)):.3g} m: lower scenes.depth[0], or leave it out."
             )
         return replace(scene, depth=np.where(stray, np.float32(np.nan), scene.depth))
+
+
+def _trace(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "absent"
+    return _digest(path, status.st_mtime_ns) if status.st_size <= SMALL else str(status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, changed: int) -> str:
+    """Digest of a file; `changed` only tells the cache when it is another one."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def open_source(recipe: Recipe) -> Source:

@@ -274,8 +274,8 @@ ROLES = {
     "floor": Role((("fibre", 3), ("checks", 2), ("bricks", 1), ("stones", 1), ("noise", 2), ("stripes", 1)),
                   (*_WOOD, *_WOOD, *_STONE, *_PLAIN)),
     "wall": Role((("noise", 5), ("stripes", 2), ("bricks", 2), ("dots", 1), ("fibre", 1)),
-                 (*_PLAIN, *_PLAIN, *_BRICK), spread=0.6),
-    "ceiling": Role((("noise", 4), ("fibre", 1)), _PLAIN[:3], spread=0.5),
+                 (*_PLAIN, *_PLAIN, *_BRICK), spread=0.75),
+    "ceiling": Role((("noise", 4), ("fibre", 1)), _PLAIN[:3], spread=0.6),
     "far": Role((("noise", 1),), _PLAIN, spread=0.6),
     "sky": Role((("cloud", 1),), _SKY, 0.3, zoom=0.4, photos=0.0),
     "ground": Role((("noise", 5), ("stones", 1), ("bricks", 1), ("leaves", 1)),
@@ -336,7 +336,7 @@ def draw_looks(
         contrast[k], zoom[k] = role.contrast, role.zoom
     grain = (u[:, 2] * (NOISES - 3)).astype(np.int64)
     fine = u[:, 3] * u[:, 3]
-    grains = np.stack([contrast * (0.05 + 0.2 * fine), contrast * (0.0008 + 0.0016 * u[:, 4])], -1)
+    grains = np.stack([contrast * (0.08 + 0.2 * fine), contrast * (0.0012 + 0.0016 * u[:, 4])], -1)
     zooms = np.where(coarse > 0, coarse, zoom * (0.7 + 1.3 * u[:, 5] * u[:, 5]))
     skins = np.stack([np.array(tiles, np.int64), grain, np.arange(len(roles))], -1)
     return skins, zooms, grains, palettes(rng, np.array(ramps).reshape(-1, 2, 3))
@@ -368,14 +368,14 @@ def palettes(rng: Rng, ramps: Float64) -> Float32:
     vivid = u[:, 1:2, 4] * u[:, 1:2, 4] * u[:, 1:2, 4]
     saturation = u[:, 4:5, 0] * (0.25 + 0.45 * vivid) + 0.08 * u[..., 4]
     wheel = np.abs((hue[..., None] * 6.0 + [0.0, 4.0, 2.0]) % 6.0 - 3.0) - 1.0
-    keys: Float64 = light[..., None] * (1.0 - saturation[..., None] * (1.0 - np.clip(wheel, 0.0, 1.0)))
-    mixed: Float64 = 0.25 * np.arange(5) + 0.25 * (u[..., 1] - 0.5)
+    keys = light[..., None] * (1.0 - saturation[..., None] * (1.0 - np.clip(wheel, 0.0, 1.0)))
+    where = 0.25 * np.arange(5) + 0.25 * (u[..., 1] - 0.5)
     tint = 0.95 + 0.1 * u[:, :1, 2:5]
-    named = (ramps[:, :1] + (ramps[:, 1:] - ramps[:, :1]) * mixed[..., None]) * tint
-    keys = np.asarray(np.clip(np.where(np.isnan(named), keys, named), 0.04, 0.98), np.float64)
-    where = np.arange(256) * (4.0 / 255.001)
-    below = where.astype(np.int64)
-    part = (where - below)[:, None]
-    ramp = keys[:, below] * (1.0 - part) + keys[:, below + 1] * part
+    named = (ramps[:, :1] + (ramps[:, 1:] - ramps[:, :1]) * where[..., None]) * tint
+    ends = np.clip(np.where(np.isnan(named), keys, named), 0.04, 0.98)
+    at = np.arange(256) * (4.0 / 255.001)
+    below = at.astype(np.int64)
+    part = (at - below)[:, None]
+    ramp = ends[:, below] * (1.0 - part) + ends[:, below + 1] * part
     # Interpolated as the eye sees it (about a square root), then made linear.
     return np.ascontiguousarray(ramp * ramp, np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import shapes, solids
-from .placing_kernels import BODY, COLUMNS, FREE, HANG, LIE, MODE, STAND, TOP, WALL, order, place
+from .placing_kernels import BODY, COLUMNS, FOOT, FREE, HANG, LIE, LIFT, MODE, STAND, TOP, WALL, order, place
 from .procedural_room import SETTINGS, Room, View
 from .shapes import Outline, Rng, geometric, turn
 from .solids import Part
@@ -130,8 +130,8 @@ class Thing(NamedTuple):
     @property
     def half(self) -> tuple[float, float, float]:
         """Half width, half depth and height of its room, metres."""
-        _, _, _, d1, p, q = self.prism[:6].tolist()
-        return p, q, d1 - float(self.prism[BODY])
+        p, q = self.prism[4:6].tolist()
+        return p, q, float(self.prism[FOOT] - self.prism[BODY])
 
 
 def choose(rng: Rng, world: str, count: int) -> list[Kind]:
@@ -192,6 +192,8 @@ def arrange(
         zip(kinds, halves.tolist(), ratios.tolist(), depths.tolist(), u.tolist(), strict=True)
     ):
         mode = _mode(kind.modes, share[5], len(room.walls) > 0, room.ceiling < far)
+        if mode in (STAND, TOP) and kind.modes is not _FLOOR and kind is not LIGHT and _below(view, room, depth):
+            mode = HANG if room.ceiling < far and share[10] < 0.2 else LIFT
         deep = kind.deep[0] + (kind.deep[1] - kind.deep[0]) * share[6]
         high = 2.0 * half * ratio
         flat = False
@@ -205,10 +207,11 @@ def arrange(
         elif mode == LIE:
             turned, lean = turn(math.tau * share[7]), (0.0, 1.0)
         else:
-            flat = mode != WALL and (kind is LIGHT or share[8] < 0.45 or 4.0 * half > far - near)
+            standing = mode in (STAND, TOP) and share[8] < 0.75
+            flat = mode != WALL and (kind is LIGHT or standing or 4.0 * half > far - near)
             lean = (level, -down) if flat else turn(0.9 * (share[9] - 0.5) if share[9] < 0.6 else 0.0)
             turned = (1.0, 0.0) if flat else turn(1.6 * (share[7] - 0.5))
-            if mode == HANG and not flat:
+            if mode in (HANG, LIFT) and not flat:
                 lean = (1.0, 0.0)
         thin = 0.5 * high * abs(lean[1]) + 0.004 * half
         rows[k] = [
@@ -228,6 +231,14 @@ def arrange(
         on_wall = int(prisms[k, MODE]) == WALL
         things.append(Thing(kinds[k], k, (1.0, 0.0) if on_wall else leans[k], prisms[k], u[k].tolist()))
     return things
+
+
+def _below(view: View, room: Room, depth: float) -> bool:
+    """Tell whether the floor at a depth is below the picture."""
+    _, ey, ez = room.axes.down
+    _, gy, gz = room.axes.away
+    away = (depth - room.floor * ez) / gz
+    return view.focal * (room.floor * ey + away * gy) > 0.55 * view.height * depth
 
 
 def _mode(modes: Modes, share: float, walls: bool, ceiling: bool) -> int:

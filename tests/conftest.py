@@ -71,3 +71,45 @@ def real_rpsf(real_data):
         pytest.skip("no reference stack of rotating PSFs on this machine")
     with np.load(path) as stack:
         return {name: stack[name] for name in stack.files}
+
+
+@pytest.fixture(scope="session")
+def made(tiny_store, tmp_path_factory):
+    """Return a release of the tiny dataset; tests must not change it."""
+    from releases import OPTIONS
+
+    from defocal.pipelines.release import release
+
+    out = tmp_path_factory.mktemp("release") / "tiny"
+    assert not release(tiny_store, out, OPTIONS).problems
+    return out
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """A folder of two colour images with depth in millimetres."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        for name in ("rgb", "depth"):
+            (tmp_path / "home/ada/frames" / name).mkdir(parents=True, exist_ok=True)
+        image = rng.integers(0, 255, (32, 40, 3), dtype=np.uint8)
+        depth = np.linspace(900, 3900, 1280).reshape(32, 40).astype(np.uint16)
+        depth[rng.random(depth.shape) < 0.1] = 0
+        cv2.imwrite(str(tmp_path / f"home/ada/frames/rgb/{i}.png"), image)
+        cv2.imwrite(str(tmp_path / f"home/ada/frames/depth/{i}.png"), depth)
+    return tmp_path / "home/ada/frames"
+
+
+@pytest.fixture
+def own(frames, tmp_path):
+    """A dataset from files, whose recipe names a folder of this machine."""
+    from defocal.pipelines.generate import create, run
+    from defocal.synth.samples import SampleMaker
+
+    scenes = {"kind": "folder", "path": str(frames), "depth": [0.8, 4.0]}
+    data = recipe_data() | {"scenes": scenes, "output": {"splits": {"train": 1.0}}}
+    maker = SampleMaker(Recipe.parse(data))
+    assert not run(tmp_path / "own", maker, create(tmp_path / "own", maker)).failed
+    return tmp_path / "own"

@@ -76,7 +76,7 @@ def test_the_way_from_recipe_to_verified_pictures(recipe_file, tmp_path):
     assert "Made 12 samples" in result.stdout
     verified = run("verify", out, "--rerender", 2)
     assert verified.exit_code == 0
-    assert verified.stdout.count("bit-exact") == 2
+    assert verified.stdout.count("made again: bit-exact") == 2
     assert "is intact: 12 samples, content digest" in verified.stdout
     facts = json.loads(run("info", out, "--json").stdout)
     assert facts["digest"] in verified.stdout

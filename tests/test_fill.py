@@ -12,7 +12,8 @@ from rgbd import real
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from timing import seconds
 
-from defocal.synth import Scene, procedural_scene
+from defocal import InputError
+from defocal.synth import Scene, align_depth, procedural_scene
 from defocal.synth.fill import fill_by_paths, fill_depth
 from defocal.synth.light import decode
 
@@ -233,3 +234,13 @@ def test_how_fast(capsys):
             holed = np.where(noise > np.quantile(noise, 1 - share), np.float32(NAN), scene.depth)
             time = seconds(lambda h=holed: fill_depth(h, scene.aif))
             print(f"\nfilling {share:.0%} of 480x640: {1e3 * time:.0f} ms")
+
+
+@pytest.mark.parametrize(
+    ("depth", "image"), [((4, 5), (4, 5)), ((4, 5), (5, 4, 3)), ((4, 5), (4, 5, 1)), ((4,), (4, 1, 3))]
+)
+def test_shapes_that_do_not_fit_are_refused(depth, image):
+    with pytest.raises(InputError, match=r"needs an image \(H, W, 3\) of its size"):
+        fill_depth(np.full(depth, np.nan, np.float32), np.zeros(image, np.float32))
+    with pytest.raises(InputError, match=r"needs an image \(H, W, 3\) of its size"):
+        align_depth(np.ones(depth, np.float32), np.zeros(image, np.float32), 2)

@@ -71,7 +71,7 @@ def test_a_listing_chooses_and_orders(toys, tmp_path):
     refused(Toy(path=toys, listing=listing).scan, listing, "1 of the list's 2", "'z9'", "'a1'")
     listing.write_text("\n")
     refused(Toy(path=toys, listing=listing).scan, listing, "empty")
-    refused(Toy(path=toys, listing=tmp_path / "none.txt").scan, "none.txt", "No such file")
+    refused(Toy(path=toys, listing=tmp_path / "none.txt").scan, "none.txt", "does not exist")
     listing.write_bytes(b"\xff\xfe")
     refused(Toy(path=toys, listing=listing).scan, listing, "UTF-8")
 

@@ -363,3 +363,10 @@ def test_depth_refusals(tmp_path, capfd, name, content, mention):
         (tmp_path / name).write_bytes(content)
     refusal(lambda: read_depth(tmp_path / name), tmp_path / name, mention)
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("defocal.synth.readers.files.MOST_BYTES", 1000)
+    np.savez_compressed(tmp_path / "a.npz", np.zeros((100, 100)))
+    with pytest.raises(InputError, match=r"a\.npz would unpack to more than"):
+        read_depth(tmp_path / "a.npz")

@@ -127,3 +127,11 @@ def test_a_camera_that_sees_nothing(tmp_path):
     path = tmp_path / "metadata_camera_parameters.csv"
     path.write_text(path.read_text().replace("0.3,0.06,0,0.05,-1.02", "0.3,0.06,0,0.3,0.06"))
     refusal(lambda: Hypersim(path=tmp_path).read(0), path, "ai_002_003")
+
+
+def test_an_array_larger_than_any_picture_is_not_read(tmp_path):
+    root = hypersim(tmp_path)
+    colour = Hypersim(path=root).files(0)[0]
+    with h5py.File(colour, "w") as file:
+        file.create_dataset("dataset", (20000, 20000, 3), "f2", chunks=(100, 100, 3))
+    refusal(lambda: Hypersim(path=root).read(0), colour, "larger than any picture")

@@ -1,6 +1,7 @@
 """What recipes make of scenes from files: one size, official splits, places that stay together, what is valid."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -181,7 +182,7 @@ def test_what_a_recipe_of_files_may_say(toys, tmp_path):
         ({"rgb": "x"}, "scenes.rgb: unknown key"),
         ({"align": -1}, "scenes.align"),
         ({"fit": "stretch"}, "scenes.fit"),
-        ({"listing": str(tmp_path / "none.txt")}, "cannot be read"),
+        ({"listing": str(tmp_path / "none.txt")}, "does not exist"),
     ):
         with pytest.raises(InputError, match=words):
             SampleMaker(recipe(path, **scenes))
@@ -215,3 +216,31 @@ def test_a_file_that_breaks_on_the_way_leaves_nothing_half_read(toys, tmp_path):
     broken.write_bytes(content)
     assert not run(out, *reopen(out)).failed
     assert verify(out).digest == verify(whole).digest
+
+
+def test_what_decides_a_scene_tells_when_it_changes(toys, tmp_path):
+    """An official split, and files beside those of a scene, such as a table of cameras."""
+    path = toys(a=["train", "test"])
+    table = tmp_path / "cameras.csv"
+    table.write_text("1")
+
+    class Listed(Toy):
+        def _find(self):
+            return [replace(item, beside=(table, tmp_path / "none")) for item in super()._find()]
+
+    READERS["sintel"] = Listed
+    before = [SampleMaker(recipe(path)).fingerprint(k) for k in (0, 1)]
+    assert before[0].split()[:2] == ["a/test-1", "test"]
+    assert before[0].endswith("absent")
+    table.write_text("2")
+    os.utime(table, ns=(1, 1))
+    after = [SampleMaker(recipe(path)).fingerprint(k) for k in (0, 1)]
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_names_that_cannot_be_printed_are_refused(toys):
+    path = toys(a=["none"])
+    (path / "a" / "none-0.npy").rename(path / "a" / "none-\r.npy")
+    with pytest.raises(InputError, match="cannot be printed"):
+        SampleMaker(recipe(path))

@@ -11,7 +11,7 @@ from conftest import recipe_data
 
 from defocal import InputError
 from defocal.pipelines.generate import create, run
-from defocal.pipelines.verify import compare, verify
+from defocal.pipelines.verify import compare, comparison_words, verify, worst
 from defocal.synth import Recipe
 from defocal.synth.commit import read_samples
 from defocal.synth.samples import SampleMaker
@@ -41,7 +41,8 @@ def test_an_intact_store_passes_and_is_made_again_bit_for_bit(tiny_store):
     verdict = verify(tiny_store, rerender=5, report=seen.append)
     assert verdict.problems == []
     assert verdict.samples == sum(seen) == 12
-    assert [text for _, text in verdict.rerendered] == ["bit-exact"] * 5
+    assert [comparison_words(words) for _, words in verdict.rerendered] == ["bit-exact"] * 5
+    assert worst(verdict.rerendered) == dict.fromkeys(("aif", "depth", "coc", "capture"), "bit-exact")
 
 
 def test_a_flipped_bit_anywhere_in_a_shard_is_found(copy):
@@ -117,7 +118,8 @@ def test_a_store_of_another_recipe_is_not_made_again_the_same(copy):
     assert any("recipe.toml is not the recipe" in problem for problem in verify(copy).problems)
     (copy / "recipe.toml").write_text(recipe.to_toml())
     verdict = verify(copy, rerender=2)
-    assert all("mismatch" in text for _, text in verdict.rerendered)
+    assert all("mismatch" in words["aif"] for _, words in verdict.rerendered)
+    assert worst(verdict.rerendered)["capture"] == "mismatch"
     assert len(verdict.problems) == 2
 
 
@@ -176,10 +178,19 @@ def test_differences_are_told_apart():
     near = {"x": np.array([2, 2], np.uint8), "y": np.nextafter(a["y"], np.float32(9))}
     far = {"x": np.array([3, 2], np.uint8), "y": a["y"]}
     nan = {"x": a["x"], "y": np.array([1.0, 2.0], np.float32)}
-    assert compare(a, a) == "bit-exact"
-    assert compare(a, near) == "within one step in x, y"
-    assert compare(a, far) == "mismatch in x"
-    assert compare(a, nan) == "mismatch in y"
+    assert compare(a, a) == {"x": "bit-exact", "y": "bit-exact"}
+    assert compare(a, near) == {"x": "within one LSB (1 of 2 values)", "y": "within one LSB (1 of 2 values)"}
+    assert compare(a, far)["x"] == "mismatch (1 of 2 values, up to 2)"
+    assert compare(a, nan) == {"x": "bit-exact", "y": "mismatch (1 of 2 values, unknown in one of the two)"}
+    other = {"x": a["x"][:1], "y": a["y"].astype(np.float64)}
+    assert set(compare(a, other).values()) == {"mismatch (another shape or type)"}
+    assert compare(a, {}) == dict.fromkeys(a, "mismatch (another shape or type)")
+    mask = {"valid": np.array([True, False])}
+    assert compare(mask, {"valid": ~mask["valid"]}) == {"valid": "mismatch (2 of 2 values)"}
+    infinite = {"depth": np.array([np.inf, 1], np.float32)}
+    assert compare(infinite, infinite)["depth"] == "bit-exact"
+    assert compare(infinite, {"depth": np.array([9, 1], np.float32)})["depth"] == "mismatch (1 of 2 values, up to inf)"
+    assert comparison_words(compare(a, far)) == "x mismatch (1 of 2 values, up to 2); y bit-exact"
 
 
 def test_a_store_without_its_table_is_refused(copy):

@@ -17,6 +17,7 @@ from ..camera import Intrinsics
 from ..light import Encoding, decode
 from ..lightfield import LightField
 from ..scene import Scene
+from .files import read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Item:
         The official split that it belongs to, if there is one: "train", "val" or "test".
     row
         Its place in files that hold several.
+    beside
+        Further files that decide what it is, such as a table of cameras.
     """
 
     source: str
@@ -42,6 +45,7 @@ class Item:
     group: str = ""
     split: str = ""
     row: int = 0
+    beside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -136,13 +140,17 @@ class Reader(ABC):
 
     @cached_property
     def _items(self) -> tuple[Item, ...]:
-        if not self.path.exists():
-            raise InputError(f"{self.path} does not exist: check the path.")
+        # These are false where `Path.exists` raises: for names that are too long, or loops of links.
+        if not (os.path.isfile(self.path) or os.path.isdir(self.path)):
+            raise InputError(f"{self.path} does not exist, or is neither a file nor a folder: check the path.")
         with naming(self.path, self.TITLE):
             items = tuple(item for item in self._find() if self.part in ("", item.split))
         if not items:
             what = f" of the split {self.part!r}" if self.part else ""
             raise InputError(f"{self.path} holds no scene{what} of {self.TITLE}: {self._layout()}")
+        for item in items:
+            if not item.source.isprintable():
+                raise InputError(f"{self.path} has a scene whose name cannot be printed ({item.source!r}): rename it.")
         return self._listed(items) if self.listing else items
 
     def _layout(self) -> str:
@@ -151,10 +159,9 @@ class Reader(ABC):
     def _listed(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
         assert self.listing is not None
         try:
-            lines = self.listing.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
-            raise InputError(f"the list {self.listing} cannot be read: {reason}.") from None
+            lines = read_bytes(self.listing).decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise InputError(f"the list {self.listing} is not text in UTF-8.") from None
         known = {item.source: item for item in items}
         wanted = dict.fromkeys(line.strip() for line in lines if line.strip())
         missing = [line for line in wanted if line not in known]

@@ -8,6 +8,7 @@ an EXIF orientation is ignored in colour and depth alike, because depth maps car
 
 import io
 import re
+import stat
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ Array = npt.NDArray[Any]
 _PNG, _JPEG, _EXR = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x76\x2f\x31\x01"
 _PNM_HEADER = re.compile(rb"P([2356])(?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # group 2: the third number, the maximum
 _PFM_HEADER = re.compile(rb"P([fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+.\deE]+)\s")  # width, height, scale
+MOST_BYTES = 2e9
+"""Of a depth map that is packed."""
 _DPT_TAG = np.array(202021.25, "<f4").tobytes()
 _DEPTH_FORMATS = "16-bit PNG, TIFF, PGM, .npy, .npz, .pfm, .dpt or .exr"
 
@@ -148,6 +151,8 @@ def read_bytes(path: Path) -> bytes:
         If it cannot be read, is empty, or is a PNG that lacks its end.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise InputError(f"{path} is a device or a pipe: give a file.")
         data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: check the path.") from None
@@ -266,6 +271,10 @@ def _depth_from_npz(data: bytes, path: Path) -> Array:
         if len(archive.files) != 1:
             names = ", ".join(archive.files[:5]) or "none"
             raise InputError(f"{path} holds {len(archive.files)} arrays ({names}): keep the depth map alone in it.")
+        if archive.zip.infolist()[0].file_size > MOST_BYTES:
+            raise InputError(
+                f"{path} would unpack to more than {MOST_BYTES / 1e9:.0f} GB: a depth map is not so large."
+            )
         try:
             array = archive[archive.files[0]]
         except Exception as error:  # see _load_numpy; members are decompressed only here

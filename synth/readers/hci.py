@@ -65,7 +65,8 @@ class Hci(Reader):
             names = folder.resolve().parts[-2:]
             part = names[0] if names[0] in self.PARTS else ""
             source = folder.relative_to(self.path).as_posix()
-            yield Item(source if source != "." else names[1], (*files, truth), names[1], part)
+            views = tuple(folder / f"input_Cam{number:03d}.png" for number in range(81))
+            yield Item(source if source != "." else names[1], (*files, truth), names[1], part, beside=views)
 
     def _load(self, item: Item) -> Frame:
         image, truth = read_image(item.files[0]), known(read_depth(item.files[2]), np.inf, -np.inf)

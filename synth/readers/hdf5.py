@@ -5,11 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from ... import InputError
 
 Array = npt.NDArray[Any]
+MOST_NUMBERS = 2**27
+"""In one picture or depth map: three colours of 6600 x 6600 pixels."""
 
 
 @contextmanager
@@ -75,6 +78,23 @@ def checked(found: Any, path: Path, name: str, shape: tuple[int | None, ...], ki
             f"expected, of {' or '.join(_KINDS[kind] for kind in kinds)}: check that it is the right file."
         )
     return found
+
+
+def whole(found: Any, path: Path) -> Array:
+    """Read an array whole, unless it is larger than any picture.
+
+    A few kilobytes of a file can stand for gigabytes of nothing.
+
+    Raises
+    ------
+    InputError
+        If it is.
+    """
+    if found.size > MOST_NUMBERS:
+        raise InputError(
+            f"{path} claims an array of shape {tuple(found.shape)}, larger than any picture: fetch it again."
+        )
+    return np.asarray(found[()])
 
 
 _KINDS = {"u": "unsigned integers", "i": "integers", "f": "floating-point numbers", "O": "references", "b": "booleans"}

@@ -15,7 +15,7 @@ from ... import InputError
 from ..camera import Intrinsics
 from .base import Frame, Item, Reader, matching, pixels
 from .depth import known
-from .hdf5 import array, opened
+from .hdf5 import array, opened, whole
 
 Float64 = npt.NDArray[np.float64]
 
@@ -76,14 +76,15 @@ class Hypersim(Reader):
                 continue
             if not depth.is_file():
                 raise InputError(f"{depth} is missing for {colour}: fetch it, or remove the picture.")
-            yield Item(f"{scene}/{camera}/{frame}", (colour, depth), scene, splits[key] if splits is not None else "")
+            split = splits[key] if splits is not None else ""
+            yield Item(f"{scene}/{camera}/{frame}", (colour, depth), scene, split, beside=(self.path / CAMERAS,))
 
     def _load(self, item: Item) -> Frame:
         colour, depth = item.files
         with opened(colour) as file:
-            light = array(file, "dataset", (None, None, 3), "f")[()].astype(np.float32)
+            light = whole(array(file, "dataset", (None, None, 3), "f"), colour).astype(np.float32)
         with opened(depth) as file:
-            distance = known(array(file, "dataset", (None, None), "f")[()], np.inf)
+            distance = known(whole(array(file, "dataset", (None, None), "f"), depth), np.inf)
         if light.shape[:2] != distance.shape:
             raise InputError(
                 f"{depth} has {pixels(distance.shape)} pixels, its picture {pixels(light.shape)}: fetch it again."

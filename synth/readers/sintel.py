@@ -25,8 +25,8 @@ class Sintel(Reader):
     depth. The test frames have no public depth and are left out.
 
     Depth is z, float32 after a tag and two sizes, in the film's unit, which is taken as a metre, as others do (not
-    confirmed). The sky is stored as 1e11 and becomes `inf`. Intrinsics are the file's own, one matrix a frame, float64
-    after the same tag. Frames are 1024x436.
+    confirmed). The sky is stored as 1e11 and becomes `inf`. Intrinsics are those of ``camdata_left``, one matrix a
+    frame, float64 after the same tag; without that folder there are none. Frames are 1024x436.
 
     Variants: "clean" (no motion blur, no fog, no defocus), "final" (with all of it: not all in focus), "albedo". There
     is no official split of the frames with depth. One group is the shots of one place: ``alley_1`` and ``alley_2``.
@@ -46,16 +46,17 @@ class Sintel(Reader):
             shot, training = rgb.parent.name, rgb.parents[2]
             camera = training / "camdata_left" / shot / f"{rgb.stem}.cam"
             depth = training / "depth" / shot / f"{rgb.stem}.dpt"
-            yield Item(relative(rgb, self.path), (rgb, camera, depth), shot.rstrip("0123456789").rstrip("_"))
+            files = (rgb, camera, depth) if (training / "camdata_left").is_dir() else (rgb, depth)
+            yield Item(relative(rgb, self.path), files, shot.rstrip("0123456789").rstrip("_"))
 
     def _layout(self) -> str:
         return f"no training/{self.variant}/SHOT/frame_0001.png in it."
 
     def _load(self, item: Item) -> Frame:
-        rgb, camera, depth = item.files
+        rgb, *camera, depth = item.files
         z = known(read_depth(depth))
         z[z >= _SKY] = np.inf
-        return Frame(read_image(rgb), z, _camera(camera))
+        return Frame(read_image(rgb), z, _camera(camera[0]) if camera else None)
 
 
 def _camera(path: Path) -> Intrinsics:

@@ -1,0 +1,57 @@
+"""What the commands share: exit codes, one sentence for bad input, tables."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from .. import InputError
+
+FAILED, BAD_INPUT, MISMATCH = 1, 2, 4
+
+
+class Group(click.Group):
+    """Turns what the user gave wrong into one sentence and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except InputError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(BAD_INPUT)
+        except BrokenPipeError:
+            # Whoever read the output has gone; what was to be done is done.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            click.echo(f"Error: {error.strerror or error}{where}.", err=True)
+            sys.exit(FAILED)
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            if os.environ.get("DEFOCAL_DEBUG"):
+                raise
+            click.echo(f"Error: {type(error).__name__}: {str(error)[:300]}", err=True)
+            click.echo("This is a defect of defocal: set DEFOCAL_DEBUG=1 to see where, and report it.", err=True)
+            sys.exit(FAILED)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order that they were added."""
+        return list(self.commands)
+
+
+def table(rows: list[tuple[str, str]]) -> None:
+    """Print headings and texts in two columns."""
+    width = max(len(heading) for heading, _ in rows)
+    for heading, text in rows:
+        click.echo(f"{heading:<{width}}  {text}")
