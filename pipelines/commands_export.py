@@ -84,7 +84,7 @@ def export(store: Path, out: Path, kind: str, **choices: Any) -> None:
 
         exported = run(job, out, report=progress.advance, resumed=resumed)
     if exported.kept:
-        click.echo(f"{exported.kept} samples were there from an interrupted export.")
+        click.echo(f"{exported.kept} of {exported.samples} samples were there, of an interrupted export.")
     for note in exported.notes:
         click.echo(f"Note: {note}", err=True)
     click.echo(f"Exported {exported.samples} samples to {out} as {kind}.")

@@ -18,7 +18,6 @@ from typing import Any
 from .. import InputError
 from ..synth.commit import FOLDER
 from ..synth.files import flush_to_disk, write_atomically
-from ..synth.recipe import Recipe
 from ..synth.store import open_store
 from .exports.base import Files, Job, Layout, Options, Sample
 from .exports.ddff import Ddff
@@ -111,11 +110,12 @@ def prepare(
         raise InputError(f"there is no layout {kind!r}: use one of {', '.join(KINDS)}.")
     if limit is not None and limit < 1:
         raise InputError(f"at most {limit} samples of each split are none: use a positive limit.")
+    choices = Options.of(KINDS[kind], options)
     opened = open_store(store)
     chosen = _splits(tuple(opened.splits), KINDS[kind], splits, opened.path)
     lengths = {split: int(opened.array(split, "index").shape[0]) for split in chosen}
     counts = {split: min(length, limit or length) for split, length in lengths.items()}
-    job = Job(opened, KINDS[kind], chosen, counts, Options.of(KINDS[kind], options))
+    job = Job(opened, KINDS[kind], chosen, counts, choices)
     _check_arrays(job)
     return job
 
@@ -146,14 +146,19 @@ def run(
         beside.mkdir(parents=True, exist_ok=True)
         with hold(beside):
             _begin(beside, plan)
+            for leftover in beside.glob("*.partial"):  # of writers that were killed
+                leftover.unlink()
             kept = _resume(beside)
             if kept:
                 resumed(kept)
-            layout.begin(kept)
-            _write(job, layout, beside, kept, report)
-            _complete(job, layout, beside, plan["digest"])
+            try:
+                layout.begin(kept)
+                _write(job, layout, beside, kept, report)
+                _complete(job, layout, beside, plan["digest"])
+            finally:
+                layout.close()
             if out.exists():
-                out.rmdir()
+                out.resolve().rmdir()
             shutil.rmtree(beside / FOLDER, ignore_errors=True)
             beside.rename(out.resolve())
     except OSError as error:
@@ -280,10 +285,10 @@ def _write(job: Job, layout: Layout, beside: Path, kept: int, report: Callable[[
 
 def _encoded(job: Job, layout: Layout, kept: int) -> Iterator[tuple[Sample, Files]]:
     """Yield samples with their files, in order, few of them ahead of what is written."""
-    recipe: Recipe = job.recipe
+    arrays = {split: {name: job.store.array(split, name) for name in job.arrays} for split in job.splits}
 
     def make(place: int, split: str, row: dict[str, str]) -> tuple[Sample, Files]:
-        sample = read_sample(job, recipe, place, split, row)
+        sample = read_sample(job, arrays[split], place, split, row)
         return sample, layout.encode(sample)
 
     threads = max(1, min(MOST_THREADS, os.cpu_count() or 1))

@@ -126,6 +126,10 @@ class Job:
         """Slices of a stack; 1 where there is none."""
         return self.recipe.stack.count if self.recipe.stack else 1
 
+    def numbered(self, slice_: int) -> str:
+        """Return the number of a slice with as many digits as all have, at least two."""
+        return f"{slice_:0{max(2, len(str(self.slices - 1)))}d}"
+
     def count_of(self, name: str) -> int:
         """Return the samples of the split that has a name in the export; 0 if none has."""
         return sum(self.counts[split] for split, there in self.splits.items() if there == name)
@@ -176,8 +180,8 @@ class Sample:
 class Layout(ABC):
     """Writes the samples of an export.
 
-    `check` is called first, then `begin`, `encode` and `put` for each sample, and `finish`. `encode` may run in several
-    threads at once; all else runs in one.
+    `check` is called first, then `begin`, `encode` and `put` for each sample, `finish`, and `close` in any case.
+    `encode` may run in several threads at once; all else runs in one.
     """
 
     KIND: ClassVar[Kind]
@@ -229,6 +233,9 @@ class Layout(ABC):
 
     def finish(self) -> None:  # noqa: B027
         """Complete what all samples share."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of open files, whether or not all samples are written."""
 
     def facts(self) -> dict[str, Any]:
         """Return what the layout has in common for all samples, JSON data."""

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 import h5py
 import numpy as np
 
+from ...synth.files import flush_to_disk
 from ...synth.readers.ddff import FAR, FIELD, NEAR
 from ...synth.slices import reference_slice
-from .base import Files, Layout, Sample, one_aperture
+from .base import Files, Job, Layout, Sample, one_aperture
 from .kinds import KINDS, Kind
 
 TRAINVAL, TEST = "ddff-dataset-trainval.h5", "ddff-dataset-test.h5"
@@ -28,6 +29,10 @@ class Ddff(Layout):
 
     KIND: ClassVar[Kind] = KINDS["ddff-hdf5"]
 
+    def __init__(self, job: Job, folder: Path) -> None:
+        super().__init__(job, folder)
+        self._files: dict[str, h5py.File] = {}
+
     def check(self) -> list[str]:
         """Check the aperture; say whether focus is where the loaders take it to be."""
         one_aperture(self.job)
@@ -42,7 +47,7 @@ class Ddff(Layout):
             )  # fmt: skip
         near, far = self.job.recipe.scenes.depth
         first, last = FIELD.depth(np.array(CLIPPED[::-1]))
-        if near < first or far > last:
+        if near < 0.99 * first or far > 1.01 * last:
             notes.append(f"ddff-pytorch takes depth outside of {first:.2g} to {last:.2g} m for unknown.")
         if {"train", "val"} - set(self.job.splits.values()) and "train" in self.job.splits.values():
             notes.append("ddff-pytorch trains with a split val too: name one, as in --split train --split test=val.")
@@ -53,7 +58,6 @@ class Ddff(Layout):
         stack = self.job.recipe.stack
         assert stack is not None
         shape = (self.job.slices, *self.job.size)
-        self._files: dict[str, h5py.File] = {}
         pixels = "u1" if self.job.recipe.output.bits == 8 else "f4"
         for split, there in self.job.splits.items():
             name = TEST if there == "test" else TRAINVAL
@@ -97,6 +101,12 @@ class Ddff(Layout):
         return False
 
     def finish(self) -> None:
+        """Bring the files to the disk."""
+        self.close()
+        for name in self._files:
+            flush_to_disk(self.folder / name)
+
+    def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
             file.close()

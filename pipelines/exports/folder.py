@@ -3,6 +3,7 @@
 import json
 from typing import Any, ClassVar
 
+from ...synth.files import flush_to_disk
 from .base import Files, Layout, Sample
 from .kinds import KINDS, Kind
 from .pictures import depth_codes, eight_bits, jpeg, png
@@ -28,7 +29,9 @@ class Folder(Layout):
         if "dual" in arrays:
             files += [(f"dual/{name}-{view}.png", png(arrays["dual"][k])) for k, view in enumerate(VIEWS)]
         for one in ("stack", "stack_raw"):
-            files += [(f"{one}/{name}/{k:02d}.png", png(image)) for k, image in enumerate(arrays.get(one, ()))]
+            files += [
+                (f"{one}/{name}/{self.job.numbered(k)}.png", png(image)) for k, image in enumerate(arrays.get(one, ()))
+            ]
         return files
 
     def finish(self) -> None:
@@ -42,6 +45,8 @@ class Folder(Layout):
         finally:
             for file in lists.values():
                 file.close()
+        for split in lists:
+            flush_to_disk(self.folder / f"{split}.txt")
 
     def facts(self) -> dict[str, Any]:
         """Return the unit of depth."""
@@ -103,7 +108,8 @@ class D3Net(Layout):
         ]
         if "aif" in self.job.arrays:
             lines.append(
-                "Again as scenes: `--scenes folder:OUT --set 'scenes.rgb=aif/*/*' --set 'scenes.depth_map=depth/*/*'`."
+                "Again as scenes: `--scenes folder:OUT --set 'scenes.rgb=aif/*/*' --set 'scenes.depth_map=depth/*/*'"
+                f" --set scenes.depth_unit={self.job.options.depth_unit:g}`."
             )
         return lines
 

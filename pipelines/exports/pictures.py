@@ -1,6 +1,7 @@
 """Arrays as files of pictures, with fixed settings: the same array gives the same bytes."""
 
 import io
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,17 @@ def check_range(job: Job, sample: Sample, wrong: npt.NDArray[np.bool_], holds: s
         return
     depth = sample.arrays["depth"][wrong]
     farthest = float(depth.max())
-    unit = f"a coarser --depth-unit (of {farthest / CODES:.2g} m or more)" if np.isfinite(farthest) else ""
-    ways = [unit] if unit and "depth_unit" in job.kind.options and farthest > job.options.depth_unit else []
+    ways = []
+    if "depth_unit" in job.kind.options and job.options.depth_unit < farthest / CODES <= 1:
+        ways.append(f'a coarser --depth-unit ("{_rounded_up(farthest / CODES * 1000):g} mm" or more)')
     ways += ["--beyond unknown to write it as unknown"] if "beyond" in job.kind.options else []
     remedy = f"give {' or '.join(ways)}" if ways else "export it as folder, zedd or webdataset"
     raise InputError(
         f"sample {sample.index} has {depth.size} pixels at depths such as {farthest:g} m, and {holds}: {remedy}."
     )
+
+
+def _rounded_up(value: float) -> float:
+    """Return the next number of two digits."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / step) * step

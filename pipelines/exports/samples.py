@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,17 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         raise InputError(f"cannot read {path / SAMPLES}: {error}.") from None
 
 
-def read_sample(job: Job, recipe: Recipe, place: int, split: str, row: dict[str, str]) -> Sample:
+def read_sample(job: Job, stored: Mapping[str, Any], place: int, split: str, row: dict[str, str]) -> Sample:
     """Read what an export takes of a sample.
+
+    Parameters
+    ----------
+    stored
+        Arrays of the split, opened.
+    place
+        Number of the sample in the export.
+    row
+        Its line in `samples.csv`.
 
     Raises
     ------
@@ -81,8 +90,7 @@ def read_sample(job: Job, recipe: Recipe, place: int, split: str, row: dict[str,
     """
     number, index = int(row["row"]), int(row["index"])
     arrays: Arrays = {}
-    for name in job.arrays:
-        array = job.store.array(split, name)
+    for name, array in stored.items():
         try:
             arrays[name] = np.asarray(array[number])
         except Exception as error:  # whatever can be wrong with a shard: zarr and the codecs raise many kinds of error
@@ -99,10 +107,10 @@ def read_sample(job: Job, recipe: Recipe, place: int, split: str, row: dict[str,
             )
     there = job.splits[split]
     facts = {"split": there, "index": index, "source": row["source"], "digest": row["digest"]}
-    return Sample(place, number, there, index, arrays, facts | camera_facts(job, recipe, arrays))
+    return Sample(place, number, there, index, arrays, facts | camera_facts(job, arrays))
 
 
-def camera_facts(job: Job, recipe: Recipe, arrays: Arrays) -> dict[str, Any]:
+def camera_facts(job: Job, arrays: Arrays) -> dict[str, Any]:
     """Return what was the camera of a sample, JSON data: metres and pixels.
 
     Returns
@@ -111,6 +119,7 @@ def camera_facts(job: Job, recipe: Recipe, arrays: Arrays) -> dict[str, Any]:
     slice where there are several, as far as they are known; `reference` (the slice whose frame the maps are in);
     `drawn` by the names of the recipe's keys.
     """
+    recipe = job.recipe
     facts: dict[str, Any] = {}
     if "drawn" in arrays:
         numbers = arrays["drawn"].tolist()

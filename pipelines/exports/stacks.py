@@ -62,13 +62,11 @@ class DefocusNet(Layout):
         same(self.job, self.f_number, sample.arrays["f_number"], "f-number")
         name, stack, depth = self.label(sample), sample.arrays["stack"], sample.arrays["depth"]
         check_range(self.job, sample, (depth > HALF) & np.isfinite(depth), f"half floats hold up to {HALF:g} m")
-        files = [
-            (f"{name}_{k:02d}All.tif", tiff(stack[slice_]))
-            for k, slice_ in enumerate(sample.near_first())
-        ]  # fmt: skip
+        order = enumerate(sample.near_first())
+        files = [(f"{name}_{self.job.numbered(k)}All.tif", tiff(stack[slice_])) for k, slice_ in order]
         if "aif" in sample.arrays:
             files.append((f"{name}Aif.tif", tiff(sample.arrays["aif"])))
-        return [*files, (f"{name}Dpt.exr", exr(np.nan_to_num(depth, nan=0.0).astype(np.float16)))]
+        return [*files, (f"{name}Dpt.exr", exr(np.where(np.isnan(depth), 0, depth).astype(np.float16)))]
 
     def facts(self) -> dict[str, Any]:
         """Return the loader's parameters."""
@@ -85,9 +83,14 @@ class DefocusNet(Layout):
     def reading(self) -> list[str]:
         """Return the loader's parameters as its configuration has them."""
         rows = [f"    {name} = {value}" for name, value in self.facts().items()]
+        again = [
+            "Again as scenes: `--scenes folder:OUT --set 'scenes.rgb=*Aif.tif' --set 'scenes.depth_map=*Dpt.exr' --set "
+            "scenes.depth_unit=1`."
+        ] * ("aif" in self.job.arrays)
         return [
             "Name the folder PATH/fs_6, and give the loader DATA_PATH 'PATH/', DATA_SET 'fs_', DATA_NUM 6, and",
             *rows,
+            *again,
             "Depth from Focus in the Wild reads the same files, of five slices, in Datasets/fs_6/train and "
             "Datasets/fs_6/test: export one split into each. Its constants are the focus distances of the published "
             "set.",
@@ -126,7 +129,7 @@ class DffWild(Layout):
         arrays, home = sample.arrays, self.label(sample)
         order = sample.near_first()[::-1]
         depth = arrays["depth"].astype(np.float64)
-        maps = {"depth": np.nan_to_num(depth, nan=0.0, posinf=np.inf)}
+        maps = {"depth": np.where(np.isnan(depth), 0, depth)}
         if "coc" in arrays:
             diameter = np.abs(arrays["coc"][order]).astype(np.float64)
             maps["defocus"] = np.moveaxis(np.nan_to_num(diameter, nan=0.0), 0, -1)
@@ -135,8 +138,8 @@ class DffWild(Layout):
             "focal_length": focal / pitch,
             "aperture_size": focal / pitch / float(arrays["f_number"][0]),
             "pixel_mm": 1 / pitch,
-            "max_focus_dist": float(np.nanmax(depth)),
-            "min_focus_dist": float(np.nanmin(depth)),
+            "max_focus_dist": float(np.max(depth, where=~np.isnan(depth), initial=0.0)),
+            "min_focus_dist": float(np.min(depth, where=~np.isnan(depth), initial=np.inf)),
         }
         focus = "".join(f"{_metres(arrays['focus'][k])}\n" for k in order)
         return [

@@ -38,18 +38,15 @@ class WebDataset(Layout):
         self.per_tar = int(max(1, min(MOST_SAMPLES, job.options.shard_bytes // raw)))
         self._tar: tarfile.TarFile | None = None
 
-    def begin(self, done: int) -> None:
-        """Forget the tar file that an earlier run left unfinished."""
-        for path in self.folder.glob(f"*.tar{PARTIAL}"):
-            path.unlink()
-
     def encode(self, sample: Sample) -> Files:
         """Return the members of a sample, its JSON last."""
         files: Files = []
         for name, array in sample.arrays.items():
             picture = array.dtype == np.uint8 and array.shape[-1:] == (3,)
             if picture and array.ndim == 4:
-                files += [(f"{sample.name}.{name}.{k:02d}.png", png(image)) for k, image in enumerate(array)]
+                files += [
+                    (f"{sample.name}.{name}.{self.job.numbered(k)}.png", png(image)) for k, image in enumerate(array)
+                ]
             elif picture:
                 files.append((f"{sample.name}.{name}.png", png(array)))
             else:
@@ -79,6 +76,11 @@ class WebDataset(Layout):
     def at_rest(self) -> bool:
         """Whether the last tar file is complete."""
         return self._tar is None
+
+    def close(self) -> None:
+        """Let go of a tar file that is not complete."""
+        if self._tar is not None:
+            self._tar.fileobj.close()
 
     def facts(self) -> dict[str, Any]:
         """Return the tar files of each split, in the notation that loaders expand."""

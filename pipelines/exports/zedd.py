@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import InputError
+from ...synth.files import write_atomically
 from ...synth.slices import reference_slice
 from .base import Files, Layout, Sample, common, same
 from .kinds import KINDS, Kind
@@ -78,7 +79,7 @@ class Zedd(Layout):
     def finish(self) -> None:
         """Write the focus distance of each run."""
         rows = [f"run_{run}\t{motor(run)}\t{distance!s}\n" for run, distance in enumerate(self.runs, 1)]
-        (self.folder / "metadata.txt").write_text("".join(rows), newline="\n")
+        write_atomically(self.folder / "metadata.txt", "".join(rows))
 
     def facts(self) -> dict[str, Any]:
         """Return the focus distance of each run, metres."""
