@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from rgbd import refusal
 from defocal.pipelines.cli import cli
 from defocal.pipelines.diff import diff
 from defocal.pipelines.export import LAYOUTS, export, prepare, run
-from defocal.pipelines.exports.kinds import ALL, KINDS
+from defocal.pipelines.exports.kinds import ALL, KINDS, OF_STACKS
 from defocal.pipelines.exports.samples import content_digest
 from defocal.pipelines.lock import hold
 from defocal.pipelines.verify import verify
@@ -68,6 +69,16 @@ def interrupted(store, out, kind, monkeypatch, after, **options):
 
 def test_the_table_of_arrays_is_that_of_the_registry():
     assert {*ALL, "index"} == set(REGISTRY)
+
+
+def test_every_layout_is_in_the_documents():
+    page = (Path(__file__).parents[1] / "docs/exports.md").read_text()
+    for kind in KINDS.values():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{kind.name}` |"))
+        assert row.endswith(f"| {kind.unknown} |")
+        assert all(f"`{name}`" in row for name in kind.needs if name not in OF_STACKS)
+        assert f"\n## {kind.name}\n" in page
+        assert f"--as {kind.name}" in page
 
 
 @pytest.mark.parametrize("kind", KINDS)
