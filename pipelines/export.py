@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,8 +36,8 @@ LAYOUTS: dict[str, type[Layout]] = {
     layout.KIND.name: layout for layout in (Folder, Ddff, DefocusNet, DffWild, D3Net, Zedd, WebDataset)
 }
 assert LAYOUTS.keys() == KINDS.keys()
-BATCH = 32
-"""Samples after which what was written is waited for to be on disk."""
+BATCH, SECONDS = 32, 3.0
+"""Samples, or seconds, after which what was written is waited for to be on disk."""
 MOST_THREADS = 4
 _PLAN, _PROGRESS = "_plan.json", "_progress.json"
 _SPLIT = re.compile(r"[a-z][a-z0-9_]*")
@@ -155,6 +156,10 @@ def run(
                 layout.begin(kept)
                 _write(job, layout, beside, kept, report)
                 _complete(job, layout, beside, plan["digest"])
+            except InputError:
+                # The same command would end here again.
+                shutil.rmtree(beside, ignore_errors=True)
+                raise
             finally:
                 layout.close()
             if out.exists():
@@ -267,19 +272,20 @@ def _resume(beside: Path) -> int:
 
 def _write(job: Job, layout: Layout, beside: Path, kept: int, report: Callable[[int], None]) -> None:
     pending: list[Path] = []
-    since = 0
+    since, last = 0, time.monotonic()
     with (beside / TABLE).open("ab") as table:
         for place, (sample, files) in enumerate(_encoded(job, layout, kept), kept + 1):
             pending += layout.put(sample, files)
             table.write((json.dumps({"name": layout.label(sample), **sample.facts}) + "\n").encode())
             since += 1
-            if layout.at_rest and (since >= BATCH or place == job.total):
+            due = since >= BATCH or place == job.total or time.monotonic() - last > SECONDS
+            if layout.at_rest and due:
                 for path in pending:
                     flush_to_disk(path)
                 table.flush()
                 os.fsync(table.fileno())
                 write_atomically(beside / _PROGRESS, json.dumps({"samples": place, "bytes": table.tell()}))
-                pending, since = [], 0
+                pending, since, last = [], 0, time.monotonic()
             report(1)
 
 

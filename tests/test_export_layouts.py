@@ -21,7 +21,7 @@ from exporting import (
     web_dataset,
 )  # fmt: skip
 from PIL import Image
-from rgbd import refusal
+from rgbd import real, refusal
 
 from defocal.pipelines.export import export, prepare
 from defocal.synth import open_store
@@ -121,6 +121,36 @@ def test_cameras_that_were_drawn(tmp_path):
         assert facts["drawn"] == drawn
         assert facts["focal_length"] == drawn["camera.focal_length"]
         assert facts["f_number"] == drawn["camera.f_number"]
+
+
+def test_real_frames_come_back(tmp_path):
+    scenes = {
+        "kind": "folder", "path": str(real("open3d_testdata")), "rgb": "redwood_color/*",
+        "depth_map": "redwood_depth/*", "depth": [0.5, 7.0], "size": [120, 160], "count": 2,
+    }  # fmt: skip
+    store = dataset(tmp_path / "redwood", count=1, scenes=scenes)
+    export(store, tmp_path / "out", "folder", depth_unit=0.0001)
+    reader = read_scenes("folder", tmp_path / "out", depth_unit=0.0001)
+    expected = {f"rgb/{index:08d}": arrays for _, index, arrays in samples(store)}
+    for i in range(len(reader)):
+        arrays, scene = expected[reader.source(i)], reader.read(i)
+        np.testing.assert_array_equal(scene.aif, decode(arrays["aif"], "srgb"))
+        np.testing.assert_allclose(scene.depth, arrays["depth"], rtol=0, atol=0.0000501)
+
+
+def test_linear_pictures_are_told_of(tmp_path):
+    store = dataset(tmp_path / "linear", count=1, output={"encoding": "linear", "bits": 16})
+    split = next(iter(open_store(store).splits))
+    notes = export(store, tmp_path / "d3net", "d3net").notes
+    assert any("16 bits became 8" in note for note in notes)
+    assert any("linear" in note for note in notes)
+    arrays = samples(store)[0][2]
+    (picture,), _ = d3net(tmp_path / "d3net", split, [], "png")
+    np.testing.assert_array_equal(np.array(Image.open(picture)), np.rint(arrays["capture"] / 257.0))
+    export(store, tmp_path / "out", "folder")
+    assert "scenes.encoding=linear" in (tmp_path / "out/README.md").read_text()
+    scene = read_scenes("folder", tmp_path / "out", encoding="linear").read(0)
+    np.testing.assert_array_equal(scene.aif, decode(arrays["aif"], "linear"))
 
 
 # --- DDFF 12-Scene ----------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ class D3Net(Layout):
 
     def facts(self) -> dict[str, Any]:
         """Return the unit of depth, and how its loader is told of it."""
-        return {"depth_unit": self.job.options.depth_unit, "scale_to_mm": _number(1 / self.job.options.depth_unit)}
+        return {"depth_unit": self.job.options.depth_unit, "scale_to_mm": f"{1 / self.job.options.depth_unit:.12g}"}
 
     def reading(self) -> list[str]:
         """Return the options of its training script."""
@@ -112,8 +112,3 @@ class D3Net(Layout):
                 f" --set scenes.depth_unit={self.job.options.depth_unit:g}`."
             )
         return lines
-
-
-def _number(value: float) -> float:
-    """Return a quotient without the error of dividing."""
-    return float(f"{value:.12g}")

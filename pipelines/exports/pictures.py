@@ -14,7 +14,9 @@ from ... import InputError
 from .base import Job, Sample
 
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 4]
+# Of the filters, at the fastest level, the one that was measured to give the smallest files: half the time of the
+# default for six per cent more.
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
 _JPEG = [
     cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 ]  # fmt: skip
