@@ -286,17 +286,19 @@ def test_killed_at_random_it_goes_on(both, whole, tmp_path):
         "e.Layout.put = lambda self, s, f: (time.sleep(0.2), put(self, s, f))[1]\n"
         "e.export(*sys.argv[1:])"
     )
-    rng = np.random.default_rng(5)
+    rng, kept = np.random.default_rng(5), []
     for trial in range(12):
         out = tmp_path / f"out{trial}"
         process = subprocess.Popen([sys.executable, "-c", code, str(both), str(out), "folder"])
-        time.sleep(2 + 3 * rng.random())
+        while process.poll() is None and not (tmp_path / f".out{trial}.partial/samples.jsonl").exists():
+            time.sleep(0.02)
+        time.sleep(1.5 * rng.random())
         process.send_signal(signal.SIGKILL)
         process.wait()
-        if out.exists():
-            continue
-        export(both, out, "folder")
+        if not out.exists():
+            kept.append(export(both, out, "folder").kept)
         assert contents(out) == expected
+    assert len(set(kept)) > 1  # it was killed here and there
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

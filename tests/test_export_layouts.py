@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import cv2
 import numpy as np
@@ -215,10 +216,13 @@ def test_defocus_net_through_its_loader(tmp_path):
         np.testing.assert_array_equal(arrays["depth"].astype(np.float16), arrays["depth"])  # nothing was rounded
     split = int(len(read) * facts["TRAIN_SPLIT"])
     assert [split for split, _, _ in expected] == ["train"] * split + ["test"] * (len(read) - split)
+    # AiFDepthNet lists all TIFFs and takes them by the number of slices.
+    listed = sorted(name for name in os.listdir(tmp_path / "fs_6") if name.endswith("tif"))
+    assert listed == [f"{i:06d}_{k:02d}All.tif" for i in range(4) for k in range(3)]
     # Depth from Focus in the Wild reads the same files, through OpenCV.
     image = cv2.imread(str(tmp_path / "fs_6/000001_02All.tif"))
     np.testing.assert_array_equal(image[..., ::-1], expected[1][2]["stack"][np.argmax(expected[1][2]["focus"])])
-    reader = read_scenes("folder", tmp_path / "fs_6", rgb="*Aif.tif", depth_map="*Dpt.exr", depth_unit=1.0)
+    reader = read_scenes("folder", tmp_path / "fs_6", rgb="*Aif.png", depth_map="*Dpt.exr", depth_unit=1.0)
     for i, (_, _, arrays) in enumerate(expected):
         np.testing.assert_array_equal(reader.read(i).depth, arrays["depth"])
         np.testing.assert_array_equal(reader.read(i).aif, decode(arrays["aif"], "srgb"))

@@ -27,7 +27,7 @@ class DefocusNet(Layout):
     Its loader sorts what ends in ``All.tif`` and in ``Dpt.exr``, takes as many slices for each depth map as it is told,
     and 256x256 pixels. Depth is the channel R of half floats, metres; 0 is unknown to the loaders that mask at all. The
     first part of the samples, in the order of their names, is for training: so the split "train" comes first.
-    ``000000Aif.tif`` is read by none of them.
+    ``000000Aif.png`` is read by none of them; it is no TIFF because AiFDepthNet's list counts those.
     """
 
     KIND: ClassVar[Kind] = KINDS["defocusnet"]
@@ -65,7 +65,7 @@ class DefocusNet(Layout):
         order = enumerate(sample.near_first())
         files = [(f"{name}_{self.job.numbered(k)}All.tif", tiff(stack[slice_])) for k, slice_ in order]
         if "aif" in sample.arrays:
-            files.append((f"{name}Aif.tif", tiff(sample.arrays["aif"])))
+            files.append((f"{name}Aif.png", png(sample.arrays["aif"])))
         return [*files, (f"{name}Dpt.exr", exr(np.where(np.isnan(depth), 0, depth).astype(np.float16)))]
 
     def facts(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class DefocusNet(Layout):
         """Return the loader's parameters as its configuration has them."""
         rows = [f"    {name} = {value}" for name, value in self.facts().items()]
         again = [
-            "Again as scenes: `--scenes folder:OUT --set 'scenes.rgb=*Aif.tif' --set 'scenes.depth_map=*Dpt.exr' --set "
+            "Again as scenes: `--scenes folder:OUT --set 'scenes.rgb=*Aif.png' --set 'scenes.depth_map=*Dpt.exr' --set "
             "scenes.depth_unit=1`."
         ] * ("aif" in self.job.arrays)
         return [
