@@ -9,6 +9,7 @@ import click
 
 from .. import InputError, __version__
 from .commands import MISMATCH, Group, table
+from .commands_export import export
 from .commands_release import diff, release, unpack
 from .commands_scenes import scenes
 
@@ -235,7 +236,7 @@ def verify(store: Path, rerender: int, as_json: bool) -> None:
         click.echo(f"It is the release {verdict.release}")
 
 
-for command in (scenes, release, unpack, diff):
+for command in (scenes, release, unpack, diff, export):
     cli.add_command(command)
 
 

@@ -1,0 +1,1 @@
+"""The layouts that a dataset can be exported in, one module each; `kinds.KINDS` names them."""
