@@ -13,7 +13,7 @@ ROOMS = ("synth", "train", "evaluate", "pipelines")
 MODULES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
 BANNED = {
     "synth": {"torch", "dask", "distributed", "click"},
-    "train": {"numba", "dask", "distributed", "cv2"},
+    "train": {"numba", "dask", "distributed", "cv2", "scipy", "h5py", "PIL", "OpenEXR"},
     "evaluate": {"torch", "zarr", "dask", "distributed", "click"},
     "pipelines": set(),
 }
@@ -21,7 +21,10 @@ BANNED = {
 ALLOWED = {
     "synth": {"", "synth"},
     "evaluate": {"", "evaluate"},
-    "train": {"", "train", "synth.camera", "synth.pupil", "synth.store", "synth.recipe", "evaluate.metrics"},
+    "train": {
+        "", "train", "synth.camera", "synth.pupil", "synth.store", "synth.recipe", "synth.recipe_errors",
+        "synth.units", "evaluate.metrics",
+    },
     "pipelines": {"", "pipelines", "synth", "evaluate", "train"},
 }
 
