@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from ..synth.camera import ThinLens
 from ..synth.recipe import Recipe
 from .settings import LENS, CameraSettings
 
@@ -145,6 +146,26 @@ def check_cameras(cameras: Mapping[str, Camera], expected: CameraSettings, *, mi
             ours, theirs = reference.get(key, "not given"), keys.get(key, "not given")
             if not _same(ours, theirs):
                 raise InputError(f"{key} is {_words(key, ours)} in {first} and {_words(key, theirs)} in {name}: {how}")
+
+
+def common_lens(cameras: Sequence[Camera]) -> ThinLens | None:
+    """Return the lens that all cameras have, with all of their samples; None if there is none."""
+    first = cameras[0]
+    numbers = [(one.focal_length, one.f_number, one.focus_distance, one.pixel_pitch) for one in cameras]
+    drawn = any(name.startswith("camera.") for one in cameras for name in one.drawn)
+    if drawn or first.focus_distance is None or any(one != numbers[0] for one in numbers):
+        return None
+    return ThinLens(
+        focal_length=first.focal_length,
+        f_number=first.f_number,
+        focus_distance=first.focus_distance,
+        pixel_pitch=first.pixel_pitch,
+    )
+
+
+def common_depth(cameras: Sequence[Camera]) -> tuple[float, float]:
+    """Return the nearest and the farthest depth of all cameras' scenes, metres."""
+    return min(one.depth[0] for one in cameras), max(one.depth[1] for one in cameras)
 
 
 class LensTable:

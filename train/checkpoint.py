@@ -53,7 +53,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).split("\n")[0][:200]
         raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}).") from None
-    if not isinstance(state, dict) or not _KEYS <= state.keys():
+    if not isinstance(state, dict) or not state.keys() >= _KEYS:
         raise InputError(f"{path} is no checkpoint of defocal.")
     if state["format"] != FORMAT:
         raise InputError(f"{path} has format {state['format']}; this defocal reads {FORMAT}.")

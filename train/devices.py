@@ -66,7 +66,9 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
         raise InputError(f"there is no device {name[:40]!r}: use auto, cpu, cuda, cuda:N or mps.")
     if kind == "cuda":
         if not torch.cuda.is_available():
-            raise InputError("run.device is cuda, and torch finds no CUDA device here: use --device cpu, or another torch.")
+            raise InputError(
+                "run.device is cuda, and torch finds no CUDA device here: use --device cpu, or another torch."
+            )
         index = int(number) if number else local_rank
         if index >= torch.cuda.device_count():
             raise InputError(f"there is no device cuda:{index}: torch finds {torch.cuda.device_count()} here.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,14 @@ _ANCHORS = np.array(
 _UNKNOWN = 90
 
 
-def coloured(values: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.uint8]:
+def coloured(values: npt.NDArray[np.floating[Any]], low: float, high: float) -> npt.NDArray[np.uint8]:
     """Return (h, w, 3) uint8 colours of (h, w) numbers, dark for `low`, bright for `high`; grey where not finite."""
     known = np.isfinite(values)
     share = np.clip((np.where(known, values, low) - low) / max(high - low, 1e-12), 0, 1) * (len(_ANCHORS) - 1)
     channels = [np.interp(share, np.arange(len(_ANCHORS)), _ANCHORS[:, c]) for c in range(3)]
     picture = np.stack(channels, axis=-1)
     picture[~known] = _UNKNOWN
-    return np.rint(picture).astype(np.uint8)
+    return np.uint8(np.rint(picture))  # type: ignore[return-value]
 
 
 def as_picture(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

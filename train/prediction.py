@@ -11,6 +11,7 @@ import torch
 
 from .. import InputError
 from ..synth.camera import ThinLens
+from .cameras import Camera, common_depth, common_lens
 from .checkpoint import BEST, LAST, load_checkpoint
 from .config import Config
 from .devices import pick_device
@@ -42,13 +43,17 @@ class Predictor:
         self.step: int = state["step"]
         self.device = device
         self.model: Model = restore(self.config.model, state["average"] or state["model"], heads).to(device)
-        self.target = Target(self.config.target, self.lens, max(fact["depth"][1] for fact in self.facts))
+        self.target = Target(self.config.target, self.lens, common_depth(self.cameras))
+
+    @property
+    def cameras(self) -> list[Camera]:
+        """Camera of each store that it was trained on."""
+        return [Camera.of_dict(fact["camera"]) for fact in self.facts]
 
     @property
     def lens(self) -> ThinLens | None:
         """The camera of the training data; None where samples had cameras of their own."""
-        lenses = [fact["lens"] for fact in self.facts]
-        return ThinLens(**lenses[0]) if lenses[0] and all(one == lenses[0] for one in lenses) else None
+        return common_lens(self.cameras)
 
     def check_lens(self, lens: ThinLens) -> None:
         """Refuse images of another camera: depth from them would be wrong, and nothing would tell.
@@ -65,8 +70,8 @@ class Predictor:
             theirs, mine = getattr(lens, name), getattr(own, name)
             if not np.isclose(theirs, mine, rtol=1e-3):
                 raise InputError(
-                    f"these images have {name} {theirs:g}, and the model was trained for {mine:g}: depth would be wrong. "
-                    "Train on a store of this camera."
+                    f"these images have {name} {theirs:g}, and the model was trained for {mine:g}: depth would be "
+                    "wrong. Train on a store of this camera."
                 )
 
     @torch.no_grad()
@@ -132,12 +137,11 @@ def as_batch(images: Images) -> torch.Tensor:
     InputError
         If they are none.
     """
-    images = np.asarray(images)
     if images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
         raise InputError(f"images must have shape (h, w, 3) or (n, h, w, 3), not {images.shape}.")
     whole = images if images.ndim == 4 else images[None]
     if images.dtype in (np.uint8, np.uint16):
-        scaled = whole.astype(np.float32) / np.iinfo(images.dtype).max
+        scaled = whole.astype(np.float32) / (255 if images.dtype == np.uint8 else 65535)
     elif images.dtype.kind == "f":
         scaled = whole.astype(np.float32)
         if not (np.isfinite(scaled).all() and scaled.min() >= 0 and scaled.max() <= 1):

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def key(seed: int, purpose: str, *numbers: int) -> int:
-    """Return a seed below 2^63 for a purpose and numbers such as step, epoch or sample: the same wherever it is asked for.
+    """Return a seed below 2^63 for a purpose and numbers such as step or sample: the same wherever it is asked for.
 
     Parameters
     ----------

@@ -1,67 +1,72 @@
 """What a network learns to tell in the place of metres: depth itself, its inverse, or the blur that it causes.
 
-Papers differ: D3-Net and 2HDED learn depth, RPSF and PhaseCam3D the defocus phase phi in [-10, 10]. Whatever it is, what a
-network says is turned back into metres before anything is measured.
+Papers differ: D3-Net and 2HDED learn depth, RPSF and PhaseCam3D the defocus phase phi in [-10, 10]. Whatever it is,
+what a network says is turned back into metres before anything is measured.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from .. import InputError
 from ..synth.camera import ThinLens
 from ..synth.units import parse_length
-from .settings import Length, Section
+from .settings import Section
 
 Wavelength = Annotated[float, BeforeValidator(parse_length), Field(ge=1e-7, le=1e-4)]
 
 
-class DepthTarget(Section):
-    """Depth over a unit."""
+Span = tuple[float, float]
+
+
+class _Spanned(Section):
+    span: Span = (0.0, 1.0)
+    """What the network calls 0 and 1, in the target's own unit; networks that end in a sigmoid can say nothing else."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.span[0] == self.span[1]:
+            raise ValueError("span needs two different numbers")
+        return self
+
+
+class DepthTarget(_Spanned):
+    """Depth, in metres."""
 
     kind: Literal["depth"] = "depth"
-    unit: Length = 1.0
-    """Metres that the network calls 1."""
 
 
-class InverseTarget(Section):
-    """A unit over depth: dioptres for 1 m."""
+class InverseTarget(_Spanned):
+    """One over depth, in dioptres."""
 
     kind: Literal["inverse-depth"]
-    unit: Length = 1.0
-    """Metres."""
 
 
-class LogTarget(Section):
-    """Natural logarithm of depth over a unit."""
+class LogTarget(_Spanned):
+    """Natural logarithm of depth in metres."""
 
     kind: Literal["log-depth"]
-    unit: Length = 1.0
-    """Metres."""
 
 
-class CocTarget(Section):
-    """Signed circle of confusion of the camera, over a unit."""
+class CocTarget(_Spanned):
+    """Signed circle of confusion of the camera, in pixels."""
 
     kind: Literal["coc"]
-    unit: float = Field(default=1.0, gt=0)
-    """Pixels that the network calls 1."""
 
 
-class DefocusTarget(Section):
-    """Defocus phase at the pupil's edge, over a unit: RPSF and PhaseCam3D."""
+class DefocusTarget(_Spanned):
+    """Defocus phase at the pupil's edge, in radians: RPSF and PhaseCam3D, whose span is [-10, 10]."""
 
     kind: Literal["defocus"]
-    unit: float = Field(default=1.0, gt=0)
-    """Radians that the network calls 1."""
     wavelength: Wavelength = 550e-9
 
 
 TargetSection = Annotated[
     DepthTarget | InverseTarget | LogTarget | CocTarget | DefocusTarget, Field(discriminator="kind")
 ]
+_UNITS = {"depth": "m", "inverse-depth": "1/m", "log-depth": "ln m", "coc": "px", "defocus": "rad"}
 
 
 class Target:
@@ -73,9 +78,9 @@ class Target:
         What it learns.
     lens
         The camera of the data, which blur is counted by; None where samples have cameras of their own.
-    farthest
-        Metres; what a network says of blur or inverse depth is never taken for more than twice as far: beyond infinity
-        there is no depth.
+    depth
+        Nearest and farthest depth of the scenes, metres. What a network says of blur or inverse depth is never taken
+        for more than twice as far: beyond infinity there is no depth.
 
     Raises
     ------
@@ -83,42 +88,68 @@ class Target:
         If blur is to be learned, and the samples have cameras of their own.
     """
 
-    def __init__(self, section: TargetSection, lens: ThinLens | None, farthest: float) -> None:
-        self.section = section
-        self.least = 0.5 / farthest if math.isfinite(farthest) else 1e-6
-        self.scale, self.offset = 1.0, 0.0
-        if isinstance(section, InverseTarget):
-            self.scale = section.unit
-        elif isinstance(section, CocTarget | DefocusTarget):
+    def __init__(self, section: TargetSection, lens: ThinLens | None, depth: tuple[float, float]) -> None:
+        self.section, self.depth = section, depth
+        self.least = 0.5 / depth[1] if math.isfinite(depth[1]) else 1e-6
+        self.factor, self.shift = 1.0, 0.0
+        if isinstance(section, CocTarget | DefocusTarget):
             if lens is None:
                 raise InputError(
-                    f"target.kind = {section.kind!r} counts blur by the camera, and these samples have cameras of their "
-                    "own: learn depth, inverse-depth or log-depth."
+                    f"target.kind = {section.kind!r} counts blur by the camera, and these samples have cameras of "
+                    "their own: learn depth, inverse-depth or log-depth."
                 )
             per_coc = lens.defocus_per_coc(section.wavelength) if isinstance(section, DefocusTarget) else 1.0
-            self.scale = lens.coc_per_dioptre * per_coc / section.unit
-            self.offset = -self.scale / lens.focus_distance
+            self.factor = lens.coc_per_dioptre * per_coc
+            self.shift = -self.factor / lens.focus_distance
 
     @property
     def words(self) -> str:
         """What the network's numbers are, for logs and pictures."""
-        section = self.section
-        unit = {"coc": "px", "defocus": "rad"}.get(section.kind, "m")
-        return f"{section.kind} in units of {section.unit:g} {unit}"
+        low, high = self.section.span
+        return f"{self.section.kind} from {low:g} to {high:g} {_UNITS[self.section.kind]} as 0 to 1"
+
+    def check(self, bounds: tuple[float, float] | None) -> None:
+        """Refuse a network that cannot say what it shall learn.
+
+        Parameters
+        ----------
+        bounds
+            Least and greatest number that it can say; None if any.
+
+        Raises
+        ------
+        InputError
+            If the depths of the scenes lie outside: naming a span that holds them.
+        """
+        if bounds is None:
+            return
+        ends = self._quantity(torch.tensor(self.depth, dtype=torch.float64))
+        said = self.encode(torch.tensor(self.depth, dtype=torch.float64))
+        if not (said.min() >= bounds[0] - 1e-6 and said.max() <= bounds[1] + 1e-6):
+            raise InputError(
+                f"the model says numbers from {bounds[0]:g} to {bounds[1]:g}, and scenes of {self.depth[0]:g} to "
+                f"{self.depth[1]:g} m would need {said.min():.3g} to {said.max():.3g}: set target.span to at least "
+                f"[{ends.min():.4g}, {ends.max():.4g}]."
+            )
+
+    def _quantity(self, depth: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.section, DepthTarget):
+            return depth
+        if isinstance(self.section, LogTarget):
+            return torch.log(depth)
+        return self.factor / depth + self.shift
 
     def encode(self, depth: torch.Tensor) -> torch.Tensor:
         """Return what the network shall say of depths in metres, of any shape; depths must be positive."""
-        if isinstance(self.section, DepthTarget):
-            return depth / self.section.unit
-        if isinstance(self.section, LogTarget):
-            return torch.log(depth / self.section.unit)
-        return self.scale / depth + self.offset
+        low, high = self.section.span
+        return (self._quantity(depth) - low) / (high - low)
 
     def decode(self, said: torch.Tensor) -> torch.Tensor:
         """Return metres, of any shape, in float32: the inverse of `encode`."""
-        said = said.float()
+        low, high = self.section.span
+        quantity = said.float() * (high - low) + low
         if isinstance(self.section, DepthTarget):
-            return said * self.section.unit
+            return quantity
         if isinstance(self.section, LogTarget):
-            return torch.exp(said) * self.section.unit
-        return 1.0 / ((said - self.offset) / self.scale).clamp_min(self.least)
+            return torch.exp(quantity)
+        return 1.0 / ((quantity - self.shift) / self.factor).clamp_min(self.least)

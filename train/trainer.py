@@ -1,7 +1,8 @@
 """The loop: batches in, steps out, and what must not be lost in between.
 
-Which samples a step sees, how they are augmented and what dropout leaves out are functions of (seed, step) alone. So a run
-that was interrupted and resumed makes the very steps of one that was not, and a checkpoint needs no state of random numbers.
+Which samples a step sees, how they are augmented and what dropout leaves out are functions of (seed, step) alone. So a
+run that was interrupted and resumed makes the very steps of one that was not, and a checkpoint needs no state of random
+numbers.
 """
 
 import contextlib
@@ -21,18 +22,17 @@ import torch
 
 from .. import InputError
 from .average import Average
-from .batches import prepare
 from .checkpoint import BEST, LAST, load_checkpoint, load_weights, save_checkpoint
 from .config import Config
 from .devices import Team, autocast, device_words, join_team, out_of_memory
-from .feeding import Feed, open_feed
+from .feeding import Feed
 from .journal import RUN, Journal, machine, write_json
 from .losses import build_loss
 from .models import build
 from .optimise import set_rate
 from .seeds import key
 from .targets import Target
-from .validation import LARGER_IS_BETTER, Scores, draw, shown
+from .validation import LARGER_IS_BETTER, Scores, Shown, draw, shown
 
 CONFIG = "config.json"
 REPORTED_STEPS = 10
@@ -106,7 +106,7 @@ def train(
                 f"{config.run.accumulate} parts): lower data.batch_size or data.crop, or raise run.accumulate."
             ) from None
         finally:
-            training.journal.close()
+            training.close()
 
 
 class Training:
@@ -122,9 +122,11 @@ class Training:
         state = load_checkpoint(out / LAST) if resume else None
         if state is None and out.exists() and (not out.is_dir() or any(out.iterdir())) and team.leads:
             raise InputError(f"{out} is not empty: give another folder, or --resume to go on with the run in it.")
-        self.feed: Feed = open_feed(config, stores, team)
+        self.feed = Feed(config, stores, team)
         self.model = build(config.model, key(config.seed, "model")).to(team.device)
-        self.target = Target(config.target, self.feed.lens, self.feed.farthest)
+        self.target = Target(config.target, self.feed.lens, self.feed.depth)
+        if "depth" in self.model.outputs:
+            self.target.check(self.model.bounds)
         self.loss = build_loss(config.loss)
         self.optimiser = config.optimiser.build(self.model.parameters())
         self.average = Average(self.model, config.run.ema) if config.run.ema else None
@@ -138,6 +140,11 @@ class Training:
         if team.leads:
             out.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(out, self.step, writes=team.leads, tensorboard=config.run.tensorboard)
+
+    def close(self) -> None:
+        """Stop the processes that read, and write what is still held back."""
+        self.feed.close()
+        self.journal.close()
 
     def _wrapped(self) -> torch.nn.Module:
         model = torch.compile(self.model) if self.config.run.compile else self.model
@@ -181,11 +188,11 @@ class Training:
         summed: dict[str, float] = {}
         parts = _parts(batch, config.run.accumulate)
         for i, part in enumerate(parts):
-            ready = prepare(part, config.data, self.team.device, seed=config.seed, epoch=self.feed.epoch(step))
+            ready = self.feed.ready(part, step)
             waits = i + 1 < len(parts) and self.team.world > 1
             with self.running.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
                 terms = self._terms(self.running, ready)[0]
-                (terms["total"] / len(parts)).backward()
+                (terms["total"] / len(parts)).backward()  # type: ignore[no-untyped-call]
             for name, value in terms.items():
                 summed[name] = summed.get(name, 0.0) + float(value.detach()) / len(parts)
         clip = config.optimiser.clip
@@ -223,9 +230,9 @@ class Training:
     def _validate(self) -> None:
         weights = self.average.model if self.average is not None else self.model
         weights.eval()
-        scores, pictures = Scores(), []
-        for batch in self.feed.validation():
-            ready = prepare(batch, self.config.data, self.team.device)
+        scores = Scores()
+        pictures: list[Shown] = []
+        for ready in self.feed.validation():
             terms, outputs = self._terms(weights, ready)
             scores.losses(terms, len(ready["index"]))
             predicted = self.target.decode(outputs["depth"]) if "depth" in outputs else None
@@ -294,7 +301,7 @@ class Training:
         facts = {"device": device_words(self.team.device), "processes": self.team.world, "parameters": parameters}
         write_json(self.out / RUN, {**machine(), **facts, "steps": self.steps, "data": self.feed.facts})
         self.journal.say(
-            f"{self.config.name}: {self.config.model.kind} with {parameters / 1e6:.3f} M parameters on {facts['device']}; "
+            f"{self.config.name}: {self.config.model.kind} {parameters / 1e6:.3f} M parameters, {facts['device']}; "
             f"{self.feed.words}; learns {self.target.words}."
         )
         self.journal.say(f"In this model {self.model.note}.")
@@ -318,7 +325,7 @@ class Training:
 
 @dataclass
 class _Meter:
-    """How fast samples go, and which share of the time the device waits for them; validations and saving are left out."""
+    """How fast samples go, and the share of time spent waiting for them; validations and saving are left out."""
 
     samples: int = 0
     waited: float = 0.0
@@ -364,7 +371,15 @@ def _words(numbers: Mapping[str, float]) -> str:
 
 
 # Where and how fast a run computes, and how often it looks: all that may change when it is resumed.
-_FREE = {"run.device", "run.compile", "run.pictures", "run.tensorboard", "run.save_every", "data.workers", "data.backend"}
+_FREE = {
+    "run.device",
+    "run.compile",
+    "run.pictures",
+    "run.tensorboard",
+    "run.save_every",
+    "data.workers",
+    "data.backend",
+}
 
 
 def _difference(old: Any, new: Any, where: str = "") -> str:

@@ -45,7 +45,7 @@ class Scores:
         values = (float(p.numel()), error.square().sum(), error.abs().sum(), (error.abs() / t).sum(),
                   ((p > 0) & (ratio < 1.25)).sum())  # fmt: skip
         for name, value in zip(_DEPTH, values, strict=True):
-            self._add(name, value)
+            self._add(name, torch.as_tensor(value))
 
     def images(self, predicted: torch.Tensor, truth: torch.Tensor) -> None:
         """Take (b, 3, h, w) images in [0, 1], restored and true."""
