@@ -3,6 +3,7 @@
 import os
 import pickle
 import uuid
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}: train first, or give the folder of a run.")
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            # Of files that are none of ours torch warns before it refuses them.
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).split("\n")[0][:200]
         raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}).") from None

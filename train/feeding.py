@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import InputError
 from ..synth.camera import ThinLens
 from ..synth.store import open_store
 from .batches import prepare
@@ -39,10 +40,13 @@ class Feed:
     def __init__(self, config: Config, stores: Sequence[str | Path], team: Team) -> None:
         self.settings = config.data.model_copy(update={"seed": config.seed})
         self.team = team
+        paths = [str(path) for path in stores]
+        if twice := next((path for path in paths if paths.count(path) > 1), None):
+            raise InputError(f"{twice} is given twice: its samples would count twice.")
         self.training = StoreDataset.of(stores, self.settings)
         self.unseen = StoreDataset.of(stores, self.settings, training=False)
         cameras = list(self.training.cameras.values())
-        self.facts = [facts_of(path, camera) for path, camera in zip(map(str, stores), cameras, strict=True)]
+        self.facts = [facts_of(path, camera) for path, camera in self.training.cameras.items()]
         pin = team.device.type == "cuda"
         order = ShardShuffle(
             self.training.shards, self.settings.batch_size, seed=config.seed, window=self.settings.window,
