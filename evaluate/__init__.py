@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .metrics import DepthProtocol, DepthScores, ImageScores, bumpiness, depth_metrics, image_metrics
+    from .uncertainty import monte_carlo
 
 _HOME = {
     "DepthProtocol": "metrics",
@@ -16,6 +17,7 @@ _HOME = {
     "bumpiness": "metrics",
     "depth_metrics": "metrics",
     "image_metrics": "metrics",
+    "monte_carlo": "uncertainty",
 }
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "bumpiness",
     "depth_metrics",
     "image_metrics",
+    "monte_carlo",
 ]
 
 
