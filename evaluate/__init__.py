@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .metrics import DepthProtocol, DepthScores, ImageScores, bumpiness, depth_metrics, image_metrics
     from .uncertainty import monte_carlo
+    from .zhuo_sim import defocus_map
 
 _HOME = {
     "DepthProtocol": "metrics",
     "DepthScores": "metrics",
     "ImageScores": "metrics",
     "bumpiness": "metrics",
+    "defocus_map": "zhuo_sim",
     "depth_metrics": "metrics",
     "image_metrics": "metrics",
     "monte_carlo": "uncertainty",
@@ -25,6 +27,7 @@ __all__ = [
     "DepthScores",
     "ImageScores",
     "bumpiness",
+    "defocus_map",
     "depth_metrics",
     "image_metrics",
     "monte_carlo",
