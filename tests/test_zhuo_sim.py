@@ -99,18 +99,18 @@ def test_values_spread_to_the_edges_of_colour(longest):
 
 
 def test_two_halves_of_different_blur():
-    """A chess board whose right half is blurred more."""
+    """Two chess boards, of two colours, of which the right one is blurred more."""
     from scipy.ndimage import gaussian_filter
 
     board = 0.2 + 0.6 * ((np.indices((96, 160)) // 24).sum(axis=0) % 2)
-    picture = np.where(np.arange(160) < 80, gaussian_filter(board, 0.8), gaussian_filter(board, 2.0))
-    found = defocus_map(picture)
+    left, right = (gaussian_filter(board, sigma)[..., None] for sigma in (0.8, 2.0))
+    half = (np.arange(160) < 80)[None, :, None]
+    found = defocus_map(np.where(half, left * [1, 0.6, 0.1], right * [0.1, 0.6, 1]))
     # Its steps lie between whole pixels, and corners are no straight edges.
-    assert np.median(known(found.sparse[:, :70])) == pytest.approx(0.8, rel=0.15)
-    assert np.median(known(found.sparse[:, 90:])) == pytest.approx(2.0, rel=0.15)
-    # Both halves have the same colours, across which the Laplacian spreads.
-    assert np.median(found.sigma[:, :60]) < 1.3 < 1.7 < np.median(found.sigma[:, 100:])
-    assert defocus_map(np.dstack([picture] * 3)).sigma == pytest.approx(found.sigma, abs=0.05)
+    for values in (known(found.sparse[:, :70]), found.sigma[:, :60]):
+        assert np.median(values) == pytest.approx(0.8, rel=0.2)
+    for values in (known(found.sparse[:, 90:]), found.sigma[:, 100:]):
+        assert np.median(values) == pytest.approx(2.0, rel=0.2)
 
 
 def coc(z):
