@@ -118,7 +118,7 @@ def curve_figure(
     parts = [_bars(bars[0], bars[1], across)] if len(bars[0]) else []
     for tick in _ticks(y, 5):
         place = down(tick)
-        parts.append(f'<path d="M{_LEFT} {place:.1f}H{_RIGHT}"{" class=axis" if tick == 0 else ""}/>')
+        parts.append(f'<path class="{"axis" if tick == 0 else "rule"}" d="M{_LEFT} {place:.1f}H{_RIGHT}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{place + 4:.1f}" text-anchor="end">{_text(tick)}</text>')
     for tick in _ticks(x, 7):
         parts.append(f'<text x="{across(tick):.1f}" y="{_BOTTOM + 16}" text-anchor="middle">{_text(tick)}</text>')
@@ -137,7 +137,8 @@ def curve_figure(
 def _ticks(ends: tuple[float, float], most: int) -> list[float]:
     step = nice_step(ends[1] - ends[0], most)
     first, last = np.ceil(ends[0] / step - 1e-9), np.floor(ends[1] / step + 1e-9)
-    return [float(k * step) for k in np.arange(first, last + 1)]
+    # Adding 0 makes a zero of a negative one.
+    return [float(k * step) + 0.0 for k in np.arange(first, last + 1)]
 
 
 def _bars(edges: Float64, share: Float64, across: Place) -> str:

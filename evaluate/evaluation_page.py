@@ -40,11 +40,12 @@ padding-bottom:.4rem}
 .note{color:var(--muted);font-size:.87rem;margin:.2rem 0}
 article{border-top:1px solid var(--line);padding-top:.9rem;margin-top:1.4rem}
 article h3{font-size:1rem;margin:0 0 .6rem;overflow-wrap:anywhere}
-.strip{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(220px,100%),1fr));gap:.6rem 1rem;
+.strip{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(300px,100%),1fr));gap:.6rem 1rem;
 margin-bottom:.8rem}
 .strip figure{flex:none}.strip img{width:100%;height:auto;display:block;border-radius:4px}
 .strip figcaption{font-weight:400;font-size:.87rem;color:var(--muted);padding-top:.2rem}
 .strip figcaption b{color:var(--ink)}
+article>.strip{padding-left:calc(4px + .8rem)}
 .run{border-left:4px solid var(--c);padding-left:.8rem;margin:0 0 .9rem}
 .run h4{margin:0 0 .4rem;font-size:.95rem;overflow-wrap:anywhere}
 .run h4 small{font-weight:400;color:var(--muted)}
@@ -229,10 +230,12 @@ def _uncertainty_charts(sure: Sequence[tuple[int, str, Calibration]]) -> list[st
         for y, dashed in ((s.by_uncertainty, False), (s.by_error, True))
     ]
     note = "Solid: the most uncertain pixels left out first. Dotted: the truly worst first."
-    figures = [curve_figure("Sparsification: RMSE of what remains, of all 1", note, sparse, x_title="share left out")]
+    figures = [curve_figure("Sparsification: remaining RMSE / RMSE of all", note, sparse, x_title="share left out")]
     calibrated = [Curve(name=name, run=k, x=c.stated, y=c.found) for k, name, c in sure]
     note = "On the dotted line it is honest; above it the model is too sure of itself."
-    figures.append(curve_figure("RMSE found, m", note, calibrated, x_title="stated uncertainty, m", diagonal=True))
+    figures.append(
+        curve_figure("Calibration: RMSE found, m", note, calibrated, x_title="stated uncertainty, m", diagonal=True)
+    )
     covered = [Curve(name=name, run=k, x=c.shares, y=c.coverage) for k, name, c in sure]
     note = "Share of true depths within a central interval. Below the dotted line: too sure."
     figures.append(

@@ -19,7 +19,7 @@ Numbers = float | Sequence[float]
 _NONE = "\u2013"
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "[": "{[}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "\u03b4": r"$\delta$", "\u00b2": r"\textsuperscript{2}", "\u00b3": r"\textsuperscript{3}", "\u00b1": r"$\pm$",
     "\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$", _NONE: "--", "\u2212": "$-$", "\u221e": r"$\infty$",
 }  # fmt: skip

@@ -41,7 +41,7 @@ def test_latex_in_full():
     assert r"\caption{Both on 100\% of the test set. Mean $\pm$ standard deviation (n $-$ 1) over 3 seeds.}" in found
     assert r"defocus & \textbf{0.320 $\pm$ 0.020} & \textbf{0.910} & $\infty$ \\" in found
     assert r"sharp \& all\_in|focus & 0.900 $\pm$ 0.100 & 0.620 & -- \\" in found
-    assert r"RMSE [m] $\downarrow$ & $\delta$ \textless{} 1.25 $\uparrow$" in found
+    assert r"RMSE {[}m] $\downarrow$ & $\delta$ \textless{} 1.25 $\uparrow$" in found
     assert r"\begin{tabular}{lrrr}" in found
     assert [line.strip() for line in found.splitlines()].count(r"\midrule") == 1
 
