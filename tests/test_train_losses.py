@@ -153,6 +153,9 @@ def test_predictions_that_are_not_positive_are_led_back_to_where_logarithms_are(
     (gradient,) = torch.autograd.grad(loss, p)
     assert torch.isfinite(loss)
     assert (gradient < 0).all()
+    zero = torch.zeros(1, 1, 3)
+    assert scale_invariant(zero, zero) == 0
+    assert torch.isfinite(silog(torch.ones(1, 1, 3), zero))
 
 
 # --- gradients and masks --------------------------------------------------------------------------------------------
@@ -186,6 +189,14 @@ def test_what_is_not_valid_has_no_influence(loss, dtype):
         results.append((value.detach(), guess.grad[mask]))
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
     assert results[0][1].abs().sum() > 0
+
+
+@every_loss
+def test_a_number_that_is_none_is_never_hidden_where_it_is_valid(loss):
+    p, t, mask = tensors(*drawn(9, share=1.0))
+    for broken in (math.nan, math.inf):
+        p[1, 6, 6] = broken
+        assert not torch.isfinite(loss(p, t, mask))
 
 
 @every_loss
