@@ -148,11 +148,14 @@ def test_no_common_factor_changes_the_scale_invariant_error_of_balance_one(seed,
 
 
 def test_predictions_that_are_not_positive_are_led_back_to_where_logarithms_are():
-    p = torch.tensor([[[-1.0, 0.0, 1e-4]]], requires_grad=True)
-    loss = scale_invariant(p, torch.ones(1, 1, 3))
+    p = torch.tensor([-1.0, 0.0, 1e-4]).view(3, 1, 1).requires_grad_()
+    loss = scale_invariant(p, torch.ones(3, 1, 1))
     (gradient,) = torch.autograd.grad(loss, p)
     assert torch.isfinite(loss)
     assert (gradient < 0).all()
+    zero = torch.zeros(1, 1, 3)
+    assert scale_invariant(zero, zero) == 0
+    assert torch.isfinite(silog(torch.ones(1, 1, 3), zero))
 
 
 # --- gradients and masks --------------------------------------------------------------------------------------------
@@ -171,12 +174,11 @@ def test_gradients_are_right(loss):
 def test_what_is_not_valid_has_no_influence(loss, dtype):
     p, t, mask = tensors(*drawn(2))
     mask[0] = True
-    mask[0, 3, 4] = mask[0, 11, 12] = False
+    mask[0, 0, 0] = mask[0, 12, 13] = False
     mask[1] = False
     p, t = p.to(dtype), t.to(dtype)
-    spoiled = torch.where(
-        mask, t, torch.tensor([math.nan, math.inf, -math.inf, -1.0], dtype=dtype).repeat(91).view_as(t)
-    )
+    spoil = torch.tensor([math.nan, math.inf, -math.inf, -1.0], dtype=dtype)
+    spoiled = torch.where(mask, t, spoil.repeat(t.numel() // 4).view_as(t))
     results = []
     for truth in (t, spoiled):
         guess = torch.where(mask, p, 7.0 if truth is t else -3.0).requires_grad_()
@@ -187,6 +189,14 @@ def test_what_is_not_valid_has_no_influence(loss, dtype):
         results.append((value.detach(), guess.grad[mask]))
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
     assert results[0][1].abs().sum() > 0
+
+
+@every_loss
+def test_a_number_that_is_none_is_never_hidden_where_it_is_valid(loss):
+    p, t, mask = tensors(*drawn(9, share=1.0))
+    for broken in (math.nan, math.inf):
+        p[1, 6, 6] = broken
+        assert not torch.isfinite(loss(p, t, mask))
 
 
 @every_loss
@@ -278,7 +288,7 @@ def test_totals_of_the_other_kinds():
         torch.testing.assert_close(build_loss(section)(outputs, targets, valid)["total"], total)
 
 
-@pytest.mark.parametrize("section", [arm for arm in losses.LossSettings.__origin__.__args__], ids=lambda s: s.__name__)
+@pytest.mark.parametrize("section", losses.LossSettings.__origin__.__args__, ids=lambda s: s.__name__)
 def test_every_kind_is_named_in_configs_and_has_a_gradient(section):
     kind = section.model_fields["kind"].default
     settings = KINDS.validate_json(f'{{"kind": "{kind}"}}')

@@ -97,7 +97,7 @@ def scale_invariant(
     Parameters
     ----------
     prediction, target, valid
-        As of every loss. Valid targets must be positive.
+        As of every loss.
     balance
         0 for the plain squared error of the logarithm, 1 for one that no common factor of the prediction changes.
     logarithmic
@@ -107,14 +107,12 @@ def scale_invariant(
     root
         Take the root of each error.
     floor
-        Below it the logarithm of a prediction is continued by its tangent, so that a network which starts with
-        negative numbers is led out of there.
+        Below it the logarithm is continued by its tangent: a target may be 0, as the farthest depth is in some units,
+        and a network that starts with negative numbers is led out of there.
     """
     guess, truth, mask = _pair(prediction, target, valid)
     if not logarithmic:
-        above = guess.clamp(min=floor)
-        guess = above.log() + (guess - above) / floor
-        truth = torch.where(mask, truth, 1).log()
+        guess, truth = _log(guess, floor), _log(truth, floor)
     error = torch.where(mask, guess - truth, 0)
     dims = tuple(range(1, error.ndim)) if per_image else tuple(range(error.ndim))
     count = mask.sum(dims)
@@ -153,8 +151,14 @@ def _mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _root(value: Tensor) -> Tensor:
-    positive = value > 0
-    return torch.where(positive, torch.sqrt(torch.where(positive, value, 1)), 0)
+    """Square root whose gradient at 0 is 0; NaN stays NaN."""
+    none = value <= 0
+    return torch.where(none, 0, torch.sqrt(torch.where(none, 1, value)))
+
+
+def _log(value: Tensor, floor: float) -> Tensor:
+    above = value.clamp(min=floor)
+    return above.log() + (value - above) / floor
 
 
 Output = Literal["depth", "aif"]
