@@ -131,7 +131,7 @@ def make_loader(
         context = after if sys.platform == "linux" else "spawn"
     loader: DataLoader[Batch] = DataLoader(
         dataset,
-        batch_sampler=order,  # type: ignore[arg-type]
+        batch_sampler=order,
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
         multiprocessing_context=context if workers else None,
@@ -144,7 +144,8 @@ def make_loader(
     return Loader(loader, order)
 
 
-def _batch(samples: Samples) -> Batch:
+def _batch(samples: Any) -> Batch:
+    assert isinstance(samples, Samples)
     return samples.batch
 
 
