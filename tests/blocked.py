@@ -13,7 +13,7 @@ class Absent(PathFinder):
     def find_spec(cls, fullname, path=None, target=None):
         if fullname.split(".")[0] in ABSENT:
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-        return None
+        return
 
 
 sys.meta_path.insert(0, Absent)

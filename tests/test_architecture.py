@@ -22,8 +22,15 @@ ALLOWED = {
     "synth": {"", "synth"},
     "evaluate": {"", "evaluate"},
     "train": {
-        "", "train", "synth.camera", "synth.pupil", "synth.store", "synth.recipe", "synth.recipe_errors",
-        "synth.units", "evaluate.metrics",
+        "",
+        "train",
+        "synth.camera",
+        "synth.pupil",
+        "synth.store",
+        "synth.recipe",
+        "synth.recipe_errors",
+        "synth.units",
+        "evaluate.metrics",
     },
     "pipelines": {"", "pipelines", "synth", "evaluate", "train"},
 }

@@ -1,5 +1,6 @@
 """The dataset over stores: what is read is what is stored, and what does not go together is refused."""
 
+import contextlib
 import json
 import multiprocessing
 import pickle
@@ -32,9 +33,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
     arrays = ["aif", "depth", "valid", "coc", "stack", "dual"]
-    return noise_store(
-        tmp_path_factory.mktemp("noise") / "stack", stack=STACK, output={"arrays": arrays, "bits": 16}
-    )
+    return noise_store(tmp_path_factory.mktemp("noise") / "stack", stack=STACK, output={"arrays": arrays, "bits": 16})
 
 
 def same(tensor, array):
@@ -63,10 +62,8 @@ def test_all_ways_to_read_give_the_same_numbers(store):
     array = open_store(store).array("train", "depth")
     layout = Layout.of(array)
     readers = [DirectReader(layout), ZarrReader(array)]
-    try:
+    with contextlib.suppress(ImportError):
         readers.append(TensorReader(layout.folder))
-    except ImportError:
-        pass
     rows = np.random.default_rng(0).permutation(49).tolist()
     read = []
     for one in readers:
@@ -211,7 +208,7 @@ def test_files_that_are_damaged_or_missing_are_named(store, tmp_path):
 
 def test_stores_of_other_sizes_and_encodings_do_not_mix(store, tmp_path):
     small = noise_store(tmp_path / "small", count=3, scenes={"size": [40, 48]})
-    with pytest.raises(InputError, match="is 40 x 48 x 3 uint8 .srgb. and that of the first store 40 x 56 x 3"):
+    with pytest.raises(InputError, match=r"is 40 x 48 x 3 uint8 .srgb. and that of the first store 40 x 56 x 3"):
         StoreDataset([store, small], "train", ("capture",))
     linear = noise_store(tmp_path / "linear", count=3, output={"encoding": "linear"})
     with pytest.raises(InputError, match=r"\(linear\)"):
@@ -227,11 +224,11 @@ def test_cameras_that_differ_are_refused(store, tmp_path):
     mixed = DataSettings.parse({"mixed_cameras": True, "extra": ["lens"]})
     assert StoreDataset.of([store, other], mixed).__getitems__([0, 49]).batch["lens"][:, 1].tolist() == [2, 4]
     wanted = DataSettings.parse({"camera": {"focal_length": "35 mm"}})
-    with pytest.raises(InputError, match="camera.focal_length is 35 mm in the configuration and 50 mm in"):
+    with pytest.raises(InputError, match=r"camera.focal_length is 35 mm in the configuration and 50 mm in"):
         StoreDataset.of(store, wanted)
-    with pytest.raises(InputError, match="pixel_pitch is 5.6 um in the configuration and 200 um"):
+    with pytest.raises(InputError, match=r"pixel_pitch is 5.6 um in the configuration and 200 um"):
         StoreDataset.of(store, DataSettings.parse({"camera": {"pixel_pitch": "5.6 um"}}))
-    with pytest.raises(InputError, match="psf is gaussian in the configuration and disk"):
+    with pytest.raises(InputError, match=r"psf is gaussian in the configuration and disk"):
         StoreDataset.of(store, DataSettings.parse({"camera": {"psf": "gaussian"}}))
     right = {"camera": {"focal_length": "50 mm", "f_number": 2.0, "focus_distance": "1.6 m", "psf": "disk"}}
     assert StoreDataset.of(store, DataSettings.parse(right))
@@ -247,9 +244,9 @@ def test_cameras_differ_by_what_they_draw_their_psfs_and_their_stacks(store, sta
         with pytest.raises(InputError, match=f"^{key} is "):
             check_cameras({**cameras, "other": other}, CameraSettings())
         check_cameras({**cameras, "other": other}, CameraSettings(), mixed=True)
-    with pytest.raises(InputError, match="psf.sigma_per_coc is"):
+    with pytest.raises(InputError, match=r"psf.sigma_per_coc is"):
         check_cameras({str(p): Camera.of(open_store(p).recipe) for p in (wide, narrow)}, CameraSettings())
-    with pytest.raises(InputError, match="f_number is 2 in the configuration and .'uniform'"):
+    with pytest.raises(InputError, match=r"f_number is 2 in the configuration and .'uniform'"):
         check_cameras({"x": Camera.of(open_store(drawn).recipe)}, CameraSettings(f_number=2.0))
 
 

@@ -1,12 +1,12 @@
-"""The loader: the same batches for any number of workers, no stall between epochs, and going on after an interruption."""
+"""The loader: the same batches for any number of workers, no stall between epochs, going on after interruptions."""
 
 import os
 import shutil
 import signal
 import time
 from itertools import islice
+from multiprocessing import active_children
 
-import psutil
 import pytest
 import torch
 from stores import noise_store
@@ -44,14 +44,22 @@ def equal(ours, theirs):
     )
 
 
-@pytest.mark.parametrize(("workers", "context"), [(1, None), (2, None), (2, "spawn"), (1, "forkserver")])
+@pytest.mark.parametrize(
+    ("workers", "context"),
+    [
+        (1, None),
+        (2, None),
+        pytest.param(1, "spawn", marks=pytest.mark.slow),
+        pytest.param(1, "forkserver", marks=pytest.mark.slow),
+    ],
+)
 def test_batches_do_not_depend_on_workers(store, workers, context):
     load = loader(store, workers=workers, context=context)
     assert equal(take(load, 17), take(loader(store, workers=0), 17))
     load.close()
 
 
-@pytest.mark.parametrize("backend", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("backend", ["zarr", pytest.param("tensorstore", marks=pytest.mark.slow)])
 def test_other_backends_work_in_workers(store, backend):
     if backend == "tensorstore":
         pytest.importorskip("tensorstore")
@@ -64,17 +72,24 @@ def test_an_iteration_is_an_epoch_and_workers_go_on_into_the_next(store):
     load = loader(store, workers=1)
     assert len(load) == 7
     first = list(load)
-    workers = psutil.Process().children()
+    workers = active_children()
     assert len(first) == 7
     assert (load.epoch, load.batch) == (1, 0)
     second = list(load)
-    assert [child.pid for child in psutil.Process().children()] == [worker.pid for worker in workers]
+    assert [child.pid for child in active_children()] == [worker.pid for worker in workers]
     seen = [sorted(torch.cat([batch["index"] for batch in epoch]).tolist()) for epoch in (first, second)]
     assert seen[0] == seen[1] == list(range(49))
     assert load.waited > 0
     load.close()
-    psutil.wait_procs(workers, timeout=20)
-    assert not any(worker.is_running() for worker in workers)
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def test_workers_end_with_their_loader(store):
+    load = loader(store, workers=1)
+    take(load, 1)
+    (worker,) = active_children()
+    del load
+    assert not worker.is_alive()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -123,7 +138,7 @@ def test_what_is_wrong_in_a_worker_is_one_sentence(store, tmp_path):
 def test_signals_of_a_batch_system_leave_workers_alone(store):
     load = loader(store, workers=2)
     take(load, 1)
-    for child in psutil.Process().children():
+    for child in active_children():
         os.kill(child.pid, signal.SIGTERM)
         os.kill(child.pid, signal.SIGINT)
     time.sleep(0.2)
@@ -134,7 +149,7 @@ def test_signals_of_a_batch_system_leave_workers_alone(store):
 def test_a_worker_that_is_killed_is_said_to_be(store):
     load = loader(store, workers=1, prefetch=1)
     take(load, 1)
-    os.kill(psutil.Process().children()[0].pid, signal.SIGKILL)
+    os.kill(active_children()[0].pid, signal.SIGKILL)
     with pytest.raises(InputError, match="a process that reads data has died") as caught:
         take(load, 50)
     assert "\n" not in str(caught.value)
