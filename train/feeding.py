@@ -45,7 +45,6 @@ class Feed:
             raise InputError(f"{twice} is given twice: its samples would count twice.")
         self.training = StoreDataset.of(stores, self.settings)
         self.unseen = StoreDataset.of(stores, self.settings, training=False)
-        cameras = list(self.training.cameras.values())
         self.facts = [facts_of(path, camera) for path, camera in self.training.cameras.items()]
         pin = team.device.type == "cuda"
         order = ShardShuffle(
@@ -123,5 +122,6 @@ def facts_of(path: str, camera: Camera) -> dict[str, Any]:
         "recipe_hash": store.recipe.hash(),
         "samples": len(store),
         "table": hashlib.sha256((store.path / "samples.csv").read_bytes()).hexdigest(),
+        "encoding": store.recipe.output.encoding,
         "camera": camera.to_dict(),
     }

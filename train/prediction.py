@@ -1,9 +1,10 @@
 """Using a trained model: from the folder of a run, or its checkpoint alone, to depth in metres."""
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import torch
 
 from .. import InputError
 from ..synth.camera import ThinLens
+from .batches import linear_to_srgb, srgb_to_linear
 from .cameras import Camera, common_depth, common_lens
 from .checkpoint import BEST, LAST, load_checkpoint
 from .config import Config
@@ -44,6 +46,11 @@ class Predictor:
         self.device = device
         self.model: Model = restore(self.config.model, state["average"] or state["model"], heads).to(device)
         self.target = Target(self.config.target, self.lens, common_depth(self.cameras))
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the model works in linear light on images that are stored in sRGB."""
+        return self.config.data.light == "linear" and self.facts[0]["encoding"] == "srgb"
 
     @property
     def cameras(self) -> list[Camera]:
@@ -96,13 +103,14 @@ class Predictor:
         """
         if lens is not None:
             self.check_lens(lens)
-        batch = as_batch(images)
-        said = self.tensors({"image": batch.to(self.device)})
+        batch = as_batch(images).to(self.device)
+        said = self.tensors({"image": srgb_to_linear(batch) if self.decodes else batch})
         found = {}
         if "depth" in said:
             found["depth"] = said["depth"].cpu().numpy()
         if "aif" in said:
-            found["aif"] = said["aif"].permute(0, 2, 3, 1).cpu().numpy()
+            aif = linear_to_srgb(said["aif"]) if self.decodes else said["aif"]
+            found["aif"] = aif.permute(0, 2, 3, 1).cpu().numpy()
         return {name: array[0] if images.ndim == 3 else array for name, array in found.items()}
 
     @torch.no_grad()
@@ -113,20 +121,36 @@ class Predictor:
             outputs["depth"] = self.target.decode(outputs["depth"])
         return outputs
 
-    def with_dropout(self) -> Self:
+    def check_dropout(self) -> None:
+        """Refuse a model that drops nothing.
+
+        Raises
+        ------
+        InputError
+            If it does.
+        """
+        with self.sampling():
+            pass
+
+    @contextlib.contextmanager
+    def sampling(self) -> Iterator[None]:
         """Have dropout draw anew at each prediction: samples of a Bayesian posterior (D3-Net section 3.4).
 
         Raises
         ------
         InputError
-            If the model has no dropout.
+            If the model drops nothing.
         """
-        enable_dropout(self.model)
-        return self
+        try:
+            enable_dropout(self.model)
+            yield
+        finally:
+            self.model.eval()
 
-    def seed(self, *numbers: int) -> None:
-        """Make what dropout leaves out a function of these numbers, until the next call."""
-        torch.manual_seed(key(self.config.seed, "dropout", *numbers))
+    def sampled_depth(self, image: Images, sample: int) -> npt.NDArray[np.float32]:
+        """Return depth (h, w) of one image; what dropout leaves out is a function of the number of the sample."""
+        torch.manual_seed(key(self.config.seed, "dropout", sample))
+        return self.predict(image)["depth"]
 
 
 def as_batch(images: Images) -> torch.Tensor:

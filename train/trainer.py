@@ -222,8 +222,8 @@ class Training:
         np.savez(path, **{name: tensor.cpu().numpy() for name, tensor in batch.items()})  # type: ignore[arg-type]
         what = ", ".join(f"{name} {value:g}" for name, value in terms.items())
         raise DivergedError(
-            f"step {self.step}: the loss or its gradient is no finite number ({what}, gradient {norm:g}). Its batch is in "
-            f"{path}; the last checkpoint is from before. Lower optimiser.rate, or set optimiser.clip."
+            f"step {self.step}: the loss or its gradient is no finite number ({what}, gradient {norm:g}). Its batch is "
+            f"in {path}; the last checkpoint is from before. Lower optimiser.rate, or set optimiser.clip."
         )
 
     @torch.no_grad()
@@ -274,7 +274,7 @@ class Training:
             save_checkpoint(self.out / LAST, self._state())
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        if difference := _difference(json.loads(state["config"]), self.config.to_dict()):
+        if difference := config_difference(json.loads(state["config"]), self.config.to_dict()):
             raise InputError(f"the run in {self.out} was begun with another config: {difference}.")
         if json.loads(state["data"]) != self.feed.facts:
             raise InputError(f"the run in {self.out} was begun on other data: give the same stores, in the same order.")
@@ -287,7 +287,7 @@ class Training:
     def _report(self, terms: Mapping[str, float], meter: "_Meter") -> None:
         rate, waiting = meter.take()
         named = {"loss" if name == "total" else name: value for name, value in terms.items()}
-        self.journal.log(self.step, {**named, "samples_per_second": rate, "waiting": waiting})
+        self.journal.log(self.step, {**named, "samples_per_second": rate, "waiting": waiting, "seconds": meter.seconds})
         self.journal.status(
             f"step {self.step} of {self.steps}: loss {named['loss']:.4g}, {rate:.3g} samples/s, "
             f"{waiting:.0%} of the time waiting for data"
@@ -330,6 +330,12 @@ class _Meter:
     samples: int = 0
     waited: float = 0.0
     begun: float = dataclasses.field(default_factory=time.perf_counter)
+    started: float = dataclasses.field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run, or its resumption, began; validations and saving are counted."""
+        return round(time.perf_counter() - self.started, 3)
 
     def timed(self, batches: Iterator[dict[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:
         """Yield batches, counting the time until each is there; the first, which starts the readers, is not counted."""
@@ -382,12 +388,12 @@ _FREE = {
 }
 
 
-def _difference(old: Any, new: Any, where: str = "") -> str:
+def config_difference(old: Any, new: Any, where: str = "") -> str:
     """Name the first key in which two configs differ, with both values; "" if there is none that matters."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
             path = f"{where}.{name}" if where else name
-            if path not in _FREE and (found := _difference(old.get(name), new.get(name), path)):
+            if path not in _FREE and (found := config_difference(old.get(name), new.get(name), path)):
                 return found
         return ""
     return "" if old == new else f"{where} is {new!r}, and was {old!r}"
