@@ -68,10 +68,9 @@ def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, 
     A RUN is the folder that `defocal train` made, or a checkpoint. Runs that differ in their seeds alone become one row
     with mean and spread.
     """
-    from ..evaluate.tables import table_markdown
     from .evaluation import Options
     from .evaluation import evaluate as judge
-    from .evaluation_report import check_out, report_tables, write_report
+    from .evaluation_report import check_out, summary, write_report
     from .progress import Progress
 
     check_out(out)
@@ -84,9 +83,8 @@ def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, 
             report=lambda rows: bars[0].advance(rows),
         )  # fmt: skip
     paths = write_report(found, out)
-    for table in report_tables(found):
-        click.echo(f"\n{table_markdown(table)}")
-    click.echo(f"\nWrote {', '.join(path.name for path in paths)} in {out}. Open {paths[0]}.")
+    click.echo(f"{summary(found)}\nMean over {found.samples} images.")
+    click.echo(f"Wrote {', '.join(path.name for path in paths)} in {out}. Open {paths[0]}.")
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ import numpy as np
 from .. import InputError, __version__
 from ..evaluate.evaluation_page import EvaluatedImage, EvaluatedRun, evaluation_page
 from ..evaluate.metrics import PROTOCOLS, Scores
-from ..evaluate.tables import Table, TableRow, table_latex, table_markdown
+from ..evaluate.tables import Table, TableRow, heading, table_latex, table_markdown
 from ..evaluate.uncertainty import Calibration
 from ..synth.commit import dataset_digest, read_samples
 from ..synth.files import write_atomically
 from ..train.journal import machine
-from ..train.trainer import config_difference
 from .evaluation import Evaluation, Judged, Shown
 
 DEPTH_COLUMNS = ("rmse", "mae", "abs_rel", "sq_rel", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
+FIRST_COLUMNS = ("rmse", "mae", "abs_rel", "delta1", "psnr", "ssim", "ause")
 MORE_COLUMNS = ("mse", "bad_pixels", "bumpiness")
 PAGE, NUMBERS, MARKDOWN, LATEX = "report.html", "scores.json", "tables.md", "tables.tex"
 
@@ -93,34 +94,38 @@ def _rows(found: Evaluation, numbers: Any) -> list[TableRow]:
     for one in found.judged:
         groups.setdefault(one.group, []).append(one)
     rows = []
-    for name, members in zip(group_names(found), groups.values(), strict=True):
+    for members in groups.values():
         each = [numbers(one) for one in members]
         columns = dict.fromkeys(metric for values in each for metric in values)
-        rows.append(TableRow(name=name, values={m: [values.get(m, math.nan) for values in each] for m in columns}))
+        rows.append(
+            TableRow(
+                name=_group_name(members), values={m: [values.get(m, math.nan) for values in each] for m in columns}
+            )
+        )
     return rows
 
 
-def group_names(found: Evaluation) -> list[str]:
-    """Return a name for each row of the tables, told apart by the first key in which their configs differ."""
-    groups: dict[str, Judged] = {}
-    for one in found.judged:
-        groups.setdefault(one.group, one)
-    names = [one.facts.get("config", one.name) for one in groups.values()]
-    if len(set(names)) == len(names):
-        return names
-    first = next(one for one in groups.values() if one.predictor is not None)
-    told = []
-    for one, name in zip(groups.values(), names, strict=True):
-        members = [other.name for other in found.judged if other.group == one.group]
-        if names.count(name) == 1 or one.predictor is None or first.predictor is None:
-            told.append(name)
-            continue
-        key = config_difference(first.predictor.config.to_dict(), one.predictor.config.to_dict())
-        about = key.replace(" is ", " = ", 1).split(", and was", 1)[0] if one is not first else f"input = {one.input!r}"
-        told.append(f"{name}, {about}")
-        if told.count(told[-1]) > 1:
-            told[-1] = f"{name} ({', '.join(members)})"
-    return told
+def _group_name(members: Sequence[Judged]) -> str:
+    """Name a row of the tables: a run by its folder, several seeds by what their folders' names have in common."""
+    names = [one.name for one in members]
+    if len(names) == 1:
+        return names[0]
+    common = os.path.commonprefix(names).rstrip("-_. 0123456789")
+    common = common.removesuffix("seed").rstrip("-_. ")
+    return f"{common or members[0].facts['config']} ({len(names)} seeds)"
+
+
+def summary(found: Evaluation) -> str:
+    """Return the metrics that one looks at first as plain text, aligned: those over images."""
+    table = next(iter(report_tables(found)))
+    columns = [name for name in FIRST_COLUMNS if name in table.columns()]
+    lines = [["", *map(heading, columns)]]
+    lines += [[row.name, *(table.cell(row, name) for name in columns)] for row in table.rows]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(columns) + 1)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    )
 
 
 def report_numbers(found: Evaluation) -> dict[str, Any]:
