@@ -2,8 +2,8 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,8 @@ def _group_name(members: Sequence[Judged]) -> str:
     names = [one.name for one in members]
     if len(names) == 1:
         return names[0]
-    common = os.path.commonprefix(names).rstrip("-_. 0123456789")
-    common = common.removesuffix("seed").rstrip("-_. ")
+    same = (letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
+    common = "".join(same).rstrip("-_. 0123456789").removesuffix("seed").rstrip("-_. ")
     return f"{common or members[0].facts['config']} ({len(names)} seeds)"
 
 

@@ -2,6 +2,9 @@
 
 import math
 import pickle
+import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +66,14 @@ def test_the_command_line_changes_keys(tmp_path):
             load_config("unet-smoke", changes=[wrong])
     with pytest.raises(InputError, match=r"there is no config 'nothing': name a .toml file, or one of"):
         load_config("nothing")
+
+
+def test_configs_in_the_docs_are_whole():
+    pages = (Path(__file__).parents[1] / "docs").glob("*.md")
+    blocks = [block for page in pages for block in re.findall(r"```toml config\n(.*?)```", page.read_text(), re.S)]
+    assert blocks
+    for block in blocks:
+        Config.parse(tomllib.loads(block))
 
 
 @pytest.mark.parametrize("name", shipped_configs())
