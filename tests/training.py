@@ -18,7 +18,8 @@ def config_data(**changes):
         "run": {"steps": 6, "validate_every": 3, "pictures": 2, "device": "cpu"},
     }
     for key, value in changes.items():
-        data[key] = {**data[key], **value} if isinstance(data.get(key), dict) and isinstance(value, dict) else value
+        joins = isinstance(data.get(key), dict) and isinstance(value, dict) and "kind" not in value
+        data[key] = {**data[key], **value} if joins else value
     return data
 
 
