@@ -496,3 +496,12 @@ def test_every_number_has_a_name():
         "ssim",
         "aurg",
     }
+
+
+def test_every_number_is_documented():
+    from pathlib import Path
+
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+    for name, kind in MEASURES.items():
+        assert f"`{name}`" in page, name
+        assert kind.title.split(" <")[0].lower() in page.lower(), name
