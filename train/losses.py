@@ -87,7 +87,7 @@ def scale_invariant(
     logarithmic: bool = False,
     per_image: bool = True,
     root: bool = False,
-    floor: float = 1e-3,
+    floor: float = 1e-2,
 ) -> Tensor:
     """Scale-invariant error of log depth, mean(d^2) - balance mean(d)^2 with d = log prediction - log target.
 
@@ -253,11 +253,13 @@ class ScaleInvariantSettings(LossBase):
     balance: float = Field(default=0.5, ge=0, le=1)
     """The paper's lambda."""
     logarithmic: bool = False
-    """The target is the logarithm of depth already."""
+    """The target is the logarithm of depth already, as Eigen's is: best for networks that can return any number."""
+    floor: float = Field(default=1e-2, gt=0, le=1e3)
+    """Where logarithms are continued by their tangent, in units of the target."""
 
     def terms(self) -> tuple[Term, ...]:
         """Return what is added up."""
-        function = partial(scale_invariant, balance=self.balance, logarithmic=self.logarithmic)
+        function = partial(scale_invariant, balance=self.balance, logarithmic=self.logarithmic, floor=self.floor)
         return (Term("depth", "scale-invariant", 1.0, function),)
 
 
@@ -270,12 +272,19 @@ class SilogSettings(LossBase):
     weight: Weight = 10.0
     """BTS's alpha."""
     logarithmic: bool = False
-    """The target is the logarithm of depth already."""
+    """The target is the logarithm of depth already, as Eigen's is: best for networks that can return any number."""
+    floor: float = Field(default=1e-2, gt=0, le=1e3)
+    """Where logarithms are continued by their tangent, in units of the target."""
 
     def terms(self) -> tuple[Term, ...]:
         """Return what is added up."""
         function = partial(
-            scale_invariant, balance=self.balance, logarithmic=self.logarithmic, per_image=False, root=True
+            scale_invariant,
+            balance=self.balance,
+            logarithmic=self.logarithmic,
+            floor=self.floor,
+            per_image=False,
+            root=True,
         )
         return (Term("depth", "silog", self.weight, function),)
 
