@@ -24,7 +24,7 @@ from defocal.train.loader import make_loader
 from defocal.train.order import ShardShuffle
 
 pytestmark = pytest.mark.bench
-COUNT, BATCH, READ = 48, 8, 320
+COUNT, BATCH, READ = 32, 8, 160
 WORKERS = int(os.environ.get("DEFOCAL_BENCH_WORKERS", "2").split()[-1])
 
 
@@ -100,13 +100,13 @@ def theirs(data):
     return stream, stream._shutdown_workers
 
 
-def rate(start, rounds=3):
+def rate(start, rounds=2):
     """Return the best of several rates, and the processor time that a sample took in all of them."""
     best, begun = 0.0, _processor()
     for _ in range(rounds):
         best = max(best, speed(start))
-    # What was read ahead and thrown away counts too: about 2 x 4 batches a round.
-    return best, (_processor() - begun) / (rounds * (READ + 4 * BATCH)) * 1e3
+    # What was read ahead and thrown away counts too: about four batches a round, and the four that warm up.
+    return best, (_processor() - begun) / (rounds * (READ + 8 * BATCH)) * 1e3
 
 
 @pytest.fixture(scope="module")
