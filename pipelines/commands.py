@@ -67,7 +67,7 @@ class Group(click.Group):
 
 
 def _needs(ctx: click.Context, module: str) -> str:
-    name = " ".join(filter(None, (ctx.info_name, ctx.invoked_subcommand)))
+    name = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
     return f"`{name}` needs {DISTRIBUTIONS.get(module, module)}: pip install 'defocal[{EXTRAS[module]}]'."
 
 

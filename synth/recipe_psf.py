@@ -55,7 +55,7 @@ class PowerExponentialPsf(Section):
                 term *= u / (a + n)
             beyond = 1 - math.exp(a * math.log(u) - u - math.lgamma(a + 1)) * total
             low, high = (u, high) if beyond > POWER_TAIL else (low, u)
-        return 0.5 * (low / 2.0) ** (1.0 / self.exponent)
+        return float(0.5 * (low / 2.0) ** (1.0 / self.exponent))
 
 
 class AperturePsf(Section):
