@@ -52,7 +52,7 @@ def _map_values(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
     return values.astype(np.float32, copy=False)
 
 
-def _paint(position: npt.NDArray[np.float32], table: UInt8) -> UInt8:
+def paint(position: npt.NDArray[np.float32], table: UInt8) -> UInt8:
     """Look positions 0 to 1 up in a colour table (N, 3); NaN gets the hatch."""
     unknown = np.isnan(position)
     last = len(table) - 1
@@ -113,7 +113,7 @@ def depth_colours(depth: npt.NDArray[Any], near: float, far: float) -> UInt8:
     inverse = 1 / np.where(z > 0, z, np.nan)
     span = 1 / near - 1 / far
     position = (inverse - 1 / far) / span if span > 0 else inverse * 0 + 0.5
-    return _paint(position.astype(np.float32), _depth_table())
+    return paint(position.astype(np.float32), _depth_table())
 
 
 def mosaic_picture(raw: npt.NDArray[Any], black: float, white: float, cfa: str) -> UInt8:
@@ -181,7 +181,7 @@ def coc_colours(coc: npt.NDArray[Any], limit: float) -> UInt8:
         If the map is empty or not (H, W) floating point, or the limit is not a positive number.
     """
     _check_limit(limit)
-    return _paint(_map_values(coc, "CoC") / np.float32(2 * limit) + np.float32(0.5), _coc_table())
+    return paint(_map_values(coc, "CoC") / np.float32(2 * limit) + np.float32(0.5), _coc_table())
 
 
 def depth_range(depths: Sequence[npt.NDArray[Any] | None]) -> tuple[float, float]:

@@ -215,7 +215,7 @@ def _making(release: Release) -> str:
         place = f"\n\n`recipe.toml` names {names}, without the folder: put a copy of it beside them."
     return f"""## Making it again
 
-    pip install --constraint environment.txt defocal=={_code(version)}
+    pip install --constraint environment.txt 'defocal[synth]=={_code(version)}'
     defocal generate recipe.toml again
     defocal diff . again
 

@@ -12,6 +12,7 @@ from .commands import MISMATCH, Group, table
 from .commands_export import export
 from .commands_release import diff, release, unpack
 from .commands_scenes import scenes
+from .commands_train import configs, evaluate, train
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -236,7 +237,7 @@ def verify(store: Path, rerender: int, as_json: bool) -> None:
         click.echo(f"It is the release {verdict.release}")
 
 
-for command in (scenes, release, unpack, diff, export):
+for command in (scenes, release, unpack, diff, export, configs, train, evaluate):
     cli.add_command(command)
 
 

@@ -9,6 +9,16 @@ import click
 from .. import InputError
 
 FAILED, BAD_INPUT, MISMATCH = 1, 2, 4
+EXTRAS = {
+    **dict.fromkeys(("numba", "llvmlite", "scipy", "dask", "distributed", "h5py", "OpenEXR"), "synth"),
+    "cv2": "synth",
+    "PIL": "synth",
+    "torch": "train",
+    "tensorstore": "fast",
+}
+"""Extras that bring the modules which not every installation has."""
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
+"""What modules are called where they are installed from."""
 
 
 class Group(click.Group):
@@ -22,6 +32,12 @@ class Group(click.Group):
             raise
         except InputError as error:
             click.echo(f"Error: {error}", err=True)
+            sys.exit(BAD_INPUT)
+        except ModuleNotFoundError as error:
+            absent = (error.name or "").split(".")[0]
+            if absent not in EXTRAS:
+                raise
+            click.echo(f"Error: {_needs(ctx, absent)}", err=True)
             sys.exit(BAD_INPUT)
         except BrokenPipeError:
             # Whoever read the output has gone; what was to be done is done.
@@ -48,6 +64,11 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order that they were added."""
         return list(self.commands)
+
+
+def _needs(ctx: click.Context, module: str) -> str:
+    name = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
+    return f"`{name}` needs {DISTRIBUTIONS.get(module, module)}: pip install 'defocal[{EXTRAS[module]}]'."
 
 
 def table(rows: list[tuple[str, str]]) -> None:

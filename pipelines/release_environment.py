@@ -12,9 +12,9 @@ def _canonical(name: str) -> str:
 
 
 def installed_closure(root: str = "defocal") -> dict[str, str]:
-    """Return the installed versions of everything that a distribution needs, itself left out, by canonical name.
+    """Return the installed versions of all that a distribution and its extra `synth` need, by canonical name.
 
-    Extras do not count, nor does what is not installed: requirements of other systems.
+    It is left out itself. Other extras do not count, nor does what is not installed: requirements of other systems.
     """
     found: dict[str, str] = {}
     queue = [root]
@@ -32,7 +32,8 @@ def installed_closure(root: str = "defocal") -> dict[str, str]:
             found[name] = distribution.version
         for requirement in distribution.requires or ():
             match = _NAME.match(requirement)
-            if match and not re.search(r";.*\bextra\b", requirement):
+            extra = re.search(r";.*\bextra\b\s*==\s*[\"'](\w+)", requirement)
+            if match and (extra is None or (name == _canonical(root) and extra[1] == "synth")):
                 queue.append(match[0])
     return found
 
@@ -51,7 +52,7 @@ def environment_text(versions: Mapping[str, str], closure: Mapping[str, str] | N
     recorded = {_canonical(name): v for name, v in versions.items() if name not in ("defocal", "python")}
     lines = [
         "# What this dataset was made with, for pip:",
-        "#     pip install --constraint environment.txt defocal",
+        "#     pip install --constraint environment.txt 'defocal[synth]'",
         f"# defocal {versions.get('defocal', 'unknown')}, Python {versions.get('python', 'unknown')}",
         "# Recorded in the dataset while it was made:",
         *(f"{name}=={recorded[name]}" for name in sorted(recorded)),

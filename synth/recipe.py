@@ -363,9 +363,7 @@ def _reach_per_coc(psf: PsfSection) -> float:
     if isinstance(psf, GaussianPsf):
         return 3.5 * psf.sigma_per_coc
     if isinstance(psf, PowerExponentialPsf):
-        from .psf_shapes import power_exponential_reach
-
-        return power_exponential_reach(psf.exponent)
+        return psf.reach
     return 0.5
 
 

@@ -1,13 +1,27 @@
-"""What pydantic finds wrong with a recipe, in words for its author."""
+"""What pydantic finds wrong with a recipe or a config, in words for its author."""
+
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+TAGGED = ("scenes", "psf", "psf.mask")
 
-def explain(error: ValidationError, origin: str) -> str:
-    """Say all that is wrong with a recipe, a line for each key; `origin` is what the recipe is called."""
+
+def explain(error: ValidationError, origin: str, tagged: Sequence[str] = TAGGED) -> str:
+    """Say all that is wrong with a recipe, a line for each key.
+
+    Parameters
+    ----------
+    error
+        What pydantic found.
+    origin
+        What the recipe is called.
+    tagged
+        Dotted names of its sections that have kinds.
+    """
     lines = []
     for item in error.errors(include_url=False):
-        path = _key(item["loc"])
+        path = _key(item["loc"], tagged)
         message = item["msg"].removeprefix("Value error, ").rstrip(".")
         if item["type"] == "extra_forbidden":
             message = "unknown key"
@@ -28,12 +42,12 @@ def explain(error: ValidationError, origin: str) -> str:
     return f"{origin} has {len(lines)} errors:" + "".join(f"\n  {line}." for line in lines)
 
 
-def _key(location: tuple[int | str, ...]) -> str:
+def _key(location: tuple[int | str, ...], tagged: Sequence[str]) -> str:
     """Dotted key of an error: pydantic also names the kind that it checked a section as."""
     kept: list[str] = []
     parts = iter(location)
     for part in parts:
         kept.append(str(part))
-        if kept in (["scenes"], ["psf"], ["psf", "mask"]):
+        if ".".join(kept) in tagged:
             next(parts, None)
     return ".".join(kept)

@@ -5,6 +5,7 @@ every array is the sample; a chunk is one sample, a shard several, the same numb
 made there is a `_commit` folder with one marker for each finished shard; see `commit.py`.
 """
 
+import csv
 import hashlib
 import importlib.metadata
 import platform
@@ -210,6 +211,23 @@ class Store:
                     raise InputError(_damaged(self.path / f"{split}.zarr" / "index", error)) from None
                 for row, index in enumerate(indices, first):
                     yield split, row, int(index)
+
+    def sources(self, split: str) -> list[str]:
+        """Return the name of the scene of each sample of a split, by row, from `samples.csv`.
+
+        Raises
+        ------
+        InputError
+            If the table is damaged.
+        """
+        length = self.array(split, "index").shape[0]
+        table = self.path / "samples.csv"
+        try:
+            with table.open(encoding="utf-8", newline="") as file:
+                rows = {int(row["row"]): row["source"] for row in csv.DictReader(file) if row["split"] == split}
+            return [rows[row] for row in range(length)]
+        except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+            raise InputError(_damaged(table, error)) from None
 
 
 def _damaged(what: Path, error: Exception) -> str:

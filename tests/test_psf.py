@@ -305,3 +305,11 @@ def test_kernels_for_averaged_pixels_have_the_second_moment_of_the_shape(bank):
         expected = per_square * coc**2
         assert moment(bank.averaged.kernel(coc).astype(float)) == pytest.approx(expected, rel=0.012, abs=6e-3), coc
     assert bank.averaged.averaged is bank.averaged
+
+
+@pytest.mark.parametrize("exponent", [1.0, 1.0001, 1.7, 2.0, 3.3, 8.0, 20.0, 64.0])
+def test_a_recipe_knows_the_reach_of_power_exponentials_without_scipy(exponent):
+    from defocal.synth.recipe_psf import PowerExponentialPsf
+
+    ours = PowerExponentialPsf(kind="power-exponential", exponent=exponent).reach
+    assert ours == pytest.approx(power_exponential_reach(exponent), rel=1e-9)

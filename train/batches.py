@@ -91,6 +91,12 @@ def srgb_to_linear(picture: torch.Tensor) -> torch.Tensor:
     return torch.where(picture <= 0.04045, picture / 12.92, ((picture + 0.055) / 1.055).clamp_min(0) ** 2.4)
 
 
+def linear_to_srgb(picture: torch.Tensor) -> torch.Tensor:
+    """Encode linear light as sRGB (IEC 61966-2-1); what lies outside 0 to 1 is cut off."""
+    light = picture.clamp(0, 1)
+    return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(1e-9) ** (1 / 2.4) - 0.055)
+
+
 def _channels_first(name: str, tensor: torch.Tensor) -> torch.Tensor:
     # Few operations know torch.uint16, on some devices none; the bits of int16 are the same.
     tensor = tensor.view(torch.int16) if tensor.dtype == torch.uint16 else tensor

@@ -1,9 +1,12 @@
 """Reading ahead: the batches of a whole run from worker processes, without a stall between epochs."""
 
+import atexit
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +15,9 @@ from torch.utils.data import DataLoader
 from .. import InputError
 from .data import Batch, Samples, StoreDataset
 from .order import ShardShuffle
+
+GRACE = 30
+"""Seconds that workers go on after they were told to end: whoever trains may want another batch before it stops."""
 
 
 class Loader:
@@ -34,6 +40,7 @@ class Loader:
         self._loader = loader
         self._next = order.position
         self._stream: Iterator[Batch] | None = None
+        self._end = partial(_close, weakref.ref(self))
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -48,6 +55,9 @@ class Loader:
     def batch(self) -> int:
         """Number of the next batch in its epoch, from 0."""
         return self._next[1]
+
+    def __del__(self) -> None:
+        self.close()
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch
@@ -64,6 +74,8 @@ class Loader:
             if self._stream is None:
                 self.order.start(*self._next)
                 self._stream = iter(self._loader)
+                # Before the workers' own end at exit, which would wait for all of GRACE.
+                atexit.register(self._end)
             return next(self._stream)
         except InputError as error:
             self.close()
@@ -100,7 +112,11 @@ class Loader:
 
     def close(self) -> None:
         """Stop the workers; iterating starts them again."""
-        self._stream = None
+        stream, self._stream = self._stream, None
+        atexit.unregister(self._end)
+        # Not left to the garbage collector: a traceback may hold on to the stream.
+        if stream is not None and hasattr(stream, "_shutdown_workers"):
+            stream._shutdown_workers()
 
 
 def make_loader(
@@ -131,7 +147,7 @@ def make_loader(
         context = after if sys.platform == "linux" else "spawn"
     loader: DataLoader[Batch] = DataLoader(
         dataset,
-        batch_sampler=order,  # type: ignore[arg-type]
+        batch_sampler=order,
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
         multiprocessing_context=context if workers else None,
@@ -144,7 +160,14 @@ def make_loader(
     return Loader(loader, order)
 
 
-def _batch(samples: Samples) -> Batch:
+def _close(loader: "weakref.ref[Loader]") -> None:
+    found = loader()
+    if found is not None:
+        found.close()
+
+
+def _batch(samples: Any) -> Batch:
+    assert isinstance(samples, Samples)
     return samples.batch
 
 
@@ -155,4 +178,4 @@ def _begin(worker: int) -> None:
     blosc.use_threads = False
     # A batch system sends its signals to all processes of a job; the one that trains decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))

@@ -1,0 +1,282 @@
+"""Evaluation: trained models and classical baselines on a store, judged by the field's metrics."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError
+from ..evaluate.metrics import PROTOCOLS, DepthScores, ImageScores
+from ..evaluate.uncertainty import UncertaintyScores, monte_carlo
+from ..synth.store import Store, open_store
+from ..train.cameras import Camera, check_cameras
+from ..train.journal import RUN
+from ..train.prediction import Predictor, load_model
+from .baselines import BASELINES, Baseline
+
+CURVE_BINS = 12
+Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Depth = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What an evaluation looks at.
+
+    Attributes
+    ----------
+    split
+        Of the store; the validation split of the first run if left out.
+    limit
+        At most so many samples.
+    protocol
+        Which pixels count: see `metrics.PROTOCOLS`.
+    samples
+        Monte-Carlo predictions with dropout for each image, for uncertainty; 0 for none.
+    baselines
+        Classical methods to judge beside the runs: see `baselines.BASELINES`.
+    pictures
+        Images on the page.
+    which
+        "best" by validation, or "last".
+    device
+        Where to compute.
+    """
+
+    split: str | None = None
+    limit: int | None = None
+    protocol: str = "all"
+    samples: int = 0
+    baselines: tuple[str, ...] = ()
+    pictures: int = 6
+    which: str = "best"
+    device: str = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One sample of the store."""
+
+    name: str
+    arrays: dict[str, npt.NDArray[Any]]
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """Where depth is known, (h, w)."""
+        known: npt.NDArray[np.bool_] = np.isfinite(self.arrays["depth"])
+        return known & self.arrays["valid"] if "valid" in self.arrays else known
+
+
+@dataclass(eq=False)
+class Judged:
+    """A run, or a baseline, with what was found of it.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    group
+        What runs that differ in their seeds alone have in common.
+    input
+        Which array of the store it is given.
+    """
+
+    name: str
+    group: str
+    input: str
+    predict: Callable[[Picture], dict[str, npt.NDArray[np.float32]]]
+    facts: dict[str, str]
+    outputs: tuple[str, ...] = ("depth",)
+    predictor: Predictor | None = None
+    depth: DepthScores | None = None
+    images: ImageScores | None = None
+    uncertainty: UncertaintyScores | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A sample as the page shows it, with what each judged one said, by name."""
+
+    sample: Sample
+    predictions: dict[str, Depth] = field(default_factory=dict)
+    spread: dict[str, Depth] = field(default_factory=dict)
+    pictures: dict[str, Picture] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was found.
+
+    Attributes
+    ----------
+    store, split
+        What was looked at.
+    samples
+        How many samples.
+    judged
+        Runs and baselines in the order given.
+    shown
+        Samples for the page.
+    """
+
+    store: Store
+    split: str
+    samples: int
+    options: Options
+    judged: list[Judged]
+    shown: list[Shown]
+
+
+def evaluate(
+    runs: Sequence[Path], data: str | Path, options: Options, *, begin: Callable[[int], None] | None = None,
+    report: Callable[[int], None] | None = None,
+) -> Evaluation:  # fmt: skip
+    """Judge runs and baselines on a split of a store, image by image; memory does not grow with their number.
+
+    Parameters
+    ----------
+    runs
+        Folders of runs, or checkpoints.
+    data
+        The store.
+    begin, report
+        Are told how many samples there are, and how many more are done.
+
+    Raises
+    ------
+    InputError
+        If a run, the store or an option cannot be used, or the store's camera is not that of a run.
+    """
+    store = open_store(data)
+    if options.protocol not in PROTOCOLS:
+        raise InputError(f"there is no protocol {options.protocol!r}: choose from {', '.join(PROTOCOLS)}.")
+    judged = [_run(path, options) for path in runs] + [_baseline(name, store) for name in options.baselines]
+    if not judged:
+        raise InputError("nothing to evaluate: give the folder of a run, or --baseline.")
+    _check_names(judged)
+    split = options.split or _split(judged, store)
+    for one in judged:
+        _check(one, store)
+        _begin(one, store, options)
+    rows = _rows(store, split, options)
+    if begin is not None:
+        begin(rows)
+    shown = []
+    wanted = set(np.linspace(0, rows - 1, min(options.pictures, rows)).round().astype(int).tolist())
+    for row, sample in enumerate(_samples(store, split, rows)):
+        found = Shown(sample)
+        for one in judged:
+            _judge(one, sample, options, found)
+        if row in wanted:
+            shown.append(found)
+        if report is not None:
+            report(1)
+    return Evaluation(store, split, rows, options, judged, shown)
+
+
+def _run(path: Path, options: Options) -> Judged:
+    predictor = load_model(path, which=options.which, device=options.device)
+    config = predictor.config
+    data = config.to_dict()
+    del data["seed"]
+    facts = {
+        "config": config.name, "seed": str(config.seed), "input": config.data.input,
+        "learns": predictor.target.words, "steps": str(predictor.step),
+        "parameters": f"{sum(p.numel() for p in predictor.model.parameters()) / 1e6:.3f} M",
+        "trained on": ", ".join(f"{one['recipe']} ({one['samples']} samples)" for one in predictor.facts),
+    }  # fmt: skip
+    about = path / RUN if path.is_dir() else path.parent / RUN
+    if about.is_file():
+        facts["device"] = str(json.loads(about.read_text(encoding="utf-8")).get("device", "not told"))
+    if options.samples:
+        predictor.check_dropout()
+    return Judged(
+        name=path.stem if path.is_file() else path.name, group=json.dumps(data, sort_keys=True),
+        input=config.data.input, predict=predictor.predict, facts=facts, outputs=predictor.model.outputs,
+        predictor=predictor,
+    )  # fmt: skip
+
+
+def _baseline(name: str, store: Store) -> Judged:
+    if name not in BASELINES:
+        raise InputError(f"there is no baseline {name!r}: choose from {', '.join(BASELINES)}.")
+    baseline: Baseline = BASELINES[name](store)
+    return Judged(
+        name=name, group=name, input="capture", predict=lambda image: {"depth": baseline.predict(image)},
+        facts={"baseline": baseline.words},
+    )  # fmt: skip
+
+
+def _check_names(judged: list[Judged]) -> None:
+    """Give runs whose folders have the same name different ones."""
+    seen: dict[str, int] = {}
+    for one in judged:
+        seen[one.name] = seen.get(one.name, 0) + 1
+        if seen[one.name] > 1:
+            one.name = f"{one.name} ({seen[one.name]})"
+
+
+def _split(judged: list[Judged], store: Store) -> str:
+    for one in judged:
+        if one.predictor is not None:
+            return one.predictor.config.data.validation_split
+    return "test" if "test" in store.splits else next(iter(store.splits))
+
+
+def _check(one: Judged, store: Store) -> None:
+    needed = [one.input, *one.outputs]
+    for name in needed:
+        if name not in store.recipe.arrays:
+            raise InputError(
+                f"{store.path} has no array {name!r}, which {one.name} needs; it has {', '.join(store.recipe.arrays)}."
+            )
+    if one.predictor is None:
+        return
+    settings = one.predictor.config.data
+    cameras = {f"the training data of {one.name}": camera for camera in one.predictor.cameras}
+    cameras[str(store.path)] = Camera.of(store.recipe)
+    check_cameras(cameras, settings.camera, mixed=settings.mixed_cameras)
+
+
+def _begin(one: Judged, store: Store, options: Options) -> None:
+    protocol = PROTOCOLS[options.protocol]
+    near, far = store.recipe.scenes.depth
+    edges = np.geomspace(near, far, CURVE_BINS + 1) if np.isfinite(far) else None
+    if "depth" in one.outputs:
+        one.depth = DepthScores(protocol, depth_edges=edges)
+        if options.samples and one.predictor is not None:
+            one.uncertainty = UncertaintyScores(protocol, edges)
+    if "aif" in one.outputs:
+        one.images = ImageScores()
+
+
+def _rows(store: Store, split: str, options: Options) -> int:
+    rows = int(store.array(split, "index").shape[0])
+    return rows if options.limit is None else min(rows, options.limit)
+
+
+def _samples(store: Store, split: str, rows: int) -> Iterator[Sample]:
+    sources = store.sources(split)
+    for row in range(rows):
+        yield Sample(sources[row], store.sample(split, row))
+
+
+def _judge(one: Judged, sample: Sample, options: Options, found: Shown) -> None:
+    picture = sample.arrays[one.input]
+    said = one.predict(picture)
+    found.pictures[one.name] = picture
+    if one.depth is not None:
+        found.predictions[one.name] = said["depth"]
+        one.depth.add(said["depth"], sample.arrays["depth"], sample.valid)
+    if one.images is not None:
+        aif = sample.arrays["aif"]
+        one.images.add(said["aif"], aif.astype(np.float32) / np.iinfo(aif.dtype).max)
+    if one.uncertainty is not None and one.predictor is not None:
+        with one.predictor.sampling():
+            sampled = monte_carlo(one.predictor.sampled_depth, picture, options.samples)
+        one.uncertainty.add(sampled.mean, sampled.std, sample.arrays["depth"], sample.valid)
+        found.spread[one.name] = sampled.std

@@ -1,0 +1,209 @@
+"""What an evaluation leaves: one HTML page, tables in Markdown and LaTeX, and all numbers as JSON."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import InputError, __version__
+from ..evaluate.evaluation_page import EvaluatedImage, EvaluatedRun, evaluation_page
+from ..evaluate.metrics import PROTOCOLS, Scores
+from ..evaluate.tables import Table, TableRow, heading, table_latex, table_markdown
+from ..evaluate.uncertainty import Calibration
+from ..synth.commit import dataset_digest, read_samples
+from ..synth.files import write_atomically
+from ..train.journal import machine
+from .evaluation import Evaluation, Judged, Shown
+
+DEPTH_COLUMNS = ("rmse", "mae", "abs_rel", "sq_rel", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
+FIRST_COLUMNS = ("rmse", "mae", "abs_rel", "delta1", "psnr", "ssim", "ause")
+MORE_COLUMNS = ("mse", "bad_pixels", "bumpiness")
+PAGE, NUMBERS, MARKDOWN, LATEX = "report.html", "scores.json", "tables.md", "tables.tex"
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder that holds something else.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: give a folder for the report.")
+    foreign = (
+        sorted(p.name for p in out.iterdir() if p.name not in (PAGE, NUMBERS, MARKDOWN, LATEX)) if out.exists() else []
+    )
+    if foreign:
+        raise InputError(f"{out} holds {foreign[0]}, which is no report of ours: give a new folder.")
+
+
+def write_report(found: Evaluation, out: Path) -> list[Path]:
+    """Write the report of an evaluation; return its files, the page first."""
+    tables = report_tables(found)
+    page = evaluation_page(
+        f"Evaluation on {found.store.recipe.name}",
+        _facts(found),
+        tables,
+        [_run(one) for one in found.judged],
+        [_image(one) for one in found.shown],
+        _notes(found),
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {
+        PAGE: page,
+        NUMBERS: json.dumps(report_numbers(found), indent=2) + "\n",
+        MARKDOWN: "\n\n".join(map(table_markdown, tables)) + "\n",
+        LATEX: "\n\n".join(map(table_latex, tables)) + "\n",
+    }
+    for name, text in texts.items():
+        write_atomically(out / name, text)
+    return [out / name for name in texts]
+
+
+def report_tables(found: Evaluation) -> list[Table]:
+    """Return the tables of an evaluation: runs that differ in their seeds alone are one row."""
+    tables = []
+    for caption, key in (("mean over images", "per_image"), ("over all pixels together", "per_pixel")):
+        rows = _rows(found, lambda one, key=key: _numbers(one, key))
+        if any(row.values for row in rows):
+            tables.append(Table(rows=rows, caption=f"Each metric, {caption}; {found.samples} images."))
+    return tables
+
+
+def _numbers(one: Judged, key: str) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    if one.depth is not None:
+        scores: Scores = one.depth.result()
+        values = getattr(scores, key)
+        numbers |= {name: values[name] for name in (*DEPTH_COLUMNS, *MORE_COLUMNS) if name in values}
+    if one.images is not None:
+        numbers |= getattr(one.images.result(), key)
+    if one.uncertainty is not None and key == "per_image":
+        result: Calibration = one.uncertainty.result()
+        numbers["ause"] = result.sparsification.ause
+    return numbers
+
+
+def _rows(found: Evaluation, numbers: Any) -> list[TableRow]:
+    groups: dict[str, list[Judged]] = {}
+    for one in found.judged:
+        groups.setdefault(one.group, []).append(one)
+    rows = []
+    for members in groups.values():
+        each = [numbers(one) for one in members]
+        columns = dict.fromkeys(metric for values in each for metric in values)
+        rows.append(
+            TableRow(
+                name=_group_name(members), values={m: [values.get(m, math.nan) for values in each] for m in columns}
+            )
+        )
+    return rows
+
+
+def _group_name(members: Sequence[Judged]) -> str:
+    """Name a row of the tables: a run by its folder, several seeds by what their folders' names have in common."""
+    names = [one.name for one in members]
+    if len(names) == 1:
+        return names[0]
+    same = (letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
+    common = "".join(same).rstrip("-_. 0123456789").removesuffix("seed").rstrip("-_. ")
+    return f"{common or members[0].facts['config']} ({len(names)} seeds)"
+
+
+def summary(found: Evaluation) -> str:
+    """Return the metrics that one looks at first as plain text, aligned: those over images."""
+    table = next(iter(report_tables(found)))
+    columns = [name for name in FIRST_COLUMNS if name in table.columns()]
+    lines = [["", *map(heading, columns)]]
+    lines += [[row.name, *(table.cell(row, name) for name in columns)] for row in table.rows]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(columns) + 1)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    )
+
+
+def report_numbers(found: Evaluation) -> dict[str, Any]:
+    """Return everything as JSON data."""
+    judged = []
+    for one in found.judged:
+        entry: dict[str, Any] = {"name": one.name, "facts": one.facts}
+        if one.depth is not None:
+            entry["depth"] = one.depth.result().as_dict()
+        if one.images is not None:
+            entry["aif"] = one.images.result().as_dict()
+        if one.uncertainty is not None:
+            result = one.uncertainty.result()
+            entry["uncertainty"] = {
+                "ause": _plain(result.sparsification.ause),
+                "aurg": _plain(result.sparsification.aurg),
+                "calibration error": _plain(result.calibration_error),
+                "samples": found.options.samples,
+            }
+        judged.append(entry)
+    return {
+        "defocal": __version__,
+        "dataset": found.store.recipe.name,
+        "digest": dataset_digest(read_samples(found.store.path)),
+        "split": found.split,
+        "samples": found.samples,
+        "protocol": found.options.protocol,
+        "judged": judged,
+    }
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _facts(found: Evaluation) -> dict[str, str]:
+    about = machine()
+    return {
+        "dataset": f"{found.store.recipe.name}, split {found.split}, {found.samples} images",
+        "content digest": dataset_digest(read_samples(found.store.path)),
+        "protocol": _protocol_words(found.options.protocol),
+        "evaluated with": f"defocal {about['defocal']}, torch {about['torch']}, {about['cores']} cores",
+    }
+
+
+def _protocol_words(name: str) -> str:
+    protocol = PROTOCOLS[name]
+    words = "all known pixels" if math.isinf(protocol.max_depth) else f"true depth up to {protocol.max_depth:g} m"
+    crop = ", Eigen's crop" if protocol.crop == "eigen" else ""
+    return f"{name}: {words}{crop}{', predictions clamped to that range' if protocol.clamp else ''}"
+
+
+def _notes(found: Evaluation) -> list[str]:
+    notes = ["Runs that differ in their seeds alone are one row of a table."]
+    if any(one.uncertainty for one in found.judged):
+        notes.append(f"Uncertainty: standard deviation of {found.options.samples} predictions with dropout.")
+    return notes
+
+
+def _run(one: Judged) -> EvaluatedRun:
+    scores = one.depth.result() if one.depth is not None else None
+    return EvaluatedRun(
+        name=one.name,
+        depth_curve=scores.depth_curve if scores else None,
+        calibration=one.uncertainty.result() if one.uncertainty is not None else None,
+        facts=one.facts,
+    )
+
+
+def _image(shown: Shown) -> EvaluatedImage:
+    pictures: Mapping[str, Any] = shown.pictures
+    names: Sequence[str] = list(pictures)
+    same = all(pictures[name] is pictures[names[0]] for name in names)
+    return EvaluatedImage(
+        name=shown.sample.name,
+        target=np.asarray(shown.sample.arrays["depth"], np.float32),
+        predictions=shown.predictions,
+        picture=pictures[names[0]] if same else pictures,
+        uncertainty=shown.spread,
+        valid=shown.sample.valid,
+    )

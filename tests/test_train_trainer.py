@@ -1,0 +1,210 @@
+"""The trainer: what it leaves behind, exact resumption, and what it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training import config
+
+from defocal import InputError
+from defocal.train import trainer as module
+from defocal.train.checkpoint import load_checkpoint, save_checkpoint
+from defocal.train.journal import read_log
+from defocal.train.trainer import DivergedError, Training, train
+
+
+def weights(run, name="last.pt"):
+    return load_checkpoint(run / name)["model"]
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def timeless(lines):
+    return [{k: v for k, v in line.items() if k not in ("samples_per_second", "waiting", "seconds")} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_store, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    outcome = train(config(run={"ema": 0.9}), [tiny_store], out)
+    assert outcome.complete
+    return out, outcome
+
+
+def test_a_run_leaves_what_one_wants_to_read(finished):
+    out, outcome = finished
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["parameters"] > 0
+    assert facts["steps"] == 6
+    assert facts["data"][0]["recipe"] == "tiny"
+    assert [line["step"] for line in read_log(out, "validation")] == [3, 6]
+    assert outcome.numbers["rmse"] == read_log(out, "validation")[-1]["rmse"]
+    assert outcome.best["loss"] == min(line["loss"] for line in read_log(out, "validation"))
+    with Image.open(out / "pictures" / "step-000006.png") as sheet:
+        assert sheet.size == (4 * 32 + 3 * 4, 2 * 32 + 4)
+    assert not list(out.rglob("*.partial"))
+
+
+def test_nothing_in_a_run_says_where_it_was_made(finished, tiny_store):
+    out, _ = finished
+    for path in out.rglob("*.json*"):
+        assert str(tiny_store.parent) not in path.read_text()
+    assert str(tiny_store.parent).encode() not in (out / "last.pt").read_bytes()
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_a_resumed_run_makes_the_very_steps_of_an_uninterrupted_one(finished, tiny_store, tmp_path, stop):
+    whole, outcome = finished
+    out = tmp_path / "run"
+    settings = config(run={"ema": 0.9})
+    with module.join_team("cpu") as team:
+        training = Training(settings, [tiny_store], out, team, resume=False)
+        make = training._make_step
+
+        def step(batch):
+            if training.step + 1 == stop:
+                training.stopped.set()
+            return make(batch)
+
+        training._make_step = step
+        assert not training.run().complete
+        training.close()
+    assert load_checkpoint(out / "last.pt")["step"] == stop
+    resumed = train(settings, [tiny_store], out, resume=True)
+    assert resumed == outcome
+    for name in ("last.pt", "best.pt"):
+        one, other = load_checkpoint(whole / name), load_checkpoint(out / name)
+        assert equal(one["model"], other["model"])
+        assert equal(one["average"], other["average"])
+    for group in ("train", "validation"):
+        assert timeless(read_log(out, group)) == timeless(read_log(whole, group))
+
+
+def test_readers_change_nothing(finished, tiny_store, tmp_path):
+    out = tmp_path / "run"
+    train(config(run={"ema": 0.9}, data={"workers": 2}), [tiny_store], out)
+    # Where a run reads is free to change; what it reads is not.
+    assert equal(weights(out), weights(finished[0]))
+
+
+def test_a_complete_run_has_nothing_left_to_do(finished, tiny_store, capsys):
+    out, outcome = finished
+    before = (out / "last.pt").read_bytes()
+    assert train(config(run={"ema": 0.9}), [tiny_store], out, resume=True) == outcome
+    assert (out / "last.pt").read_bytes() == before
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_the_average_is_what_is_validated_and_kept(finished):
+    state = load_checkpoint(finished[0] / "last.pt")
+    assert not equal(state["model"], state["average"])
+
+
+def test_a_folder_that_is_not_empty_is_refused(tiny_store, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="is not empty: give another folder, or --resume"):
+        train(config(), [tiny_store], tmp_path / "run")
+
+
+def test_resuming_nothing_says_so(tiny_store, tmp_path):
+    with pytest.raises(InputError, match="there is no checkpoint"):
+        train(config(), [tiny_store], tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_resumed_with_another_config_or_other_data(finished, tiny_store, tmp_path):
+    with pytest.raises(InputError, match=r"another config: optimiser\.rate is 0\.5, and was 0\.003"):
+        train(config(run={"ema": 0.9}, optimiser={"rate": 0.5}), [tiny_store], finished[0], resume=True)
+    other = shutil.copytree(tiny_store, tmp_path / "other")
+    (other / "samples.csv").write_text((tiny_store / "samples.csv").read_text().replace("procedural", "other"))
+    with pytest.raises(InputError, match="begun on other data"):
+        train(config(run={"ema": 0.9}), [other], finished[0], resume=True)
+
+
+def test_a_store_is_given_once(tiny_store, tmp_path):
+    with pytest.raises(InputError, match="is given twice"):
+        train(config(), [tiny_store, tiny_store], tmp_path / "run")
+
+
+def test_where_a_run_computes_may_change(finished, tiny_store):
+    changed = config(run={"ema": 0.9, "pictures": 0, "device": "auto"}, data={"workers": 1})
+    assert train(changed, [tiny_store], finished[0], resume=True, device="cpu").complete
+
+
+def test_numbers_that_are_none_stop_a_run_and_keep_the_batch(tiny_store, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(DivergedError, match="no finite number") as caught:
+        train(config(optimiser={"rate": 10.0, "kind": "sgd", "momentum": 0.99}, loss={"kind": "rpsf"},
+                     schedule={"kind": "constant", "warm_up": 0},
+                     model={"kind": "unet", "levels": 2, "width": 2, "output": "linear"}, run={"steps": 400},
+                     target={"kind": "depth", "span": [0.0, 1e-30]}), [tiny_store], out)  # fmt: skip
+    path = next(out.glob("refused-*.npz"))
+    assert path.name in str(caught.value)
+    with np.load(path, allow_pickle=False) as batch:
+        assert batch["capture"].shape == (3, 40, 56, 3)
+
+
+def test_a_device_without_memory_names_what_to_lower(tiny_store, tmp_path, monkeypatch):
+    def full(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("defocal.train.models.unet.UNet.forward", full)
+    with pytest.raises(InputError, match=r"out of memory at batches of 3 \(32x32 px.*lower data.batch_size"):
+        train(config(), [tiny_store], tmp_path / "run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tiny_store, tmp_path):
+    for name in ("cuda", "tpu", "cpu:x"):
+        with pytest.raises(InputError, match=r"no CUDA device|there is no device"):
+            train(config(), [tiny_store], tmp_path / "run", device=name)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_checkpoint_of_another_model_is_refused(finished, tiny_store, tmp_path):
+    out = tmp_path / "run"
+    train(config(run={"steps": 1}), [tiny_store], out)
+    state = load_checkpoint(out / "last.pt")
+    del state["format"]
+    save_checkpoint(out / "last.pt", {**state, "model": {"a": torch.zeros(1)}})
+    with pytest.raises(InputError, match="weights of another model: it lacks"):
+        train(config(run={"steps": 1}), [tiny_store], out, resume=True)
+
+
+def test_best_must_be_something_that_validations_have(tiny_store, tmp_path):
+    with pytest.raises(InputError, match=r"run\.best is psnr"):
+        train(config(run={"best": "psnr"}), [tiny_store], tmp_path / "run")
+
+
+def test_a_sigmoid_that_cannot_say_these_depths_is_refused(tiny_store, tmp_path):
+    model = {"kind": "unet", "levels": 2, "width": 2, "output": "sigmoid"}
+    with pytest.raises(InputError, match=r"set target.span to at least \[0\.25, 1\.25\]"):
+        train(config(model=model), [tiny_store], tmp_path / "run")
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(tiny_store, tmp_path):
+    """Without batch normalisation and dropout, the gradient of a batch is the mean over its parts."""
+    found = []
+    for name, parts in (("one", 1), ("three", 3)):
+        settings = config(run={"steps": 1, "accumulate": parts}, optimiser={"kind": "sgd", "rate": 1e-2})
+        with module.join_team("cpu") as team:
+            training = Training(settings, [tiny_store], tmp_path / name, team, resume=False)
+            training.model.eval()
+            training.model.train = lambda mode=True: training.model  # noqa: B023 - used before the next turn
+            training.run()
+            training.close()
+            found.append(training.model.state_dict())
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_half_precision_learns_too(tiny_store, tmp_path):
+    outcome = train(config(run={"steps": 3, "precision": "bf16"}), [tiny_store], tmp_path / "run")
+    assert np.isfinite(outcome.numbers["rmse"])
+    assert all(v.dtype != torch.bfloat16 for v in weights(tmp_path / "run").values())

@@ -1,0 +1,85 @@
+"""Checkpoints: whole or absent, and never unpickled into anything but tensors, numbers and text."""
+
+import os
+import pickle
+import uuid
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import InputError
+
+LAST, BEST = "last.pt", "best.pt"
+FORMAT = 1
+_KEYS = {"format", "config", "data", "model", "step"}
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint so that it is either whole or absent, on disk when this returns.
+
+    Parameters
+    ----------
+    path
+        The file.
+    state
+        Tensors, numbers, text, and tables and lists of them.
+    """
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint that `save_checkpoint` wrote.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is damaged, or holds anything but data.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint {path}: train first, or give the folder of a run.")
+    try:
+        with warnings.catch_warnings():
+            # Of files that are none of ours torch warns before it refuses them.
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}).") from None
+    if not isinstance(state, dict) or not state.keys() >= _KEYS:
+        raise InputError(f"{path} is no checkpoint of defocal.")
+    if state["format"] != FORMAT:
+        raise InputError(f"{path} has format {state['format']}; this defocal reads {FORMAT}.")
+    return state
+
+
+def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], origin: str) -> None:
+    """Put weights into a model.
+
+    Raises
+    ------
+    InputError
+        If they are those of another model: naming the first difference.
+    """
+    own = model.state_dict()
+    missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    shapes = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
+    if missing or foreign or shapes:
+        if shapes:
+            name = min(shapes)
+            what = f"{name} has shape {tuple(weights[name].shape)} there and {tuple(own[name].shape)} here"
+        else:
+            what = f"it lacks {missing[0]}" if missing else f"it has {foreign[0]}, which this model lacks"
+        raise InputError(f"{origin} holds the weights of another model: {what}. Use the config that it was made with.")
+    model.load_state_dict(weights)

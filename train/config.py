@@ -1,0 +1,159 @@
+"""Configs: the declaration of a training, in TOML, checked as a whole like a recipe."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from .. import InputError
+from ..synth.recipe import read_toml
+from ..synth.recipe_errors import explain
+from .devices import Precision
+from .losses import LossSettings
+from .models import ModelSettings
+from .optimise import OptimiserSection, ScheduleSection
+from .settings import DataSettings, Section
+from .targets import DepthTarget, TargetSection
+
+_HOME = files(f"{__package__}.configs")
+
+
+class RunSection(Section):
+    """How long, how much at a time, and on what."""
+
+    steps: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    """Times that all samples are seen; in the place of `steps`."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that a batch is computed in, one after the other, where it does not fit into memory."""
+    validate_every: int | None = Field(default=None, ge=1)
+    """Steps; a tenth of the run if left out. The last step always validates."""
+    save_every: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints; as `validate_every` if left out."""
+    best: Literal["loss", "rmse", "mae", "abs_rel", "psnr"] = "loss"
+    """What of a validation decides which checkpoint is kept as the best."""
+    precision: Precision = "float32"
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an average of the weights over the steps, which is validated and kept in their place."""
+    compile: bool = False
+    """Have torch compile the model: the first step takes minutes, the others less."""
+    device: str = "auto"
+    pictures: int = Field(default=4, ge=0, le=64)
+    """Samples that each validation draws."""
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give steps or epochs, one of them")
+        return self
+
+    def length(self, per_epoch: int) -> int:
+        """Return the number of steps, of so many in an epoch."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, round(self.epochs * per_epoch))
+
+
+class Config(Section):
+    """A declared training. Make one with `load_config` or `Config.parse`."""
+
+    version: int = Field(ge=1, le=1)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    description: str = ""
+    data: DataSettings = DataSettings()
+    model: ModelSettings
+    target: TargetSection = DepthTarget()
+    loss: LossSettings
+    optimiser: OptimiserSection = OptimiserSection()
+    schedule: ScheduleSection = ScheduleSection()
+    run: RunSection
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.data.batch_size % self.run.accumulate:
+            raise ValueError(
+                f"run.accumulate = {self.run.accumulate} must divide data.batch_size = {self.data.batch_size}"
+            )
+        return self
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], origin: str = "the config") -> "Config":
+        """Check a config given as nested mappings.
+
+        Raises
+        ------
+        InputError
+            Naming every error with its key.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(data))
+        except ValidationError as error:
+            raise InputError(explain(error, origin, tagged=("model", "target", "loss"))) from None
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"{origin} holds a value that configs do not use: {str(error)[:200]}.") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data with every default written out."""
+        data: dict[str, Any] = json.loads(self.model_dump_json(exclude_none=True))
+        return data
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configs that come with defocal."""
+    return sorted(item.name.removesuffix(".toml") for item in _HOME.iterdir() if item.name.endswith(".toml"))
+
+
+def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = ()) -> Config:
+    """Load a config and apply changes to it.
+
+    Parameters
+    ----------
+    name
+        Path of a TOML file, or name of a shipped config.
+    seed
+        Instead of the config's.
+    changes
+        "section.key=value" each, the value in TOML; a bare word is a string.
+
+    Raises
+    ------
+    InputError
+        If there is no such config, or it is not valid with the changes.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        data = read_toml(path)
+    elif name in shipped_configs():
+        data = tomllib.loads((_HOME / f"{name}.toml").read_text(encoding="utf-8"))
+    else:
+        known = ", ".join(shipped_configs())
+        raise InputError(f"there is no config {name[:100]!r}: name a .toml file, or one of {known}.")
+    if seed is not None:
+        data["seed"] = seed
+    for change in changes:
+        _apply(data, change)
+    return Config.parse(data, origin=f"config {name}")
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys) or len(keys) > 4:
+        raise InputError(f"--set takes section.key=value, for example data.batch_size=4, not {change[:60]!r}.")
+    try:
+        read = tomllib.loads(f"value = {text}")
+        value = read["value"] if len(read) == 1 else text
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise InputError(f"--set {change[:60]}: {key!r} is not a section of the config.")
+    data[keys[-1]] = value

@@ -1,0 +1,1 @@
+"""Configs that ship with defocal, as TOML files beside this one."""

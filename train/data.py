@@ -1,0 +1,361 @@
+"""Samples of stores, for training: a map-style dataset over one or several stores of one split."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import zarr
+from torch.utils.data import Dataset
+
+from .. import InputError
+from ..synth.store import Store, open_store
+from .cameras import Camera, LensTable, check_cameras
+from .reading import Backend, DirectReader, Layout, Reader, check_backend, check_readable, reader
+from .settings import CameraSettings, DataSettings, Flip
+from .symmetry import symmetries
+
+Batch = dict[str, torch.Tensor]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the numbers of a dataset's arrays mean, for `batches.prepare`.
+
+    Attributes
+    ----------
+    encoding
+        Of pictures: "srgb" or "linear".
+    levels
+        Black and white level of `raw` and `stack_raw`, digital numbers.
+    size
+        Height and width of the pictures, pixels.
+    """
+
+    encoding: str
+    levels: Mapping[str, tuple[float, float]]
+    size: tuple[int, int]
+
+
+class Samples(Sequence[Batch]):
+    """Samples that lie one after the other in tensors: each is a view.
+
+    Attributes
+    ----------
+    batch
+        The tensors, with the sample as first axis.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.batch["index"])
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        return {name: tensor[place] for name, tensor in self.batch.items()}
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[place] for place in range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One store of a dataset: all that a process needs to read it."""
+
+    path: str
+    rows: Int64
+    layouts: Mapping[str, Layout | None]
+    lenses: LensTable
+    camera: Camera
+
+
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """Shape of a sample, dtype, and encoding of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    encoding: str | None
+
+
+class StoreDataset(Dataset[Batch]):
+    """The samples of one split of one or several stores, one store after the other.
+
+    A sample is a dict of tensors in the dtypes of the store (pictures uint8 or uint16, `coc` float16), with `index`,
+    its place in this dataset, and `store`, the number of its store, both int64. Opening reads shapes and attributes;
+    files of samples are opened by the process that reads them.
+
+    Parameters
+    ----------
+    stores
+        What `open_store` opens.
+    split
+        Name of the split.
+    arrays
+        Names of arrays that every store must have; also `lens`: focal length, f-number, focus distance (NaN of
+        stacks) and pixel pitch of the sample, (4,) float32, metres but for the f-number.
+    valid
+        Read `valid` too if a store has it; of stores that have not it is true everywhere.
+    backend
+        How to read; see `reading`.
+    limit
+        Take the first so many samples of each store.
+    subset
+        Take samples whose scene's name matches one of these patterns.
+
+    Raises
+    ------
+    InputError
+        If a store is none, is unfinished, of another version, has no such split or array, or if the stores' arrays
+        differ in shape, dtype or encoding.
+    """
+
+    def __init__(
+        self, stores: Sequence[str | Path] | str | Path, split: str, arrays: Sequence[str], *, valid: bool = True,
+        backend: Backend = "auto", limit: int | None = None, subset: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        check_backend(backend)
+        paths = [stores] if isinstance(stores, str | Path) else list(stores)
+        if not paths:
+            raise InputError("no store is given to read samples from.")
+        self.split, self.backend = split, backend
+        opened = [open_store(path) for path in paths]
+        with_valid = valid and "valid" not in arrays and any("valid" in store.recipe.arrays for store in opened)
+        self.arrays = (*arrays, "valid") if with_valid else tuple(arrays)
+        needed = [_stored(arrays, store) for store in opened]
+        for names, store in zip(needed, opened, strict=True):
+            if with_valid and "valid" in store.recipe.arrays:
+                names.append("valid")
+        self._specs: dict[str, _Array] = {}
+        self._parts = [
+            self._part(store, str(path), names, limit, subset)
+            for store, path, names in zip(opened, paths, needed, strict=True)
+        ]
+        self._ends = np.cumsum([len(part.rows) for part in self._parts])
+        if not len(self):
+            raise InputError(f"no sample of {', '.join(map(str, paths))} matches subset = {list(subset)}.")
+        self.facts = self._facts(opened)
+        self._readers: tuple[int, dict[tuple[int, str], Reader]] = (0, {})
+
+    @classmethod
+    def of(cls, stores: Sequence[str | Path] | str | Path, settings: DataSettings, *, training: bool = True) -> Self:
+        """Return the training or the validation data that settings ask for, checked against them.
+
+        Raises
+        ------
+        InputError
+            As the class does, and if cameras or sizes do not go with the settings, or flips with the PSFs.
+        """
+        data = cls(
+            stores,
+            settings.train_split if training else settings.validation_split,
+            settings.arrays,
+            valid="depth" in settings.arrays,
+            backend=settings.backend,
+            limit=settings.limit if training else settings.validation_limit,
+            subset=settings.subset,
+        )
+        data.check_cameras(settings.camera, mixed=settings.mixed_cameras)
+        data._check_settings(settings, training)
+        return data
+
+    def _part(self, store: Store, path: str, names: list[str], limit: int | None, subset: Sequence[str]) -> _Part:
+        if self.split not in store.splits:
+            raise InputError(
+                f"{path} has no split {self.split!r}; it has {', '.join(store.splits)}: choose one of them, or "
+                "generate the store with output.splits."
+            )
+        layouts: dict[str, Layout | None] = {}
+        for name in names:
+            array = self._array(store, path, name)
+            layouts[name] = Layout.of(array)
+            check_readable(array, self.backend, layouts[name])
+        rows = np.arange(store.array(self.split, "index").shape[0])
+        if subset:
+            sources = store.sources(self.split)
+            rows = rows[[any(fnmatchcase(source, pattern) for pattern in subset) for source in sources]]
+        return _Part(path, rows[:limit], layouts, LensTable(store.recipe), Camera.of(store.recipe))
+
+    def _array(self, store: Store, path: str, name: str) -> zarr.Array[Any]:
+        if name not in store.recipe.arrays:
+            raise InputError(
+                f"{path} has no array {name!r}, which the training data need; it has "
+                f"{', '.join(store.recipe.arrays)}: generate it with {name!r} in output.arrays, or do without."
+            )
+        array = store.array(self.split, name)
+        spec = _Array(array.shape[1:], array.dtype, array.attrs.get("encoding"))  # type: ignore[arg-type]
+        known = self._specs.setdefault(name, spec)
+        if spec != known and (name != "drawn" or name in self.arrays):
+            raise InputError(
+                f"{name} of {path} is {_words(spec)} and that of the first store {_words(known)}: "
+                "one batch cannot hold both; train on stores of one size, encoding and number of slices."
+            )
+        return array
+
+    def _facts(self, opened: Sequence[Store]) -> Facts:
+        store = opened[0]
+        levels: dict[str, tuple[float, float]] = {}
+        for name in {"raw", "stack_raw"} & set(self.arrays):
+            found = [store.array(self.split, name).attrs for store in opened]
+            pairs = [(float(one["black_level"]), float(one["white_level"])) for one in found]  # type: ignore[arg-type]
+            if len(set(pairs)) > 1:
+                raise InputError(f"{name} has black and white levels {pairs} in these stores: train on one sensor.")
+            levels[name] = pairs[0]
+        height, width = store.facts[self.split]["image_size"]
+        return Facts(store.recipe.output.encoding, levels, (int(height), int(width)))
+
+    def _check_settings(self, settings: DataSettings, training: bool) -> None:
+        crop, (height, width) = settings.crop, self.facts.size
+        if crop is not None and (crop[0] > height or crop[1] > width):
+            raise InputError(
+                f"crop = [{crop[0]}, {crop[1]}] is larger than the pictures of {self._parts[0].path}, which are "
+                f"{height} by {width} pixels: make it smaller."
+            )
+        augment = settings.augment
+        if not training or not augment.flips or augment.allow_asymmetric:
+            return
+        flips = self.flips
+        wrong = [flip for flip in augment.flips if flip not in flips]
+        if wrong:
+            kinds = ", ".join(sorted({part.camera.psf for part in self._parts}))
+            raise InputError(
+                f"augment.flips = {wrong[0]!r} would show PSFs (psf.kind {kinds}) that the lens of "
+                f"{self._parts[0].path} does not have, as they are not their own mirror images: leave it out, or set "
+                "augment.allow_asymmetric = true."
+            )
+
+    @property
+    def flips(self) -> frozenset[Flip]:
+        """Flips that leave the PSFs of every store as they are."""
+        return frozenset.intersection(*(symmetries(open_store(part.path), self.split) for part in self._parts))
+
+    @property
+    def cameras(self) -> dict[str, Camera]:
+        """Camera of each store, by the store's path."""
+        return {part.path: part.camera for part in self._parts}
+
+    def check_cameras(self, expected: CameraSettings, *, mixed: bool = False) -> None:
+        """Refuse stores whose cameras differ among themselves or from the expected one; see `cameras`."""
+        check_cameras(self.cameras, expected, mixed=mixed)
+
+    @property
+    def shards(self) -> list[int]:
+        """Number of samples in each shard, in the order of the samples: what `ShardShuffle` mixes."""
+        found: list[int] = []
+        for part in self._parts:
+            known = [layout.per_shard for layout in part.layouts.values() if layout]
+            per_shard = known[0] if known else max(1, len(part.rows))
+            found += np.unique(part.rows // per_shard, return_counts=True)[1].tolist()
+        return found
+
+    def locate(self, index: int) -> tuple[str, str, int]:
+        """Return where a sample lies: path of its store, split, row."""
+        store, row = self._place(index)
+        return self._parts[store].path, self.split, row
+
+    def _place(self, index: int) -> tuple[int, int]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there is no sample {index} among {len(self)}")
+        index %= len(self)
+        store = int(np.searchsorted(self._ends, index, side="right"))
+        return store, int(self._parts[store].rows[index - (self._ends[store - 1] if store else 0)])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])[0]  # type: ignore[no-any-return]
+
+    def __getitems__(self, indices: Sequence[int]) -> Samples:
+        """Read samples, in the order that they are asked for; each shard's file is opened once for each array."""
+        places = [self._place(int(index)) for index in indices]
+        count = len(places)
+        batch: Batch = {}
+        for name in self.arrays:
+            spec = _LENS if name == "lens" else self._specs[name]
+            batch[name] = _empty((count, *spec.shape), spec.dtype)
+        for store in sorted({store for store, _ in places}):
+            chosen = [place for place, (number, _) in enumerate(places) if number == store]
+            rows = [places[place][1] for place in chosen]
+            for name, tensor in batch.items():
+                out = tensor.numpy()
+                self._fill(store, name, rows, [out[place, ...] for place in chosen])
+        batch["index"] = torch.tensor([int(index) % len(self) for index in indices])
+        batch["store"] = torch.tensor([store for store, _ in places])
+        return Samples(batch)
+
+    def _fill(self, store: int, name: str, rows: list[int], out: list[npt.NDArray[Any]]) -> None:
+        part = self._parts[store]
+        if name == "lens":
+            for sample, lens in zip(out, self._lenses(store, rows), strict=True):
+                sample[...] = lens
+        elif name == "valid" and name not in part.layouts:
+            for sample in out:
+                sample[...] = True
+        else:
+            self._reader(store, name).read(rows, out)
+
+    def _lenses(self, store: int, rows: list[int]) -> list[npt.NDArray[np.float64]]:
+        table = self._parts[store].lenses
+        if not table.drawn:
+            return [table.lens()] * len(rows)
+        numbers = [np.empty(len(table.drawn)) for _ in rows]
+        self._reader(store, "drawn").read(rows, numbers)
+        return [table.lens(one.tolist()) for one in numbers]
+
+    def _reader(self, store: int, name: str) -> Reader:
+        """Return this process's reader of an array: handles do not outlive a fork, and are not pickled."""
+        owner, readers = self._readers
+        if owner != os.getpid():
+            readers = {}
+            self._readers = (os.getpid(), readers)
+        found = readers.get((store, name))
+        if found is None:
+            found = self._open(store, name)
+            readers[store, name] = found
+        return found
+
+    def _open(self, store: int, name: str) -> Reader:
+        part = self._parts[store]
+        layout = part.layouts[name]
+        if layout is not None and self.backend in ("auto", "direct"):
+            return DirectReader(layout)
+        return reader(open_store(part.path).array(self.split, name), self.backend, layout)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_readers": (0, {})}
+
+
+_LENS = _Array((4,), np.dtype("f4"), None)
+
+
+def _stored(arrays: Sequence[str], store: Store) -> list[str]:
+    """Names of stored arrays that have to be read for those that are asked for."""
+    names = [name for name in arrays if name != "lens"]
+    drawn = "lens" in arrays and store.recipe.draws and "drawn" not in names
+    return [*names, "drawn"] if drawn else names
+
+
+def _words(spec: _Array) -> str:
+    return f"{' x '.join(map(str, spec.shape))} {spec.dtype}" + (f" ({spec.encoding})" if spec.encoding else "")
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> torch.Tensor:
+    """Return uninitialised memory: in a worker such as another process can see, so that nothing is copied into it."""
+    like = torch.from_numpy(np.empty(0, dtype))
+    if torch.utils.data.get_worker_info() is None:
+        return torch.empty(shape, dtype=like.dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    storage = torch.UntypedStorage._new_shared(max(1, size))  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=like.dtype).set_(storage, 0, shape)  # type: ignore[call-overload, no-any-return]

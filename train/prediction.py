@@ -1,0 +1,220 @@
+"""Using a trained model: from the folder of a run, or its checkpoint alone, to depth in metres."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .. import InputError
+from ..synth.camera import ThinLens
+from .batches import linear_to_srgb, srgb_to_linear
+from .cameras import Camera, common_depth, common_lens
+from .checkpoint import BEST, LAST, load_checkpoint
+from .config import Config
+from .devices import pick_device
+from .models import Model, enable_dropout, restore
+from .seeds import key
+from .targets import Target
+
+Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+
+
+class Predictor:
+    """A trained model and the camera that it was trained for. Make one with `load_model`.
+
+    Attributes
+    ----------
+    config
+        What it was trained with.
+    facts
+        The stores that it was trained on: names, digests, cameras.
+    step
+        Steps that it was trained for.
+    """
+
+    def __init__(
+        self, state: Mapping[str, Any], origin: str, device: torch.device, heads: Sequence[str] | None = None
+    ) -> None:
+        self.config = Config.parse(json.loads(state["config"]), origin=f"the config in {origin}")
+        self.facts: list[dict[str, Any]] = json.loads(state["data"])
+        self.step: int = state["step"]
+        self.device = device
+        self.model: Model = restore(self.config.model, state["average"] or state["model"], heads).to(device)
+        self.target = Target(self.config.target, self.lens, common_depth(self.cameras))
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the model works in linear light on images that are stored in sRGB."""
+        return self.config.data.light == "linear" and self.facts[0]["encoding"] == "srgb"
+
+    @property
+    def cameras(self) -> list[Camera]:
+        """Camera of each store that it was trained on."""
+        return [Camera.of_dict(fact["camera"]) for fact in self.facts]
+
+    @property
+    def lens(self) -> ThinLens | None:
+        """The camera of the training data; None where samples had cameras of their own."""
+        return common_lens(self.cameras)
+
+    def check_lens(self, lens: ThinLens) -> None:
+        """Refuse images of another camera: depth from them would be wrong, and nothing would tell.
+
+        Raises
+        ------
+        InputError
+            Naming what differs.
+        """
+        own = self.lens
+        if own is None:
+            return
+        for name in ("focal_length", "f_number", "focus_distance", "pixel_pitch"):
+            theirs, mine = getattr(lens, name), getattr(own, name)
+            if not np.isclose(theirs, mine, rtol=1e-3):
+                raise InputError(
+                    f"these images have {name} {theirs:g}, and the model was trained for {mine:g}: depth would be "
+                    "wrong. Train on a store of this camera."
+                )
+
+    @torch.no_grad()
+    def predict(self, images: Images, lens: ThinLens | None = None) -> dict[str, npt.NDArray[np.float32]]:
+        """Tell depth, or an all-in-focus image, or both, of images.
+
+        Parameters
+        ----------
+        images
+            (h, w, 3) or (n, h, w, 3), uint8, uint16, or float in [0, 1], encoded as in the store trained on; any size.
+        lens
+            The camera of the images, which must be that of the training data; not checked if left out.
+
+        Returns
+        -------
+        "depth" (h, w) or (n, h, w) float32, metres; "aif" (..., h, w, 3) float32: what the model tells.
+
+        Raises
+        ------
+        InputError
+            If the images are not such, or of another camera.
+        """
+        if lens is not None:
+            self.check_lens(lens)
+        batch = as_batch(images).to(self.device)
+        said = self.tensors({"image": srgb_to_linear(batch) if self.decodes else batch})
+        found = {}
+        if "depth" in said:
+            found["depth"] = said["depth"].cpu().numpy()
+        if "aif" in said:
+            aif = linear_to_srgb(said["aif"]) if self.decodes else said["aif"]
+            found["aif"] = aif.permute(0, 2, 3, 1).cpu().numpy()
+        return {name: array[0] if images.ndim == 3 else array for name, array in found.items()}
+
+    @torch.no_grad()
+    def tensors(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return "depth" (b, h, w) in metres and "aif" (b, 3, h, w) of a batch on the model's device, of any size."""
+        outputs = {name: value.float() for name, value in self.model.predict(dict(batch)).items()}
+        if "depth" in outputs:
+            outputs["depth"] = self.target.decode(outputs["depth"])
+        return outputs
+
+    def check_dropout(self) -> None:
+        """Refuse a model that drops nothing.
+
+        Raises
+        ------
+        InputError
+            If it does.
+        """
+        with self.sampling():
+            pass
+
+    @contextlib.contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Have dropout draw anew at each prediction: samples of a Bayesian posterior (D3-Net section 3.4).
+
+        Raises
+        ------
+        InputError
+            If the model drops nothing.
+        """
+        try:
+            enable_dropout(self.model)
+            yield
+        finally:
+            self.model.eval()
+
+    def sampled_depth(self, image: Images, sample: int) -> npt.NDArray[np.float32]:
+        """Return depth (h, w) of one image; what dropout leaves out is a function of the number of the sample."""
+        torch.manual_seed(key(self.config.seed, "dropout", sample))
+        return self.predict(image)["depth"]
+
+
+def as_batch(images: Images) -> torch.Tensor:
+    """Return (n, 3, h, w) float32 in [0, 1] of images as `Predictor.predict` takes them.
+
+    Raises
+    ------
+    InputError
+        If they are none.
+    """
+    if images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
+        raise InputError(f"images must have shape (h, w, 3) or (n, h, w, 3), not {images.shape}.")
+    whole = images if images.ndim == 4 else images[None]
+    if images.dtype in (np.uint8, np.uint16):
+        scaled = whole.astype(np.float32) / (255 if images.dtype == np.uint8 else 65535)
+    elif images.dtype.kind == "f":
+        scaled = whole.astype(np.float32)
+        if not (np.isfinite(scaled).all() and scaled.min() >= 0 and scaled.max() <= 1):
+            raise InputError("images of floating point must be finite and in [0, 1].")
+    else:
+        raise InputError(f"images must be uint8, uint16 or of floating point, not {images.dtype}.")
+    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
+
+
+def checkpoint_of(run: str | Path, which: str = "best") -> Path:
+    """Return the checkpoint of a run's folder, or the path itself if it is a file.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    path = Path(run)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"there is no run at {path}.")
+    names = (BEST, LAST) if which == "best" else (LAST,)
+    for name in names:
+        if (path / name).is_file():
+            return path / name
+    raise InputError(f"{path} is not the folder of a run, or has no checkpoint yet: it holds no {names[0]}.")
+
+
+def load_model(
+    run: str | Path, *, which: str = "best", device: str = "auto", heads: Sequence[str] | None = None
+) -> Predictor:
+    """Load a trained model.
+
+    Parameters
+    ----------
+    run
+        Folder of a run, or a checkpoint.
+    which
+        "best" by validation, or "last".
+    device
+        "auto", "cpu", "cuda", "cuda:1" or "mps".
+    heads
+        What to tell, of "depth" and "aif": the other head of a model of two is not built. All by default.
+
+    Raises
+    ------
+    InputError
+        If there is no such run, or its checkpoint cannot be used.
+    """
+    path = checkpoint_of(run, which)
+    return Predictor(load_checkpoint(path), str(path), pick_device(device), heads)

@@ -1,0 +1,399 @@
+"""The loop: batches in, steps out, and what must not be lost in between.
+
+Which samples a step sees, how they are augmented and what dropout leaves out are functions of (seed, step) alone. So a
+run that was interrupted and resumed makes the very steps of one that was not, and a checkpoint needs no state of random
+numbers.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import InputError
+from .average import Average
+from .checkpoint import BEST, LAST, load_checkpoint, load_weights, save_checkpoint
+from .config import Config
+from .devices import Team, autocast, device_words, join_team, out_of_memory
+from .feeding import Feed
+from .journal import RUN, Journal, machine, write_json
+from .losses import build_loss
+from .models import build
+from .optimise import set_rate
+from .seeds import key
+from .targets import Target
+from .validation import LARGER_IS_BETTER, Scores, Shown, draw, shown
+
+CONFIG = "config.json"
+REPORTED_STEPS = 10
+"""Steps between two lines of the log."""
+
+
+class DivergedError(Exception):
+    """Training gave numbers that are none: a sentence says where, and where the batch lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    step
+        Steps made, by this run and those that it resumed.
+    steps
+        Steps that the config asks for.
+    numbers
+        What the last validation found; empty without one.
+    best
+        What the best one found.
+    """
+
+    step: int
+    steps: int
+    numbers: dict[str, float]
+    best: dict[str, float]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has come to its end, and was not stopped before."""
+        return self.step >= self.steps
+
+
+def train(
+    config: Config, stores: Sequence[str | Path], out: Path, *, resume: bool = False, device: str | None = None
+) -> Outcome:
+    """Train a model on stores.
+
+    Parameters
+    ----------
+    config
+        What to train, and how.
+    stores
+        Datasets, one after the other.
+    out
+        Folder of the run, new or empty; with `resume` that of an interrupted one.
+    device
+        In the place of the config's: "auto", "cpu", "cuda", "cuda:1", "mps".
+
+    Raises
+    ------
+    InputError
+        If anything given cannot be used.
+    DivergedError
+        If the loss or its gradient is no number any more.
+    """
+    with join_team(device or config.run.device) as team:
+        training = Training(config, stores, Path(out), team, resume=resume)
+        try:
+            return training.run()
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            size = "x".join(map(str, training.feed.size))
+            raise InputError(
+                f"{team.device} is out of memory at batches of {config.data.batch_size} ({size} px, in "
+                f"{config.run.accumulate} parts): lower data.batch_size or data.crop, or raise run.accumulate."
+            ) from None
+        finally:
+            training.close()
+
+
+class Training:
+    """A run under way: model, optimiser and where they stand.
+
+    Parameters
+    ----------
+    As of `train`; `team` are the processes that train together.
+    """
+
+    def __init__(self, config: Config, stores: Sequence[str | Path], out: Path, team: Team, *, resume: bool) -> None:
+        self.config, self.out, self.team = config, out, team
+        state = load_checkpoint(out / LAST) if resume else None
+        if state is None and out.exists() and (not out.is_dir() or any(out.iterdir())) and team.leads:
+            raise InputError(f"{out} is not empty: give another folder, or --resume to go on with the run in it.")
+        self.feed = Feed(config, stores, team)
+        self.model = build(config.model, key(config.seed, "model")).to(team.device)
+        self.target = Target(config.target, self.feed.lens, self.feed.depth)
+        if "depth" in self.model.outputs:
+            self.target.check(self.model.bounds)
+        self.loss = build_loss(config.loss)
+        self.optimiser = config.optimiser.build(self.model.parameters())
+        self.average = Average(self.model, config.run.ema) if config.run.ema else None
+        self.steps = config.run.length(self.feed.per_epoch)
+        self.step, self.best = 0, dict[str, float]()
+        self.numbers = dict[str, float]()
+        if state is not None:
+            self._restore(state)
+        self.running = self._wrapped()
+        self.stopped = threading.Event()
+        if team.leads:
+            out.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(out, self.step, writes=team.leads, tensorboard=config.run.tensorboard)
+
+    def close(self) -> None:
+        """Stop the processes that read, and write what is still held back."""
+        self.feed.close()
+        self.journal.close()
+
+    def _wrapped(self) -> torch.nn.Module:
+        model = torch.compile(self.model) if self.config.run.compile else self.model
+        if self.team.world > 1:
+            devices = [self.team.device] if self.team.device.type == "cuda" else None
+            return torch.nn.parallel.DistributedDataParallel(model, device_ids=devices)
+        return model  # type: ignore[return-value]
+
+    def run(self) -> Outcome:
+        """Make the steps that are left."""
+        self._introduce()
+        if self.step >= self.steps:
+            self.journal.say(f"The run in {self.out} has made its {self.steps} steps; nothing to do.")
+            return self._outcome()
+        run, meter = self.config.run, _Meter()
+        every = run.validate_every or max(1, self.steps // 10)
+        with self._stopping():
+            for batch in meter.timed(self.feed.batches(self.step)):
+                terms = self._make_step(batch)
+                meter.samples += self.config.data.batch_size * self.team.world
+                self.step += 1
+                if self.step % REPORTED_STEPS == 0 or self.step == self.steps:
+                    self._report(terms, meter)
+                last = self.step == self.steps or self.team.any(self.stopped.is_set())
+                if self.step % every == 0 or self.step == self.steps:
+                    meter.apart(self._validate)
+                if last or self.step % (run.save_every or every) == 0:
+                    meter.apart(self._save)
+                if last:
+                    break
+        return self._outcome()
+
+    def _make_step(self, batch: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """Make one step; return the terms of its loss."""
+        config, step = self.config, self.step
+        torch.manual_seed(key(config.seed, "step", step, self.team.rank))
+        self.model.train()
+        rate = config.optimiser.rate * config.schedule.at(step, self.steps)
+        set_rate(self.optimiser, rate)
+        self.optimiser.zero_grad(set_to_none=True)
+        summed: dict[str, float] = {}
+        parts = _parts(batch, config.run.accumulate)
+        for i, part in enumerate(parts):
+            ready = self.feed.ready(part, step)
+            waits = i + 1 < len(parts) and self.team.world > 1
+            with self.running.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
+                terms = self._terms(self.running, ready)[0]
+                (terms["total"] / len(parts)).backward()  # type: ignore[no-untyped-call]
+            for name, value in terms.items():
+                summed[name] = summed.get(name, 0.0) + float(value.detach()) / len(parts)
+        clip = config.optimiser.clip
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if clip is None else clip))
+        if not (math.isfinite(summed["total"]) and math.isfinite(norm)):
+            self._refuse(batch, summed, norm)
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update(self.model, step)
+        return {**summed, "rate": rate, "gradient": norm}
+
+    def _terms(
+        self, model: torch.nn.Module, batch: Mapping[str, torch.Tensor]
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Return the terms of the loss, and what the model said."""
+        targets = dict(batch)
+        if "depth" in batch:
+            known = torch.where(batch["valid"], batch["depth"], torch.ones_like(batch["depth"]))
+            targets["depth"] = self.target.encode(known)
+        with autocast(self.team.device, self.config.run.precision):
+            outputs = model(batch)
+        outputs = {name: value.float() for name, value in outputs.items()}
+        return self.loss(outputs, targets, batch.get("valid")), outputs
+
+    def _refuse(self, batch: Mapping[str, torch.Tensor], terms: Mapping[str, float], norm: float) -> None:
+        path = self.out / f"refused-step-{self.step:06d}-rank-{self.team.rank}.npz"
+        np.savez(path, **{name: tensor.cpu().numpy() for name, tensor in batch.items()})  # type: ignore[arg-type]
+        what = ", ".join(f"{name} {value:g}" for name, value in terms.items())
+        raise DivergedError(
+            f"step {self.step}: the loss or its gradient is no finite number ({what}, gradient {norm:g}). Its batch is "
+            f"in {path}; the last checkpoint is from before. Lower optimiser.rate, or set optimiser.clip."
+        )
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        weights = self.average.model if self.average is not None else self.model
+        weights.eval()
+        scores = Scores()
+        pictures: list[Shown] = []
+        for ready in self.feed.validation():
+            terms, outputs = self._terms(weights, ready)
+            scores.losses(terms, len(ready["index"]))
+            predicted = self.target.decode(outputs["depth"]) if "depth" in outputs else None
+            if predicted is not None and "depth" in ready:
+                scores.depth(predicted, ready["depth"], ready["valid"])
+            if "aif" in outputs and "aif" in ready:
+                scores.images(outputs["aif"], ready["aif"])
+            pictures += shown(ready, outputs, predicted, self.config.run.pictures - len(pictures))
+        if not scores.sums and self.team.world == 1:
+            return
+        self.numbers = scores.numbers(self.team)
+        self.journal.log(self.step, self.numbers, "validation")
+        self.journal.say(f"step {self.step} of {self.steps}: validation {_words(self.numbers)}")
+        if self.team.leads:
+            draw(self.out / "pictures" / f"step-{self.step:06d}.png", pictures)
+        name = self.config.run.best
+        sign = -1.0 if name in LARGER_IS_BETTER else 1.0
+        if name not in self.numbers:
+            raise InputError(f"run.best is {name}, and validations of this config have {', '.join(self.numbers)}.")
+        if not self.best or sign * self.numbers[name] < sign * self.best[name]:
+            self.best = {**self.numbers, "step": self.step}
+            if self.team.leads:
+                save_checkpoint(self.out / BEST, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "config": json.dumps(self.config.to_dict()),
+            "data": json.dumps(self.feed.facts),
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict() if self.average is not None else None,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "numbers": self.numbers,
+            "best": self.best,
+        }
+
+    def _save(self) -> None:
+        if self.team.leads:
+            save_checkpoint(self.out / LAST, self._state())
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        if difference := config_difference(json.loads(state["config"]), self.config.to_dict()):
+            raise InputError(f"the run in {self.out} was begun with another config: {difference}.")
+        if json.loads(state["data"]) != self.feed.facts:
+            raise InputError(f"the run in {self.out} was begun on other data: give the same stores, in the same order.")
+        load_weights(self.model, state["model"], str(self.out / LAST))
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            load_weights(self.average.model, state["average"], str(self.out / LAST))
+        self.step, self.best, self.numbers = state["step"], state["best"], state["numbers"]
+
+    def _report(self, terms: Mapping[str, float], meter: "_Meter") -> None:
+        rate, waiting = meter.take()
+        named = {"loss" if name == "total" else name: value for name, value in terms.items()}
+        self.journal.log(self.step, {**named, "samples_per_second": rate, "waiting": waiting, "seconds": meter.seconds})
+        self.journal.status(
+            f"step {self.step} of {self.steps}: loss {named['loss']:.4g}, {rate:.3g} samples/s, "
+            f"{waiting:.0%} of the time waiting for data"
+        )
+
+    def _introduce(self) -> None:
+        if not self.team.leads:
+            return
+        write_json(self.out / CONFIG, self.config.to_dict())
+        parameters = sum(p.numel() for p in self.model.parameters())
+        facts = {"device": device_words(self.team.device), "processes": self.team.world, "parameters": parameters}
+        write_json(self.out / RUN, {**machine(), **facts, "steps": self.steps, "data": self.feed.facts})
+        self.journal.say(
+            f"{self.config.name}: {self.config.model.kind} {parameters / 1e6:.3f} M parameters, {facts['device']}; "
+            f"{self.feed.words}; learns {self.target.words}."
+        )
+        self.journal.say(f"In this model {self.model.note}.")
+
+    def _outcome(self) -> Outcome:
+        return Outcome(self.step, self.steps, self.numbers, self.best)
+
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Take SIGTERM, by which batch systems end a job, as a wish to save and stop after the step under way."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.signal(s, lambda *_: self.stopped.set()) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@dataclass
+class _Meter:
+    """How fast samples go, and the share of time spent waiting for them; validations and saving are left out."""
+
+    samples: int = 0
+    waited: float = 0.0
+    begun: float = dataclasses.field(default_factory=time.perf_counter)
+    started: float = dataclasses.field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run, or its resumption, began; validations and saving are counted."""
+        return round(time.perf_counter() - self.started, 3)
+
+    def timed(self, batches: Iterator[dict[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield batches, counting the time until each is there; the first, which starts the readers, is not counted."""
+        first = True
+        while True:
+            before = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            if first:
+                self.begun, first = time.perf_counter(), False
+            else:
+                self.waited += time.perf_counter() - before
+            yield batch
+
+    def apart(self, work: Any) -> None:
+        """Do something that is not counted."""
+        before = time.perf_counter()
+        work()
+        self.begun += time.perf_counter() - before
+
+    def take(self) -> tuple[float, float]:
+        """Return samples a second and the share of waiting since the last time."""
+        spent = max(time.perf_counter() - self.begun, 1e-9)
+        found = self.samples / spent, min(1.0, self.waited / spent)
+        self.samples, self.waited, self.begun = 0, 0.0, time.perf_counter()
+        return found
+
+
+def _parts(batch: Mapping[str, torch.Tensor], count: int) -> list[dict[str, torch.Tensor]]:
+    length = len(next(iter(batch.values())))
+    size = -(-length // count)
+    return [{name: tensor[i : i + size] for name, tensor in batch.items()} for i in range(0, length, size)]
+
+
+def _words(numbers: Mapping[str, float]) -> str:
+    units = {"rmse": " m", "mae": " m", "psnr": " dB"}
+    return ", ".join(f"{name} {value:.4g}{units.get(name, '')}" for name, value in numbers.items())
+
+
+# Where and how fast a run computes, and how often it looks: all that may change when it is resumed.
+_FREE = {
+    "run.device",
+    "run.compile",
+    "run.pictures",
+    "run.tensorboard",
+    "run.save_every",
+    "data.workers",
+    "data.backend",
+}
+
+
+def config_difference(old: Any, new: Any, where: str = "") -> str:
+    """Name the first key in which two configs differ, with both values; "" if there is none that matters."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            path = f"{where}.{name}" if where else name
+            if path not in _FREE and (found := config_difference(old.get(name), new.get(name), path)):
+                return found
+        return ""
+    return "" if old == new else f"{where} is {new!r}, and was {old!r}"
