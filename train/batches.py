@@ -32,8 +32,8 @@ def uniforms(seed: int, epoch: int, sample: int, slices: int = 0) -> Float64:
 
 
 def prepare(
-    batch: Batch, settings: DataSettings, facts: Facts, device: torch.device | str = "cpu", *, epoch: int = 0,
-    training: bool = True,
+    batch: Batch, settings: DataSettings, facts: Facts, device: torch.device | str = "cpu", *, seed: int = 0,
+    epoch: int = 0, training: bool = True,
 ) -> Batch:  # fmt: skip
     """Return what a model takes and is compared with, of a batch of `StoreDataset`.
 
@@ -45,8 +45,8 @@ def prepare(
         Of the dataset.
     device
         Where to work, and where the result is.
-    epoch
-        Decides the augmentations, with the settings' seed and each sample's `index`.
+    seed, epoch
+        Decide the augmentations, with each sample's `index`.
     training
         Crop at random and augment; or crop the middle.
 
@@ -54,7 +54,7 @@ def prepare(
     -------
     Of (B, ...) tensors, float32 if not said otherwise, pictures from 0 to 1:
     `image` (B, 3, h, w), or `stack` (B, S, 3, h, w) with `focus` (B, S) in metres;
-    `depth` (B, 1, h, w) in metres, 0 where `valid` (B, 1, h, w) bool is false: unknown, or outside `settings.depth`;
+    `depth` (B, h, w) in metres, 0 where `valid` (B, h, w) bool is false: unknown, or outside `settings.depth`;
     `aif` (B, 3, h, w); `coc` (B, 1 or S, h, w) in pixels, 0 where unknown; `dual` (B, 2, 3, h, w);
     `raw` (B, 1, h, w) and `stack_raw` (B, S, h, w), 0 at black level and 1 at white level; `lens` (B, 4);
     `f_number` (B, S); `intrinsics` (B, S, 3, 3) in pixels of the crop; `pose` (B, S, 6);
@@ -63,7 +63,7 @@ def prepare(
     moved = {name: _channels_first(name, tensor.to(device, non_blocking=True)) for name, tensor in batch.items()}
     slices = moved["stack"].shape[1] if settings.augment.colour_per_slice else 0
     indices = batch["index"].tolist()
-    random = np.stack([uniforms(settings.seed, epoch, index, slices) for index in indices])
+    random = np.stack([uniforms(seed, epoch, index, slices) for index in indices])
     moved = _cut(moved, settings, random if training else None)
     ready = {name: _numbers(name, tensor, facts) for name, tensor in moved.items()}
     if training:
@@ -81,6 +81,7 @@ def prepare(
     ready |= pictures
     shown = "stack" if settings.input == "stack" else "image"
     picture = ready[settings.input]
+    ready |= {name: ready[name].squeeze(1) for name in ("depth", "valid") if name in ready}
     for name in ("capture", *(() if "aif" in settings.targets else ("aif",))):
         ready.pop(name, None)
     return {shown: picture, **{name: tensor for name, tensor in ready.items() if name != shown}}

@@ -38,7 +38,7 @@ class Feed:
     """
 
     def __init__(self, config: Config, stores: Sequence[str | Path], team: Team) -> None:
-        self.settings = config.data.model_copy(update={"seed": config.seed})
+        self.settings, self.seed = config.data, config.seed
         self.team = team
         paths = [str(path) for path in stores]
         if twice := next((path for path in paths if paths.count(path) > 1), None):
@@ -96,22 +96,20 @@ class Feed:
 
     def ready(self, batch: Batch, step: int) -> Batch:
         """Return what the model takes, and is compared with, at a step."""
-        return _flat(prepare(batch, self.settings, self.training.facts, self.team.device, epoch=self.epoch(step)))
+        return prepare(
+            batch, self.settings, self.training.facts, self.team.device, seed=self.seed, epoch=self.epoch(step)
+        )
 
     def validation(self) -> Iterator[Batch]:
         """Yield all validation data once, ready for the model."""
         self._checker.start(0)
         for batch in self._checker:
-            yield _flat(prepare(batch, self.settings, self.unseen.facts, self.team.device, training=False))
+            yield prepare(batch, self.settings, self.unseen.facts, self.team.device, training=False)
 
     def close(self) -> None:
         """Stop the processes that read."""
         self._loader.close()
         self._checker.close()
-
-
-def _flat(batch: Batch) -> Batch:
-    return {name: one.squeeze(1) if name in ("depth", "valid") else one for name, one in batch.items()}
 
 
 def facts_of(path: str, camera: Camera) -> dict[str, Any]:

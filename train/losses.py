@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from .. import InputError
-from .models.base import Settings
+from .settings import Section
 from .ssim import ssim_map, whole_windows
 
 
@@ -175,7 +175,7 @@ class Term(NamedTuple):
     function: LossFunction
 
 
-class LossBase(Settings):
+class LossBase(Section):
     """What all `loss` sections have in common."""
 
     aif_valid: Literal["all", "depth"] = "all"

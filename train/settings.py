@@ -133,8 +133,6 @@ class DataSettings(Section):
     """Allow stores of cameras that differ, from each other or from `camera`."""
     batch_size: int = Field(default=8, ge=1)
     """Of one process: with several GPUs a step sees as many times more."""
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    """Of the order and of the augmentations."""
     window: int = Field(default=0, ge=0)
     """Shards that are mixed at a time; 0 mixes all. A few dozen keep the reads of network file systems together."""
     drop_last: bool = True

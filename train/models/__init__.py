@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ... import InputError
-from .base import Model, Settings, Window, crop, enable_dropout, pad_to_multiple
+from ..settings import Section
+from .base import Model, Window, crop, enable_dropout, pad_to_multiple
 from .d3net import D3Net, D3NetSettings
 from .hded import Hded, HdedSettings
 from .unet import UNet, UNetSettings
@@ -32,7 +33,7 @@ ModelSettings = Annotated[UNetSettings | D3NetSettings | HdedSettings, Field(dis
 class Architecture(NamedTuple):
     """What makes a network of one kind."""
 
-    settings: type[Settings]
+    settings: type[Section]
     construct: Callable[[Any], Model]
 
 

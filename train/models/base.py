@@ -5,16 +5,9 @@ from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from ... import InputError
-
-
-class Settings(BaseModel):
-    """Strict, frozen, and without keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Model(nn.Module):

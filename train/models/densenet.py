@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from .base import Settings
+from ..settings import Section
 
 GROWTH = 32
 FEATURES = 64
@@ -21,7 +21,7 @@ BOTTLENECK = 4
 Layers = Annotated[int, Field(ge=1, le=64)]
 
 
-class DenseSettings(Settings):
+class DenseSettings(Section):
     """What networks with this encoder have in common."""
 
     width: float = Field(default=1.0, ge=1 / 16, le=4)

@@ -9,10 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from .base import Model, Settings
+from ..settings import Section
+from .base import Model
 
 
-class UNetSettings(Settings):
+class UNetSettings(Section):
     """U-Net of Wu et al. 2019 and of the RPSF paper."""
 
     kind: Literal["unet"] = "unet"
