@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from .. import InputError, __version__
-from .commands import MISMATCH, Group, table
+from .commands import MISMATCH, Group, print_json, table
 from .commands_release import diff, release, unpack
 from .commands_scenes import scenes
 
@@ -97,8 +97,9 @@ def init(name: str, output: Path | None) -> None:
 @cli.command()
 @click.argument("recipe")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where the dataset would go.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs: numbers, with units in their names.")
 @_recipe_options
-def plan(recipe: str, out: Path, **changes: Any) -> None:
+def plan(recipe: str, out: Path, as_json: bool, **changes: Any) -> None:
     """Say what RECIPE will do: blur, size, shards, time. Refuses what cannot be right."""
     from ..synth.samples import SampleMaker
     from .plan import check_blur, cost, describe, histogram_lines, survey
@@ -110,6 +111,11 @@ def plan(recipe: str, out: Path, **changes: Any) -> None:
     costs = cost(maker)
     seen = survey(maker)
     check_blur(loaded, seen)
+    if as_json:
+        from .facts import plan_numbers
+
+        print_json(plan_numbers(loaded, maker, seen, out, costs))
+        return
     table(describe(loaded, maker, seen, out, costs))
     click.echo("\nCircle of confusion over the scenes looked at:")
     click.echo("\n".join(histogram_lines(seen.coc, "px")))
@@ -152,18 +158,17 @@ def resume(out: Path, **options: Any) -> None:
 
 @cli.command()
 @click.argument("target")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs: numbers, with units in their names.")
 def info(target: str, as_json: bool) -> None:
-    """Describe a dataset or a recipe in words."""
+    """Describe a dataset or a recipe in words, or for programs in numbers."""
+    if as_json:
+        from .facts import target_numbers
+
+        print_json(target_numbers(target))
+        return
     from .info import describe_target
 
-    facts = describe_target(target)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(dict(facts), indent=2))
-    else:
-        table(facts)
+    table(describe_target(target))
 
 
 @cli.command()
@@ -214,9 +219,7 @@ def verify(store: Path, rerender: int, as_json: bool) -> None:
     with Progress(count_samples(store), "verifying") as progress:
         verdict = check(store, rerender=rerender, report=progress.advance)
     if as_json:
-        import json
-
-        click.echo(json.dumps(verdict.to_dict(), indent=2))
+        print_json(verdict.to_dict())
         sys.exit(MISMATCH if verdict.problems else 0)
     for index, comparison in verdict.rerendered:
         click.echo(f"sample {index} made again: {comparison_words(comparison)}")
