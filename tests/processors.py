@@ -4,6 +4,7 @@ An emulated processor is a set of environment variables that take from numpy, nu
 what an older processor lacks. They must be set before a process starts.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -27,6 +28,8 @@ PROCESSORS = {
         "OPENCV_CPU_DISABLE": _OPENCV_V4,
         "OPENCV_IPP": "avx2",
         "OPENBLAS_CORETYPE": "Haswell",
+        "NUMBA_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
     },
     "x86-64-v2": {
         "NPY_DISABLE_CPU_FEATURES": f"X86_V3 {_NUMPY_V4}",
@@ -49,93 +52,58 @@ PROCESSORS = {
 }
 """Levels of the x86-64 psABI, by the environment that emulates each on a newer one."""
 
-_SMALL = "scenes.size=[96, 128]"
+_SMALL, _TINY = "scenes.size=[96, 128]", "scenes.size=[48, 64]"
+_FRAMES = ("--scenes", "folder:{inputs}/frames", _SMALL, "camera.f_number=1.4")
 _NOISY = ("sensor.preset=dslr", "sensor.gain=16.0")
 
-KINDS = {
-    # Every shipped recipe, smaller.
-    **{
-        name: (name, _SMALL)
-        for name in (
-            "2hded",
-            "d3net-2m",
-            "d3net-4m",
-            "d3net-8m",
-            "dff-wild-mixed",
-            "dff-wild-note10",
-            "dff-wild-pixel4xl",
-            "dff-wild-pixel6",
-            "dff-wild-s8plus",
-            "dual-pixel",
-            "levin-coded",
-            "macro-phone",
-            "phasecam3d-fisher",
-            "quickstart",
-            "rpsf-double",
-            "rpsf-noisy",
-            "rpsf-nyu",
-            "rpsf-single",
-            "street-80m",
-            "udfd-nyu",
-            "zedd-grid",
-        )
-    },
+_LIGHT = (
+    "2hded", "d3net-2m", "d3net-4m", "d3net-8m", "dff-wild-mixed", "dff-wild-note10", "dff-wild-pixel4xl",
+    "dff-wild-pixel6", "dff-wild-s8plus", "dual-pixel", "levin-coded", "macro-phone", "quickstart", "street-80m",
+    "udfd-nyu",
+)  # fmt: skip
+_HEAVY = (
+    "ddff-lightfield", "phasecam3d-fisher", "rpsf-double", "rpsf-noisy", "rpsf-nyu", "rpsf-single", "zedd-grid",
+)  # fmt: skip
+
+SHIPPED = {
+    **{name: (name, _SMALL) for name in _LIGHT},
+    **{name: (name, _TINY) for name in _HEAVY},
     "fossa": ("fossa", _SMALL, "camera.pixel_pitch=281.25e-6"),
-    "ddff-lightfield": ("ddff-lightfield", "scenes.size=[64, 96]"),
     "hci-refocused": ("hci-refocused", "--scenes", "hci:{inputs}/hci"),
-    # What no shipped recipe does.
-    "folder": ("d3net-2m", "--scenes", "folder:{inputs}/frames", _SMALL, "camera.f_number=1.4", "scenes.align=2"),
+}
+"""Every recipe that ships, with changes that make it small; "{inputs}" is the folder of `write_inputs`."""
+OTHERS = {
+    "folder": ("d3net-2m", *_FRAMES, "scenes.align=2"),
     "photographs": ("quickstart", _SMALL, "scenes.textures={inputs}/photos", "scenes.lights=[2, 6]"),
-    "exact": ("quickstart", _SMALL, "render.method=exact", "render.samples=64"),
-    "exact folder": (
-        "d3net-2m",
-        "--scenes",
-        "folder:{inputs}/frames",
-        _SMALL,
-        "camera.f_number=1.4",
-        "render.method=exact",
-        "render.samples=64",
-    ),
+    "exact": ("quickstart", _TINY, "render.method=exact", "render.samples=64"),
+    "exact folder": ("d3net-2m", *_FRAMES, "render.method=exact", "render.samples=16"),
     "hasinoff": ("quickstart", _SMALL, "render.model=hasinoff", "render.planes=16"),
     "normalised-over": ("quickstart", _SMALL, "render.model=normalised-over", "render.planes=16"),
-    "eq7": ("rpsf-nyu", _SMALL, "render.model=eq7"),
+    "eq7": ("rpsf-nyu", _TINY, "render.model=eq7"),
     "encoded light": ("quickstart", _SMALL, "render.light=srgb"),
     "iris": ("quickstart", _SMALL, 'psf={{ kind = "aperture", blades = 6, roundness = 0.3, rotation = 0.2 }}'),
     "mura": ("quickstart", _SMALL, 'psf={{ kind = "aperture", pattern = "mura-13" }}'),
-    "cat's eyes": ("quickstart", _SMALL, 'psf={{ kind = "cat-eye", clipping = 0.5 }}'),
-    "zernike mask": (
-        "rpsf-single",
-        _SMALL,
-        'psf.mask={{ kind = "zernike", coefficients = [0, 0, 0, 0, 0.5, 0.3, 1] }}',
-    ),
+    "cat-eye": ("quickstart", _TINY, 'psf={{ kind = "cat-eye", clipping = 0.5 }}'),
+    "measured": ("quickstart", _TINY, 'psf={{ kind = "measured", path = "{inputs}/psf.npz" }}'),
+    "zernike": ("rpsf-single", _TINY, 'psf.mask={{ kind = "zernike", coefficients = [0, 0, 0, 0, 0.5, 0.3, 1] }}'),
+    "small mask": ("rpsf-nyu", _TINY, "psf.size=17", "psf.samples=128"),
+    "drawn mask": ("rpsf-nyu", _TINY, "camera.focus_distance={{ uniform = [4.0, 6.0] }}", "psf.samples=128"),
     "distorted": ("quickstart", _SMALL, "camera.distortion=[-0.2, 0.05]"),
-    "hand motion": (
-        "udfd-nyu",
-        _SMALL,
-        "stack.breathing=true",
-        "stack.hand_rotation=0.002",
-        "stack.hand_translation=0.001",
-    ),
-    "sensor, edge-aware": ("quickstart", _SMALL, *_NOISY, "sensor.demosaic=edge-aware", "output.bits=16"),
-    "sensor, bilinear": ("quickstart", _SMALL, *_NOISY, "sensor.demosaic=bilinear", "sensor.shot_noise=normal"),
-    "sensor, phone stack": (
-        "dff-wild-pixel6",
-        _SMALL,
-        "sensor.preset=phone",
-        "sensor.prnu=0.01",
-        "sensor.dsnu=2.0",
-        "output.encoding=linear",
-        "output.bits=16",
-    ),
-    "drawn lens": (
-        "d3net-2m",
-        _SMALL,
-        "camera.f_number={{ log-uniform = [1.4, 8.0] }}",
-        "camera.focus_distance={{ inverse-uniform = [1.0, 8.0] }}",
-    ),
-    "drawn mask": ("rpsf-nyu", _SMALL, "camera.focus_distance={{ uniform = [4.0, 6.0] }}", "psf.samples=128"),
-}
-"""Recipes with their changes, by what they are for; "{inputs}" is the folder of `write_inputs`."""
+    "hand": ("udfd-nyu", _SMALL, "stack.breathing=true", "stack.hand_rotation=0.002", "stack.hand_translation=0.001"),
+    "edge-aware": ("quickstart", _SMALL, *_NOISY, "sensor.demosaic=edge-aware", "output.bits=16"),
+    "bilinear": ("quickstart", _SMALL, *_NOISY, "sensor.demosaic=bilinear", "sensor.shot_noise=normal"),
+    "raw stack": ("dff-wild-pixel6", _SMALL, "sensor.preset=phone", "sensor.prnu=0.01", "sensor.dsnu=2.0",
+                  "output.encoding=linear", "output.bits=16", 'output.arrays=["depth", "stack", "stack_raw"]'),
+    "drawn lens": ("d3net-2m", _SMALL, "camera.f_number={{ log-uniform = [1.4, 8.0] }}",
+                   "camera.focus_distance={{ inverse-uniform = [1.0, 8.0] }}"),
+}  # fmt: skip
+"""What no shipped recipe does."""
+KINDS = {**SHIPPED, **OTHERS}
+SLOWLY = (
+    "2hded", "d3net-2m", "dff-wild-pixel6", "macro-phone", "street-80m", "fossa", "hci-refocused", "folder",
+    "photographs", "iris", "measured", "small mask", "distorted", "hand", "edge-aware", "raw stack", "drawn lens",
+)  # fmt: skip
+"""Kinds for processors without fused multiply-adds, which do them in software."""
 
 
 def write_inputs(folder: Path) -> Path:
@@ -158,6 +126,10 @@ def write_inputs(folder: Path) -> Path:
         )
         cv2.imwrite(str(folder / f"frames/rgb/{i}.png"), colour.clip(0, 255).astype(np.uint8))
         cv2.imwrite(str(folder / f"frames/depth/{i}.png"), depth.clip(0, 9999).astype(np.uint16))
+    squared = (x[:21, :21] - 10) ** 2 + (y[:21, :21] - 10) ** 2
+    blob = np.exp(-squared / np.array([9.0, 5.0, 2.0, 6.0])[:, None, None]).astype(np.float32)
+    depth = np.array([0.8, 1.2, 1.6, 8.0])
+    np.savez(folder / "psf.npz", psf=blob * (1 + 0.2 * rng.random(blob.shape)), depth=depth, pixel_pitch=41e-6)
     for i in range(4):
         photo = rng.integers(0, 256, (75, 100, 3), dtype=np.uint8).repeat(4, axis=0).repeat(4, axis=1)
         cv2.imwrite(str(folder / f"photos/{i}.jpg"), cv2.GaussianBlur(photo, (9, 9), 0))
@@ -184,8 +156,6 @@ def arguments(kind: str, inputs: Path, out: Path, limit: int = 2) -> list[str]:
 
 def probe() -> dict[str, str]:
     """Digests of what does differ between processors, so that an emulation can be seen to work."""
-    import hashlib
-
     values = np.linspace(0.01, 20.0, 20_001)
     matrix = np.random.default_rng(0).random((64, 64))
     found = {
@@ -197,7 +167,7 @@ def probe() -> dict[str, str]:
 
 
 def generate_all(inputs: Path, out: Path, kinds: list[str]) -> dict[str, dict[str, str]]:
-    """Generate kinds in this process; return the digest of each sample's arrays, and of the PSF bank."""
+    """Generate kinds in this process; return the digest of each array of each sample, and of the PSF bank."""
     import csv
     import time
 
@@ -208,12 +178,11 @@ def generate_all(inputs: Path, out: Path, kinds: list[str]) -> dict[str, dict[st
 
     found = {}
     for kind in kinds:
-        folder = out / kind.replace(" ", "-").replace(",", "").replace("'", "")
+        folder = out / kind.replace(" ", "-")
         begun = time.monotonic()
         result = CliRunner().invoke(cli, arguments(kind, inputs, folder))
         if result.exit_code:
-            print(f"{kind}: {result.output}", file=sys.stderr)
-            continue
+            raise SystemExit(f"{kind}: {result.output}")
         with (folder / "samples.csv").open() as table:
             rows = {
                 f"{row['index']} {name.removeprefix('sha256_')}": digest
@@ -226,11 +195,23 @@ def generate_all(inputs: Path, out: Path, kinds: list[str]) -> dict[str, dict[st
     return found
 
 
-def start(processor: str, inputs: Path, out: Path, kinds: list[str]) -> subprocess.Popen[str]:
-    """Start generating kinds on an emulated processor."""
-    environment = {**os.environ, **PROCESSORS[processor], "PYTHONPATH": os.pathsep.join([p for p in sys.path if p])}
+def digest_of(rows: dict[str, str]) -> str:
+    """Digest of all digests of a kind."""
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def environment(processor: str) -> dict[str, str]:
+    """Return the environment of a process on an emulated processor."""
+    return {**os.environ, **PROCESSORS[processor], "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def generate_on(processor: str, inputs: Path, out: Path, kinds: list[str]) -> dict[str, dict[str, dict[str, str]]]:
+    """Generate kinds on an emulated processor; return what `probe` and `generate_all` do there."""
     words = [sys.executable, __file__, str(inputs), str(out), *kinds]
-    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(words, env=environment(processor), capture_output=True, text=True)
+    assert done.returncode == 0, f"{processor}: {done.stderr[-3000:]}"
+    found: dict[str, dict[str, dict[str, str]]] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":
