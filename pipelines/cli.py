@@ -213,7 +213,7 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
 def verify(store: Path, rerender: int, as_json: bool) -> None:
     """Prove that a dataset or release is what it says: files, digests, physics, samples made again."""
     from .progress import Progress
-    from .verify import comparison_words, count_samples, worst
+    from .verify import EXACT, comparison_words, count_samples, worst
     from .verify import verify as check
 
     with Progress(count_samples(store), "verifying") as progress:
@@ -226,12 +226,21 @@ def verify(store: Path, rerender: int, as_json: bool) -> None:
     if len(verdict.rerendered) > 1:
         words = ", ".join(f"{name} {said}" for name, said in worst(verdict.rerendered).items())
         click.echo(f"{len(verdict.rerendered)} samples made again: {words}")
+    if verdict.others and any(said != EXACT for said in worst(verdict.rerendered).values()):
+        click.echo(f"The dataset was made with other versions: {'; '.join(verdict.others)}.")
     for problem in verdict.problems[:20]:
         click.echo(f"Mismatch: {problem}", err=True)
     if len(verdict.problems) > 20:
         click.echo(f"... and {len(verdict.problems) - 20} more.", err=True)
-    if verdict.problems:
+    if verdict.made_otherwise:
+        click.echo(
+            f"{store} is as it was written, but its recipe makes other samples here: compare versions and processors, "
+            "or how it was made.",
+            err=True,
+        )
+    elif verdict.problems:
         click.echo(f"{store} failed verification: generate it again, or fetch a fresh copy.", err=True)
+    if verdict.problems:
         sys.exit(MISMATCH)
     click.echo(f"{store} is intact: {verdict.samples} samples, content digest {verdict.digest}")
     if verdict.release:

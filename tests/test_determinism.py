@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,10 @@ import numba
 import numpy as np
 import processors
 import pytest
+from click.testing import CliRunner
 from conftest import recipe_data
 
+from defocal.pipelines.cli import cli
 from defocal.pipelines.generate import create, reopen, run
 from defocal.synth import Recipe
 from defocal.synth.commit import dataset_digest, make_shard, read_samples
@@ -104,6 +107,29 @@ def test_the_state_of_global_random_numbers_and_of_the_locale_changes_nothing(ma
     monkeypatch.setenv("TZ", "Pacific/Apia")
     monkeypatch.setenv("LC_ALL", "tr_TR.UTF-8")
     assert digests(SampleMaker(parsed(name)), 1) == expected[1]
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_verification_says_how_a_machine_that_rounds_otherwise_differs(tiny_store, tmp_path, monkeypatch, far):
+    """By array, with versions where they differ; a difference of rounding is no failure, and no damage either."""
+    out = tmp_path / "d"
+    shutil.copytree(tiny_store, out)
+    for metadata in out.glob("*.zarr/zarr.json"):
+        metadata.write_text(metadata.read_text().replace(f'"numba": "{numba.__version__}"', '"numba": "0.1"'))
+
+    def otherwise(self, sample, make=SampleMaker.make):
+        arrays = make(self, sample)
+        return {**arrays, "capture": arrays["capture"] ^ 1, "coc": arrays["coc"] + far}
+
+    monkeypatch.setattr(SampleMaker, "make", otherwise)
+    result = CliRunner().invoke(cli, ["verify", str(out), "--rerender", "2"])
+    assert result.exit_code == (4 if far else 0), result.output
+    coc = "coc mismatch" if far else "coc bit-exact"
+    assert f"2 samples made again: aif bit-exact, depth bit-exact, {coc}, capture within one LSB" in result.stdout
+    assert "capture within one LSB (6720 of 6720 values)" in result.stdout
+    assert f"made with other versions: numba 0.1, here {numba.__version__}." in result.stdout
+    assert ("is as it was written, but its recipe makes other samples here" in result.stderr) is far
+    assert "failed verification" not in result.stderr
 
 
 @pytest.fixture(scope="module")
