@@ -39,18 +39,11 @@ PROCESSORS = {
         "OPENCV_CPU_DISABLE": f"{_OPENCV_V4},AVX2,FMA3,AVX,FP16",
         "OPENCV_IPP": "sse42",
         "OPENBLAS_CORETYPE": "Nehalem",
-    },
-    "x86-64": {
-        "NPY_DISABLE_CPU_FEATURES": f"X86_V3 {_NUMPY_V4}",
-        "NUMBA_CPU_NAME": "generic",
-        "NUMBA_CPU_FEATURES": "",
-        "GLIBC_TUNABLES": f"glibc.cpu.hwcaps={_GLIBC_V4},-AVX2,-AVX,-FMA,-FMA4,-F16C,-BMI1,-BMI2,-SSE4_1,-SSE4_2",
-        "OPENCV_CPU_DISABLE": f"{_OPENCV_V4},AVX2,FMA3,AVX,FP16,SSE4.2,SSE4.1,SSSE3,POPCNT",
-        "OPENCV_IPP": "disabled",
-        "OPENBLAS_CORETYPE": "Prescott",
+        "NUMBA_NUM_THREADS": "2",
+        "OPENBLAS_NUM_THREADS": "2",
     },
 }
-"""Levels of the x86-64 psABI, by the environment that emulates each on a newer one."""
+"""Levels of the x86-64 psABI, by the environment that emulates each on a newer one; numpy needs v2 at least."""
 
 _SMALL, _TINY = "scenes.size=[96, 128]", "scenes.size=[48, 64]"
 _FRAMES = ("--scenes", "folder:{inputs}/frames", _SMALL, "camera.f_number=1.4")
