@@ -120,7 +120,7 @@ def write_inputs(folder: Path) -> Path:
         cv2.imwrite(str(folder / f"frames/rgb/{i}.png"), colour.clip(0, 255).astype(np.uint8))
         cv2.imwrite(str(folder / f"frames/depth/{i}.png"), depth.clip(0, 9999).astype(np.uint16))
     squared = (x[:21, :21] - 10) ** 2 + (y[:21, :21] - 10) ** 2
-    blob = np.exp(-squared / np.array([9.0, 5.0, 2.0, 6.0])[:, None, None]).astype(np.float32)
+    blob = (1 / (1 + squared / np.array([9.0, 5.0, 2.0, 6.0])[:, None, None])).astype(np.float32)
     depth = np.array([0.8, 1.2, 1.6, 8.0])
     np.savez(folder / "psf.npz", psf=blob * (1 + 0.2 * rng.random(blob.shape)), depth=depth, pixel_pitch=41e-6)
     for i in range(4):
