@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test slow bench conformance lint docs clean
+.PHONY: demo test slow determinism clients bench conformance lint docs clean
 
 demo: .venv/runtime
 	$(BIN)/defocal demo
@@ -12,6 +12,13 @@ test: .venv/dev
 
 slow: .venv/dev
 	$(BIN)/pytest -m slow
+
+# A part of `make slow`: every kind of recipe on emulated processors.
+determinism: .venv/dev
+	$(BIN)/pytest -m "slow or not slow" tests/test_determinism.py
+
+clients: .venv/dev tests/clients/node_modules/.package-lock.json
+	DEFOCAL_NODE_MODULES=tests/clients/node_modules $(BIN)/pytest tests/test_clients.py
 
 bench: .venv/dev
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s
@@ -36,8 +43,12 @@ lint: .venv/dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
 	touch $@
 
+tests/clients/node_modules/.package-lock.json: tests/clients/package.json tests/clients/package-lock.json
+	cd tests/clients && npm ci --no-audit --no-fund
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info demo-out
+	rm -rf tests/clients/node_modules .venv build dist *.egg-info demo-out
 
 docs: .venv/dev
 	DEFOCAL_WRITE_DOCS=1 $(BIN)/pytest -q tests/test_docs.py

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from .. import InputError, __version__
-from .commands import MISMATCH, Group, table
+from .commands import MISMATCH, Group, print_json, table
 from .commands_export import export
 from .commands_release import diff, release, unpack
 from .commands_scenes import scenes
@@ -99,8 +99,9 @@ def init(name: str, output: Path | None) -> None:
 @cli.command()
 @click.argument("recipe")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where the dataset would go.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs: numbers, with units in their names.")
 @_recipe_options
-def plan(recipe: str, out: Path, **changes: Any) -> None:
+def plan(recipe: str, out: Path, as_json: bool, **changes: Any) -> None:
     """Say what RECIPE will do: blur, size, shards, time. Refuses what cannot be right."""
     from ..synth.samples import SampleMaker
     from .plan import check_blur, cost, describe, histogram_lines, survey
@@ -112,6 +113,11 @@ def plan(recipe: str, out: Path, **changes: Any) -> None:
     costs = cost(maker)
     seen = survey(maker)
     check_blur(loaded, seen)
+    if as_json:
+        from .facts import plan_numbers
+
+        print_json(plan_numbers(loaded, maker, seen, out, costs))
+        return
     table(describe(loaded, maker, seen, out, costs))
     click.echo("\nCircle of confusion over the scenes looked at:")
     click.echo("\n".join(histogram_lines(seen.coc, "px")))
@@ -154,18 +160,17 @@ def resume(out: Path, **options: Any) -> None:
 
 @cli.command()
 @click.argument("target")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs: numbers, with units in their names.")
 def info(target: str, as_json: bool) -> None:
-    """Describe a dataset or a recipe in words."""
+    """Describe a dataset or a recipe in words, or for programs in numbers."""
+    if as_json:
+        from .facts import target_numbers
+
+        print_json(target_numbers(target))
+        return
     from .info import describe_target
 
-    facts = describe_target(target)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(dict(facts), indent=2))
-    else:
-        table(facts)
+    table(describe_target(target))
 
 
 @cli.command()
@@ -210,27 +215,34 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
 def verify(store: Path, rerender: int, as_json: bool) -> None:
     """Prove that a dataset or release is what it says: files, digests, physics, samples made again."""
     from .progress import Progress
-    from .verify import comparison_words, count_samples, worst
+    from .verify import EXACT, comparison_words, count_samples, worst
     from .verify import verify as check
 
     with Progress(count_samples(store), "verifying") as progress:
         verdict = check(store, rerender=rerender, report=progress.advance)
     if as_json:
-        import json
-
-        click.echo(json.dumps(verdict.to_dict(), indent=2))
+        print_json(verdict.to_dict())
         sys.exit(MISMATCH if verdict.problems else 0)
     for index, comparison in verdict.rerendered:
         click.echo(f"sample {index} made again: {comparison_words(comparison)}")
     if len(verdict.rerendered) > 1:
         words = ", ".join(f"{name} {said}" for name, said in worst(verdict.rerendered).items())
         click.echo(f"{len(verdict.rerendered)} samples made again: {words}")
+    if verdict.others and any(said != EXACT for said in worst(verdict.rerendered).values()):
+        click.echo(f"The dataset was made with other versions: {'; '.join(verdict.others)}.")
     for problem in verdict.problems[:20]:
         click.echo(f"Mismatch: {problem}", err=True)
     if len(verdict.problems) > 20:
         click.echo(f"... and {len(verdict.problems) - 20} more.", err=True)
-    if verdict.problems:
+    if verdict.made_otherwise:
+        click.echo(
+            f"{store} is as it was written, but its recipe makes other samples here: compare versions and processors, "
+            "or how it was made.",
+            err=True,
+        )
+    elif verdict.problems:
         click.echo(f"{store} failed verification: generate it again, or fetch a fresh copy.", err=True)
+    if verdict.problems:
         sys.exit(MISMATCH)
     click.echo(f"{store} is intact: {verdict.samples} samples, content digest {verdict.digest}")
     if verdict.release:

@@ -76,3 +76,10 @@ def table(rows: list[tuple[str, str]]) -> None:
     width = max(len(heading) for heading, _ in rows)
     for heading, text in rows:
         click.echo(f"{heading:<{width}}  {text}")
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """Print JSON for programs; no number in it may be infinite."""
+    import json
+
+    click.echo(json.dumps(data, indent=2, allow_nan=False))

@@ -16,7 +16,7 @@ from ..synth.psf_files import bank_arrays
 from ..synth.recipe_scenes import ProceduralScenes
 from ..synth.samples import SampleMaker
 from ..synth.seeding import Purpose, generator
-from ..synth.store import Store, array_digest, open_store, sample_digest
+from ..synth.store import Store, array_digest, open_store, sample_digest, versions
 from .release_manifest import HOSTS, MANIFEST, RELEASED, Damage, check_files, is_release, stored_id
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -41,6 +41,8 @@ class Verdict:
         Of a release: its damaged files, with the samples that they concern. Each is among the problems too.
     rerendered
         For each sample made again, its number and how each of its arrays compares, see `compare`.
+    others
+        If samples were made again: what here has another version than what the dataset was made with, in words.
     """
 
     samples: int = 0
@@ -49,6 +51,12 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
     rerendered: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    @property
+    def made_otherwise(self) -> bool:
+        """Whether all is as it was written, and only what is made again differs."""
+        return bool(self.problems) and all(" made again: " in problem for problem in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -262,6 +270,7 @@ def _rerender(store: Store, count: int, verdict: Verdict) -> None:
         raise InputError(
             f"{error} A release names the files of its recipe without their folders: verify it where they lie."
         ) from None
+    verdict.others = _other_versions(store)
     rows = list(store.rows())
     chosen = generator(store.recipe.seed, Purpose.VERIFY).permutation(len(rows))[:count]
     for split, row, index in (rows[i] for i in sorted(chosen)):
@@ -275,6 +284,14 @@ def _rerender(store: Store, count: int, verdict: Verdict) -> None:
         wrong = [f"{name} {words}" for name, words in comparison.items() if words.startswith(WRONG)]
         if wrong:
             verdict.problems.append(f"sample {index} ({split}, row {row}) made again: {', '.join(wrong)}.")
+
+
+def _other_versions(store: Store) -> list[str]:
+    """Say which versions here differ from those that a dataset was made with."""
+    here, stated = versions(), next(iter(store.facts.values()))["versions"]
+    return [
+        f"{name} {stated.get(name)}, here {version}" for name, version in here.items() if stated.get(name) != version
+    ]
 
 
 def compare(stored: Arrays, again: Arrays) -> dict[str, str]:

@@ -100,13 +100,19 @@ def moved(scene: Scene | LayeredScene, intrinsics: Intrinsics, pose: npt.ArrayLi
 
 
 def rotation_matrix(vector: Float64) -> Float64:
-    """Return the (3, 3) matrix of a rotation vector in radians (Rodrigues)."""
-    angle = float(np.linalg.norm(vector))
-    if angle == 0:
-        return np.eye(3)
-    x, y, z = vector / angle
+    """Return the (3, 3) matrix of a rotation vector of at most 1 radian (Rodrigues).
+
+    Sine and cosine by their series, and products without BLAS: their last bits are the same on every processor.
+    """
+    x, y, z = (float(part) for part in vector)
+    square = x * x + y * y + z * z
+    sine, versine = 1.0, 1.0  # sin a / a, and 2 (1 - cos a) / a^2, from the innermost factor of their series outwards
+    for n in range(9, 0, -1):
+        sine = 1.0 - sine * square / (2 * n * (2 * n + 1))
+        versine = 1.0 - versine * square / ((2 * n + 1) * (2 * n + 2))
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.asarray(np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross)
+    outer = np.multiply.outer((x, y, z), (x, y, z))
+    return np.asarray(np.eye(3) + sine * cross + 0.5 * versine * (outer - square * np.eye(3)))
 
 
 def _moved_image(scene: Scene, optics: Float64, pose: Float64) -> Scene:

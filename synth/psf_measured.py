@@ -13,6 +13,7 @@ from .psf_field import FieldBank, StoredBank
 from .psf_files import read_npz
 from .psf_sampled import SampledBank
 from .psf_shapes import overlaps
+from .shapes import rounded
 
 Float64 = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -90,7 +91,7 @@ def _bank(arrays: Arrays, path: Path, lens: ThinLens, size: int | None) -> Sampl
         "size": size,
     }
     order = np.argsort(coc)
-    kernels, energy = cut / kept[:, :, None, None], kept / total
+    kernels, energy = cut / kept[:, :, None, None], rounded(kept / total)
     return SampledBank("measured", lens, kernels[order], coc[order], energy=energy[order], facts=facts)
 
 

@@ -11,6 +11,7 @@ from .camera import ThinLens
 from .psf_sampled import SampledBank
 from .pupil import Mask
 from .pupil.propagation import check_samples, defocused, mask_fields, psf_at_pixels
+from .shapes import rounded
 
 Float64 = npt.NDArray[np.float64]
 
@@ -118,7 +119,7 @@ def mask_bank(
         coc,
         wavelengths=wavelengths,
         reference=mask.wavelength,
-        energy=held,
+        energy=rounded(held),
         facts={"kind": "mask", "mask": mask.to_dict(), "name": mask.name, "samples": samples},
     )
 

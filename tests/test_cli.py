@@ -79,8 +79,8 @@ def test_the_way_from_recipe_to_verified_pictures(recipe_file, tmp_path):
     assert verified.stdout.count("made again: bit-exact") == 2
     assert "is intact: 12 samples, content digest" in verified.stdout
     facts = json.loads(run("info", out, "--json").stdout)
-    assert facts["digest"] in verified.stdout
-    assert facts["recipe"].startswith("tiny, seed 3")
+    assert facts["dataset"]["content_digest"] in verified.stdout
+    assert (facts["recipe"]["name"], facts["recipe"]["seed"]) == ("tiny", 3)
     assert run("preview", out, "--out", tmp_path / "p", "--count", 3).exit_code == 0
     assert cv2.imread(str(tmp_path / "p/contact.png")).shape[2] == 3
     assert "<html" in (tmp_path / "p/preview.html").read_text()

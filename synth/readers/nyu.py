@@ -244,12 +244,20 @@ def _distorted(x: Float64, y: Float64, lens: tuple[float, ...]) -> tuple[Float64
 
 def undistorted(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the colour camera's picture (480, 640, 3) as a pinhole would have it; black where it has none."""
-    import cv2
-
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float64)
     x, y = _distorted((x - _COLOUR.cx) / _COLOUR.fx, (y - _COLOUR.cy) / _COLOUR.fy, _COLOUR_LENS)
-    at_x, at_y = (x * _COLOUR.fx + _COLOUR.cx).astype(np.float32), (y * _COLOUR.fy + _COLOUR.cy).astype(np.float32)
-    return np.asarray(cv2.remap(image, at_x, at_y, cv2.INTER_LINEAR))
+    return _interpolated(image, y * _COLOUR.fy + _COLOUR.cy, x * _COLOUR.fx + _COLOUR.cx)
+
+
+def _interpolated(image: npt.NDArray[Any], y: Float64, x: Float64) -> npt.NDArray[Any]:
+    """Interpolate codes linearly at positions, with black around the picture; OpenCV's depends on the processor."""
+    wide = np.pad(image, ((2, 2), (2, 2), (0, 0))).astype(np.float64)
+    top, left = np.clip(np.floor(y), -2, image.shape[0]), np.clip(np.floor(x), -2, image.shape[1])
+    down, across = np.clip(y - top, 0.0, 1.0)[..., None], np.clip(x - left, 0.0, 1.0)[..., None]
+    i, j = top.astype(np.intp) + 2, left.astype(np.intp) + 2
+    upper = wide[i, j] * (1.0 - across) + wide[i, j + 1] * across
+    lower = wide[i + 1, j] * (1.0 - across) + wide[i + 1, j + 1] * across
+    return np.asarray(np.rint(upper * (1.0 - down) + lower * down).astype(image.dtype))
 
 
 def _depth_rays() -> tuple[Float64, Float64]:
