@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,6 @@ from .. import InputError
 SCHEMES = ("s3", "gs", "az")
 PATIENCE = 60.0
 """Seconds for which a request is repeated with growing pauses; DEFOCAL_OBJECT_PATIENCE is another number of them."""
-_PLAIN = {
-    "aws_access_key_id": "access_key_id",
-    "aws_secret_access_key": "secret_access_key",
-    "aws_session_token": "session_token",
-    "region": "region",
-    "endpoint_url": "endpoint",
-}
 _ANSWERS = ("AlreadyExistsError", "PreconditionError", "NotSupportedError")
 """What tells that a condition did not hold, or is not known: no failure."""
 _ELSEWHERE = ("role_arn", "sso_session", "sso_start_url", "credential_process", "web_identity_token_file")
@@ -54,6 +48,24 @@ def patience() -> float:
     return float(text)
 
 
+def library(scheme: str) -> Any:
+    """Return the module obstore.
+
+    Raises
+    ------
+    InputError
+        If it is not installed.
+    """
+    try:
+        import obstore
+        import obstore.exceptions
+    except ImportError:
+        raise InputError(
+            f"{scheme}:// needs the library obstore: pip install 'defocal[s3]', or choose a local folder."
+        ) from None
+    return obstore
+
+
 @functools.cache
 def connect(scheme: str, bucket: str, prefix: str = "") -> Any:
     """Return the obstore store of a bucket, or of all names in it below a prefix.
@@ -65,12 +77,9 @@ def connect(scheme: str, bucket: str, prefix: str = "") -> Any:
     InputError
         If obstore is not installed, or the credentials of a profile cannot be used.
     """
-    try:
-        from obstore.store import S3Store, from_url
-    except ImportError:
-        raise InputError(
-            f"{scheme}:// needs the library obstore: pip install 'defocal[s3]', or choose a local folder."
-        ) from None
+    library(scheme)
+    from obstore.store import S3Store, from_url
+
     options: dict[str, Any] = {
         "client_options": {"timeout": timedelta(minutes=2), "connect_timeout": timedelta(seconds=10)},
         "retry_config": {"max_retries": 1000, "retry_timeout": timedelta(seconds=patience())},
@@ -89,38 +98,73 @@ def connect(scheme: str, bucket: str, prefix: str = "") -> Any:
 
 
 def _from_profile(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the files of the AWS tools say about keys, region and endpoint, where the environment does not."""
+    """Return what the files of the AWS tools say about credentials, region and endpoint where the environment does not.
+
+    Keys are read whenever they are wanted, so that no copy of a connection holds any.
+    """
     name = environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE") or "default"
+    found = profile(name)
+    if name != "default" and not found:
+        raise InputError(f"there is no profile {name!r} in the files of the AWS tools: correct AWS_PROFILE.")
+    options: dict[str, Any] = {}
+    if "endpoint_url" in found:
+        options["endpoint"] = found["endpoint_url"]
+    if "region" in found and not any(environment.get(v) for v in ("AWS_REGION", "AWS_DEFAULT_REGION")):
+        options["region"] = found["region"]
+    if any(environment.get(v) for v in ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE")):
+        return options
+    if "aws_access_key_id" in found:
+        options["credential_provider"] = ProfileKeys(name)
+    elif kind := next((key for key in _ELSEWHERE if key in found), None):
+        options["credential_provider"] = _boto_provider(name, kind)
+    return options
+
+
+def profile(name: str) -> dict[str, str]:
+    """Return what the files of the AWS tools say of a profile.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read.
+    """
     found: dict[str, str] = {}
     for variable, file, section in (
         ("AWS_CONFIG_FILE", "config", name if name == "default" else f"profile {name}"),
         ("AWS_SHARED_CREDENTIALS_FILE", "credentials", name),
     ):
-        path = Path(environment.get(variable) or Path.home() / ".aws" / file)
+        path = Path(os.environ.get(variable) or Path.home() / ".aws" / file)
         parser = configparser.RawConfigParser()
         try:
             parser.read_string(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError, configparser.Error) as error:
+            # What the parser complains of is a line of the file.
             raise InputError(f"cannot read {path} ({type(error).__name__}): mend it.") from None
         if parser.has_section(section):
             found |= dict(parser.items(section))
-    if name != "default" and not found:
-        raise InputError(f"there is no profile {name!r} in the files of the AWS tools: correct AWS_PROFILE.")
-    options: dict[str, Any] = {ours: found[key] for key, ours in _PLAIN.items() if key in found}
-    stated = any(environment.get(v) for v in ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"))
-    if stated or "access_key_id" not in options:
-        for key in ("access_key_id", "secret_access_key", "session_token"):
-            options.pop(key, None)
-        if not stated and (kind := next((key for key in _ELSEWHERE if key in found), None)):
-            options["credential_provider"] = _provider(name, kind)
-    if any(environment.get(v) for v in ("AWS_REGION", "AWS_DEFAULT_REGION")):
-        options.pop("region", None)
-    return options
+    return found
 
 
-def _provider(name: str, kind: str) -> Any:
+@dataclass(frozen=True)
+class ProfileKeys:
+    """Gives obstore the keys that a profile holds; holds none itself."""
+
+    name: str
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the keys."""
+        found = profile(self.name)
+        return {
+            "access_key_id": found.get("aws_access_key_id", ""),
+            "secret_access_key": found.get("aws_secret_access_key", ""),
+            "token": found.get("aws_session_token"),
+            "expires_at": None,
+        }
+
+
+def _boto_provider(name: str, kind: str) -> Any:
     try:
         import boto3
         from obstore.auth.boto3 import Boto3CredentialProvider
@@ -138,7 +182,7 @@ def described(error: BaseException, where: object) -> ObjectStoreError | None:
     What a server answers is not repeated but for its code: the answer to a wrong signature holds the key's id.
     """
     text = str(error)
-    bucket = isinstance(error, FileNotFoundError) and "NoSuchBucket" in text
+    bucket = "<Code>NoSuchBucket</Code>" in text
     if type(error).__name__ in _ANSWERS or not (bucket or type(error).__module__.startswith("obstore")):
         return None
     if bucket:
@@ -146,17 +190,17 @@ def described(error: BaseException, where: object) -> ObjectStoreError | None:
     status = re.search(r"status code: (\d+)", text)
     code = re.search(r"<Code>(\w{1,40})</Code>", text)
     answer = " ".join(found[1] for found in (status, code) if found)
-    if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
+    if "169.254.169.254" in text or "169.254.170.2" in text:
+        return UnusableStoreError(
+            f"there are no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
+        )
+    if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError") or answer[:3] in ("401", "403"):
         return UnusableStoreError(
             f"no permission for {where} ({answer or type(error).__name__}): check the credentials in the environment "
             "(AWS_ACCESS_KEY_ID, AWS_PROFILE, ...), and what they allow."
         )
     if answer:
         return ObjectStoreError(f"the object store answered {answer} for {where}.")
-    if "169.254.169.254" in text or "169.254.170.2" in text:
-        return UnusableStoreError(
-            f"there are no credentials for {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
-        )
     return UnusableStoreError(f"no connection to the object store of {where} for {patience():g} s.")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from .. import InputError
-from .buckets import SCHEMES, ObjectStoreError, connect, speaking
+from .buckets import SCHEMES, ObjectStoreError, connect, library, speaking
 
 AT_ONCE = 16
 """Requests that are under way at the same time where several objects are asked for."""
@@ -98,7 +98,7 @@ class ObjectPath:
         FileNotFoundError
             If there is none.
         """
-        import obstore
+        obstore = library(self.scheme)
 
         with speaking(self):
             return bytes(obstore.get(self.store, self.key).bytes())
@@ -114,7 +114,7 @@ class ObjectPath:
 
     def write_bytes(self, content: "bytes | IO[bytes]") -> None:
         """Write the object, from memory or from a file, in one step."""
-        import obstore
+        obstore = library(self.scheme)
 
         with speaking(self):
             obstore.put(self.store, self.key, content)
@@ -131,17 +131,16 @@ class ObjectPath:
         NotImplementedError
             If the store knows no conditions.
         """
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
-
+        obstore = library(self.scheme)
+        errors = obstore.exceptions
         try:
             with speaking(self):
                 mode: Any = "create" if tag is None else {"e_tag": tag}
                 # Only whole puts can have conditions.
                 return str(obstore.put(self.store, self.key, content, mode=mode, use_multipart=False)["e_tag"])
-        except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+        except (errors.AlreadyExistsError, errors.PreconditionError, FileNotFoundError):
             return None
-        except (NotSupportedError, NotImplementedError):
+        except (errors.NotSupportedError, NotImplementedError):
             raise NotImplementedError from None
         except ObjectStoreError as error:
             if "answered 501" in str(error):
@@ -156,7 +155,7 @@ class ObjectPath:
         FileNotFoundError
             If there is none.
         """
-        import obstore
+        obstore = library(self.scheme)
 
         with speaking(self):
             found = obstore.head(self.store, self.key)
@@ -164,7 +163,7 @@ class ObjectPath:
 
     def tagged(self) -> tuple[bytes, str, float]:
         """Read the object, its tag, and when it was last written by the clock of the store."""
-        import obstore
+        obstore = library(self.scheme)
 
         with speaking(self):
             found = obstore.get(self.store, self.key)
@@ -193,7 +192,7 @@ class ObjectPath:
         return self.is_dir() or self.is_file()
 
     def _list(self, chunk: int = 1000) -> Iterator[Any]:
-        import obstore
+        obstore = library(self.scheme)
 
         with speaking(self):
             for page in obstore.list(self.store, f"{self.key}/" if self.key else None, chunk_size=chunk):
@@ -207,7 +206,7 @@ class ObjectPath:
 
     def iterdir(self) -> Iterator["ObjectPath"]:
         """Yield what lies directly below, objects and folders."""
-        import obstore
+        obstore = library(self.scheme)
 
         with speaking(self):
             found = obstore.list_with_delimiter(self.store, f"{self.key}/" if self.key else None)
@@ -220,7 +219,7 @@ class ObjectPath:
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Delete the object; that there is none is no error in an object store."""
-        import obstore
+        obstore = library(self.scheme)
 
         with speaking(self):
             try:
@@ -232,7 +231,7 @@ class ObjectPath:
 
     def remove(self) -> None:
         """Delete all objects below."""
-        import obstore
+        obstore = library(self.scheme)
 
         names = [f"{self.key}/{name}".strip("/") for name, _ in self.files()]
         with speaking(self):

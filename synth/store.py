@@ -2,7 +2,7 @@
 
 A dataset is a folder, or a prefix of an object store: `recipe.toml`, `samples.csv`, and one Zarr v3 group per split,
 `<split>.zarr`. The first axis of every array is the sample; a chunk is one sample, a shard several, the same number for
-every array. While it is being made there is a `_commit` folder with one marker for each finished shard; see `commit.py`.
+every array. While it is being made there is a `_commit` folder with a marker for each finished shard; see `commit.py`.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import importlib.metadata
 import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -161,6 +161,7 @@ class Store:
     recipe: Recipe
     splits: dict[str, zarr.Group]
     facts: dict[str, dict[str, Any]]
+    _opened: dict[tuple[str, str], "zarr.Array[Any]"] = field(default_factory=dict, repr=False, compare=False)
 
     def array(self, split: str, name: str) -> zarr.Array[Any]:
         """Return an array of a split.
@@ -174,6 +175,8 @@ class Store:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}.")
         if name not in (*self.recipe.arrays, "index"):
             raise InputError(f"{self.path} has no array {name!r}; it has {', '.join(self.recipe.arrays)}.")
+        if (split, name) in self._opened:
+            return self._opened[split, name]
         # Whatever can be wrong with metadata: zarr raises many kinds of error for it.
         try:
             array = self.splits[split][name]
@@ -182,6 +185,9 @@ class Store:
             raise InputError(_damaged(self.path / f"{split}.zarr" / name, error)) from None
         if not isinstance(array, zarr.Array):
             raise InputError(f"{self.path / f'{split}.zarr' / name} is damaged: it is no array.")
+        if isinstance(self.path, ObjectPath):
+            # Its metadata would cost a request for every sample.
+            self._opened[split, name] = array
         return array
 
     def sample(self, split: str, row: int) -> dict[str, npt.NDArray[Any]]:
