@@ -24,7 +24,7 @@ LOCK = "lock"
 BEAT = 15.0
 """Seconds between two signs of life."""
 STALE = 90.0
-"""Seconds without a sign of life after which a run is taken for dead."""
+"""Seconds without a sign of life after which a run is taken for dead; six signs."""
 
 
 class FinishedError(Exception):
@@ -72,10 +72,15 @@ class _Lock:
 
     def release(self) -> None:
         """Delete the object, if it is still ours."""
+        _ours.discard(self.token)
         with contextlib.suppress(ObjectStoreError):
             held = _read(self.place)
             if held is not None and held.token == self.token:
                 self.place.unlink(missing_ok=True)
+
+
+_ours: set[str] = set()
+"""Tokens of the locks that this process holds, or tries to."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ class _Held:
     def alive(self, now: float) -> bool:
         """Tell whether its holder lives, as far as can be told; `now` is the time of the store."""
         if self.machine and self.machine == _machine():
+            if self.process == os.getpid():
+                return self.token in _ours
             try:
                 os.kill(self.process, 0)
             except ProcessLookupError:
@@ -210,6 +217,7 @@ def _take(out: ObjectPath, shared: bool) -> tuple[_Lock | None, str, str]:
     dead = _read(out / FOLDER / LOCK)
     if dead is not None and dead.alive(_now(out)):
         return None, "", str(dead)
+    _ours.add(lock.token)
     try:
         if shared:
             lock.place.write_bytes(lock.text())

@@ -85,10 +85,10 @@ class ObjectPath:
     @property
     def zarr_store(self) -> Any:
         """What Zarr opens for this place."""
-        from zarr.storage import ObjectStore
+        from .object_zarr import Objects
 
         # Of a part of a store Zarr would make all that lies above it a group too.
-        return ObjectStore(connect(self.scheme, self.bucket, self.key))
+        return Objects(connect(self.scheme, self.bucket, self.key))
 
     def read_bytes(self) -> bytes:
         """Read the object.
