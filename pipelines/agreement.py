@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import InputError
 from ..synth.commit import FOLDER
+from ..synth.places import Place, is_remote, place
 from ..synth.recipe import Recipe
 from ..synth.store import versions
 
@@ -44,15 +45,17 @@ def _introduce(recipe: str, out: str) -> dict[str, Any]:
 
 def sees(out: str) -> bool:
     """Tell whether this process sees the dataset under way in `out`."""
-    return (Path(out) / FOLDER).is_dir()
+    return (place(out) / FOLDER).is_dir()
 
 
 def unseen(worker: str, out: str) -> str:
     """Say that a worker does not see the dataset in `out`."""
+    if is_remote(out):
+        return f"worker {worker} cannot see {out}: give it the same endpoint and credentials in its environment."
     return f"worker {worker} cannot see {out}: it must lie on a file system that all workers share under the same path."
 
 
-def check_workers(client: Any, recipe: Recipe, out: Path | None = None) -> None:
+def check_workers(client: Any, recipe: Recipe, out: Place | None = None) -> None:
     """Compare what the workers there are have with what this process has.
 
     Raises

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from .. import InputError, __version__
-from .commands import MISMATCH, Group, print_json, table
+from ..synth.places import Place
+from .commands import LOCAL, MISMATCH, PLACE, Group, print_json, table
 from .commands_export import export
 from .commands_release import diff, release, unpack
 from .commands_scenes import scenes
@@ -58,7 +59,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True)
+@click.option("--out", type=LOCAL, default=Path("demo-out"), show_default=True)
 def demo(out: Path) -> None:
     """Make a small dataset, verify it and draw it: the whole way in a minute or two."""
     from .demo import run_demo
@@ -79,7 +80,7 @@ def recipes() -> None:
 
 @cli.command()
 @click.argument("name")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; NAME.toml if left out.")
+@click.option("-o", "--output", type=LOCAL, help="File to write; NAME.toml if left out.")
 def init(name: str, output: Path | None) -> None:
     """Copy the shipped recipe NAME to a file, to be edited."""
     from .shipped import shipped_text
@@ -98,10 +99,10 @@ def init(name: str, output: Path | None) -> None:
 
 @cli.command()
 @click.argument("recipe")
-@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where the dataset would go.")
+@click.option("--out", type=PLACE, default=Path(), help="Where the dataset would go.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs: numbers, with units in their names.")
 @_recipe_options
-def plan(recipe: str, out: Path, as_json: bool, **changes: Any) -> None:
+def plan(recipe: str, out: Place, as_json: bool, **changes: Any) -> None:
     """Say what RECIPE will do: blur, size, shards, time. Refuses what cannot be right."""
     from ..synth.samples import SampleMaker
     from .plan import check_blur, cost, describe, histogram_lines, survey
@@ -125,7 +126,7 @@ def plan(recipe: str, out: Path, as_json: bool, **changes: Any) -> None:
 
 @cli.command()
 @click.argument("recipe")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PLACE)
 @_crew_options
 @click.option("--shards", metavar="A:B", help="Make shards A to B alone, B not included; other runs make the others.")
 @click.option("--shard-index", type=click.IntRange(min=0), metavar="I",
@@ -133,9 +134,9 @@ def plan(recipe: str, out: Path, as_json: bool, **changes: Any) -> None:
 @click.option("--shard-count", type=click.IntRange(min=1), metavar="N", help="Into how many parts to divide.")
 @_recipe_options
 def generate(
-    recipe: str, out: Path, shards: str | None, shard_index: int | None, shard_count: int | None, **options: Any
+    recipe: str, out: Place, shards: str | None, shard_index: int | None, shard_count: int | None, **options: Any
 ) -> None:
-    """Make the dataset of RECIPE in the folder OUT, which must be new or empty.
+    """Make the dataset of RECIPE in the folder OUT, which must be new or empty; s3://BUCKET/NAME is one too.
 
     With --shards or --shard-index any number of runs divide a dataset among them: the first begins it, the others
     join, the last completes it.
@@ -149,9 +150,9 @@ def generate(
 
 
 @cli.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PLACE)
 @_crew_options
-def resume(out: Path, **options: Any) -> None:
+def resume(out: Place, **options: Any) -> None:
     """Complete the dataset in OUT after an interruption; what is done is kept."""
     from .runs import Ways, resume_dataset
 
@@ -175,7 +176,7 @@ def info(target: str, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("target")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures; TARGET-preview if left out.")
+@click.option("--out", type=LOCAL, help="Folder for the pictures; TARGET-preview if left out.")
 @click.option(
     "--count",
     type=click.IntRange(min=1, max=200),
@@ -193,8 +194,8 @@ def preview(target: str, out: Path | None, count: int) -> None:
 
 @cli.command()
 @click.argument("target")
-@click.option("--out", type=click.Path(path_type=Path), help="The picture (PNG); TARGET-psf.png if left out.")
-@click.option("--save", type=click.Path(path_type=Path), metavar="FILE.npz", help="Also write the kernels to a file.")
+@click.option("--out", type=LOCAL, help="The picture (PNG); TARGET-psf.png if left out.")
+@click.option("--save", type=LOCAL, metavar="FILE.npz", help="Also write the kernels to a file.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
               help="Change a key of the recipe, for example psf.mask.lobes=2. May be repeated.")  # fmt: skip
 def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ...]) -> None:
@@ -208,11 +209,11 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
 
 
 @cli.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=PLACE)
 @click.option("--rerender", type=click.IntRange(min=0), default=0, metavar="K",
               help="Also make K random samples again and compare.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def verify(store: Path, rerender: int, as_json: bool) -> None:
+def verify(store: Place, rerender: int, as_json: bool) -> None:
     """Prove that a dataset or release is what it says: files, digests, physics, samples made again."""
     from .progress import Progress
     from .verify import EXACT, comparison_words, count_samples, worst

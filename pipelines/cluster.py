@@ -16,12 +16,13 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from .. import InputError
 from ..synth.banks import stored_bank
+from ..synth.buckets import ObjectStoreError
 from ..synth.commit import committed_shard
+from ..synth.places import place
 from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
 from ..synth.shards import Shard
@@ -215,16 +216,18 @@ def make_on_worker(out: str, recipe: str, shard: Shard, wanted: dict[str, str]) 
     # Workers may join at any time: those that were there at the beginning have been asked before.
     if sentence := difference(worker, identity(), wanted):
         raise FailedShardError(Result(sentence, foreign=True))
-    if not sees(out):
-        raise FailedShardError(Result(unseen(worker, out), foreign=True))
-    prepare_process()
     try:
+        if not sees(out):
+            raise FailedShardError(Result(unseen(worker, out), foreign=True))
+        prepare_process()
         if getattr(_local, "made", None) != (out, recipe):
             loaded = Recipe.parse(json.loads(recipe))
-            _local.maker = SampleMaker(loaded, stored_bank(Path(out), loaded))
+            _local.maker = SampleMaker(loaded, stored_bank(place(out), loaded))
             _local.made = (out, recipe)
     except InputError as error:
         raise FailedShardError(Result(f"worker {worker} cannot do this work: {error}", foreign=True)) from None
-    result = attempt(Path(out), _local.maker, shard, worker)
+    except ObjectStoreError as error:
+        raise FailedShardError(Result(str(error), worker=worker)) from None
+    result = attempt(place(out), _local.maker, shard, worker)
     if result.error is not None:
         raise FailedShardError(result)

@@ -2,23 +2,46 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import InputError
+from ..synth.buckets import ObjectStoreError
+from ..synth.places import Place, local_place, place
 
 FAILED, BAD_INPUT, MISMATCH = 1, 2, 4
 EXTRAS = {
     **dict.fromkeys(("numba", "llvmlite", "scipy", "dask", "distributed", "h5py", "OpenEXR"), "synth"),
     "cv2": "synth",
-    "PIL": "synth",
     "torch": "train",
     "tensorstore": "fast",
 }
 """Extras that bring the modules which not every installation has."""
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
+DISTRIBUTIONS = {"cv2": "opencv-python-headless"}
 """What modules are called where they are installed from."""
+
+
+class PlaceType(click.ParamType[Any]):
+    """Where a dataset lies: a folder, or `s3://BUCKET/NAME`."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """Return the place."""
+        return place(value)
+
+
+class LocalType(PlaceType):
+    """A file or folder of this machine."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        return local_place(place(value), "this command's output")
+
+
+PLACE, LOCAL = PlaceType(), LocalType()
 
 
 class Group(click.Group):
@@ -39,6 +62,9 @@ class Group(click.Group):
                 raise
             click.echo(f"Error: {_needs(ctx, absent)}", err=True)
             sys.exit(BAD_INPUT)
+        except ObjectStoreError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(FAILED)
         except BrokenPipeError:
             # Whoever read the output has gone; what was to be done is done.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

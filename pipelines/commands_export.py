@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from .. import InputError
+from ..synth.places import Place
 from ..synth.units import parse_bytes, parse_length
-from .commands import table
+from .commands import LOCAL, PLACE, table
 from .exports.kinds import KINDS
 
 
@@ -36,8 +37,8 @@ def _size(parse: Any, flag: str) -> Any:
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("store", type=PLACE)
+@click.argument("out", type=LOCAL)
 @click.option("--as", "kind", required=True, metavar="KIND", help=f"The layout: {', '.join(KINDS)}.")
 @click.option(
     "--split",
@@ -67,7 +68,7 @@ def _size(parse: Any, flag: str) -> Any:
 )
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list,
               help="List the layouts, what each needs, holds and loses.")  # fmt: skip
-def export(store: Path, out: Path, kind: str, **choices: Any) -> None:
+def export(store: Place, out: Path, kind: str, **choices: Any) -> None:
     """Write the dataset STORE to the new folder OUT in a layout that other programs read.
 
     The same dataset and options give the same bytes. Interrupted, the same command goes on.

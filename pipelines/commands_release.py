@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 
-from .commands import MISMATCH
+from ..synth.places import Place
+from .commands import LOCAL, MISMATCH, PLACE
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=PLACE)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=LOCAL,
     metavar="DIR",
     help="Release a copy in this new folder, whose recipe names no folder of this machine.",
 )
@@ -33,7 +34,7 @@ from .commands import MISMATCH
     "--zip", "zips", is_flag=True, help="Also write zips, one for each split, to the folder STORE-zips or DIR-zips."
 )
 @click.option("--keep-paths", is_flag=True, help="Publish the recipe with the folders of this machine that it names.")
-def release(store: Path, out: Path | None, zips: bool, **options: Any) -> None:
+def release(store: Place, out: Path | None, zips: bool, **options: Any) -> None:
     """Make a release of STORE, in place or as a copy: digests, card, citation, licence, Croissant.
 
     Every sample is read and checked first. The arrays are not changed, and the same release is the same bytes.
@@ -72,8 +73,8 @@ def unpack(archives: tuple[Path, ...], out: Path) -> None:
 
 
 @click.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("a", type=PLACE)
+@click.argument("b", type=PLACE)
 @click.option(
     "--samples",
     type=click.IntRange(min=0),
@@ -83,7 +84,7 @@ def unpack(archives: tuple[Path, ...], out: Path) -> None:
     help="Of the samples that differ, read so many to say by how much.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def diff(a: Path, b: Path, samples: int, as_json: bool) -> None:
+def diff(a: Place, b: Place, samples: int, as_json: bool) -> None:
     """Say how two datasets or releases differ: recipe, versions, samples, arrays.
 
     Exit status 0 if they hold the same samples, whatever else differs, and 4 if they do not.

@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import zarr
 
 from .. import InputError
+from ..synth.buckets import ObjectStoreError, UnusableStoreError
 from ..synth.commit import make_shard
+from ..synth.places import Place
 from ..synth.samples import SampleMaker
 from ..synth.shards import Shard
 from ..synth.store import use_one_codec_thread
@@ -38,7 +39,7 @@ class StoppedError(Exception):
 class Job:
     """What a crew works at: a dataset and the maker of its samples."""
 
-    out: Path
+    out: Place
     maker: SampleMaker
 
 
@@ -102,7 +103,7 @@ def prepare_process() -> None:
     zarr.config.set({"array.write_empty_chunks": True})
 
 
-def attempt(out: Path, maker: SampleMaker, shard: Shard, worker: str = "") -> Result:
+def attempt(out: Place, maker: SampleMaker, shard: Shard, worker: str = "") -> Result:
     """Make a shard, and say what became of it; another try is made where a file system may have had a bad moment."""
     begun = time.monotonic()
     for last in (False, True):
@@ -115,6 +116,11 @@ def attempt(out: Path, maker: SampleMaker, shard: Shard, worker: str = "") -> Re
                 continue
             sentence = f"{type(error).__name__} while writing {shard.name}: {error.strerror or error}."
             return Result(sentence, worker=worker, hopeless=error.errno in HOPELESS)
+        except ObjectStoreError as error:
+            # It has been asked for long. What one request meets, another may not.
+            hopeless = isinstance(error, UnusableStoreError)
+            if last or hopeless:
+                return Result(f"{shard.name} could not be written: {error}", worker=worker, hopeless=hopeless)
         except InputError as error:
             return Result(str(error), worker=worker)
         except Exception as error:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..synth.commit import dataset_digest, read_samples
+from ..synth.places import Place
 from ..synth.recipe import Recipe
 from ..synth.store import Store, open_store
 from .release_facts import portable
@@ -92,7 +92,7 @@ class Difference:
         return {"same": self.same, **asdict(self)}
 
 
-def diff(a: Path, b: Path, *, looked_at: int = LOOKED_AT) -> Difference:
+def diff(a: Place, b: Place, *, looked_at: int = LOOKED_AT) -> Difference:
     """Compare two finished datasets.
 
     Samples are compared by the digests of their sample tables; `verify` tells whether those are true.

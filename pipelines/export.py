@@ -19,6 +19,7 @@ from typing import Any
 from .. import InputError
 from ..synth.commit import FOLDER
 from ..synth.files import flush_to_disk, write_atomically
+from ..synth.places import Place
 from ..synth.store import open_store
 from .exports.base import Files, Job, Layout, Options, Sample
 from .exports.ddff import Ddff
@@ -66,7 +67,7 @@ class Exported:
 
 
 def export(
-    store: str | Path, out: str | Path, kind: str, *, splits: Sequence[str] = (), limit: int | None = None,
+    store: str | Place, out: str | Path, kind: str, *, splits: Sequence[str] = (), limit: int | None = None,
     report: Callable[[int], None] = lambda done: None, **options: Any,
 ) -> Exported:  # fmt: skip
     """Write a dataset in the layout of another program.
@@ -98,7 +99,7 @@ def export(
 
 
 def prepare(
-    store: str | Path, kind: str, *, splits: Sequence[str] = (), limit: int | None = None, **options: Any
+    store: str | Place, kind: str, *, splits: Sequence[str] = (), limit: int | None = None, **options: Any
 ) -> Job:
     """Check what is to be exported, as far as can be told without reading every sample; see `export`.
 
@@ -173,7 +174,7 @@ def run(
     return Exported(out, job.total, kept, notes)
 
 
-def _splits(known: Sequence[str], kind: Kind, asked: Sequence[str], path: Path) -> dict[str, str]:
+def _splits(known: Sequence[str], kind: Kind, asked: Sequence[str], path: Place) -> dict[str, str]:
     pairs = [(one.partition("=")[0], one.partition("=")[2] or one.partition("=")[0]) for one in asked or known]
     chosen: dict[str, str] = {}
     for split, there in pairs:
@@ -223,9 +224,9 @@ def _general_notes(job: Job) -> list[str]:
     return notes
 
 
-def _refuse(store: Path, out: Path) -> None:
-    whole, source = out.resolve(), store.resolve()
-    if whole == source or source in whole.parents:
+def _refuse(store: Place, out: Path) -> None:
+    whole, source = out.resolve(), store.resolve() if isinstance(store, Path) else None
+    if source is not None and (whole == source or source in whole.parents):
         raise InputError(f"{out} lies in the dataset {store}: choose another folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
@@ -320,7 +321,7 @@ def _complete(job: Job, layout: Layout, beside: Path, digest: str) -> None:
     facts = facts_of(job, digest, layout.facts())
     write_atomically(beside / "recipe.toml", portable(job.recipe).to_toml())
     for name in notices(job.store.path):
-        shutil.copyfile(job.store.path / name, beside / name)
+        write_atomically(beside / name, (job.store.path / name).read_bytes())
     write_atomically(beside / README, readme(job, facts, layout))
     for name in (_PLAN, _PROGRESS):
         (beside / name).unlink(missing_ok=True)

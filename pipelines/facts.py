@@ -6,13 +6,13 @@ are a contract: within one `FACTS` version none is renamed, removed or given ano
 
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..synth.arrays import REGISTRY, array_dims, array_layout, sample_bytes
 from ..synth.commit import FOLDER, dataset_digest, read_samples
+from ..synth.places import Place, dataset_at, total_size
 from ..synth.recipe import Recipe
 from ..synth.recipe_scenes import DatasetScenes
 from ..synth.samples import SampleMaker
@@ -173,7 +173,7 @@ def store_numbers(store: Store) -> Facts:
             "samples": len(store),
             "height_px": size[0],
             "width_px": size[1],
-            "disk_bytes": sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()),
+            "disk_bytes": total_size(store.path),
             "raw_bytes": len(store) * sum(sample_bytes(store.recipe, size).values()),
             "splits": splits,
             "content_digest": None if begun else dataset_digest(read_samples(store.path)),
@@ -197,12 +197,12 @@ def target_numbers(target: str) -> Facts:
     InputError
         If it is neither.
     """
-    if Path(target).is_dir():
-        return store_numbers(open_store(target, unfinished=True))
+    if (where := dataset_at(target)) is not None:
+        return store_numbers(open_store(where, unfinished=True))
     return recipe_numbers(find_recipe(target))
 
 
-def plan_numbers(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, costs: Cost) -> Facts:
+def plan_numbers(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Place, costs: Cost) -> Facts:
     """Describe what a recipe will do: all that `recipe_numbers` says, and the numbers of `plan.describe`."""
     shards, sizes = Shards(maker), sample_bytes(recipe, maker.size)
     raw = sum(sizes.values()) * maker.count

@@ -17,15 +17,18 @@ from pathlib import Path
 from .. import InputError
 from ..synth.arrays import sample_bytes
 from ..synth.banks import stored_bank
-from ..synth.commit import FOLDER, SAMPLES, clear, committed_shard, finish, markers
+from ..synth.buckets import ObjectStoreError, speaking
+from ..synth.commit import CREATING, FOLDER, SAMPLES, clear, committed_shard, finish, markers
 from ..synth.files import write_atomically
+from ..synth.places import ObjectPath, Place
 from ..synth.psf_files import bank_arrays, bank_attributes, bank_digest
 from ..synth.samples import SampleMaker
 from ..synth.shards import BLOCK, Shard, Shards
-from ..synth.store import create_split, open_store, store_psf, sweep_partial
+from ..synth.store import create_split, finished, open_store, store_psf, sweep_partial, unborn
 from .crew import Crew, Job, StoppedError, ThisProcess
 from .events import Event, Outcome
-from .lock import FinishedError, hold, holder
+from .lease import FinishedError, Hold
+from .lock import hold, holder
 
 DISK_RESERVE = 64e6
 """Bytes that must stay free beyond the raw size of what is still to be written: metadata, and other programs."""
@@ -33,6 +36,10 @@ SHOWING = 90.0
 """Seconds after which a file that another machine has written is seen for sure; NFS caches directories for 60."""
 JOINING = 5.0
 """Seconds for which a run that shares a dataset waits for one that is about to complete it."""
+CREATION = 300.0
+"""Seconds for which a run waits for another one that is creating the same dataset in an object store."""
+
+TAKEN = "Another run has taken the dataset over, because this one gave no sign of life for too long."
 
 
 def sources_digest(maker: SampleMaker) -> str:
@@ -44,7 +51,7 @@ def sources_digest(maker: SampleMaker) -> str:
     return digest.hexdigest()
 
 
-def refuse_existing(out: Path) -> None:
+def refuse_existing(out: Place) -> None:
     """Refuse to write into what is there already.
 
     Raises
@@ -52,20 +59,30 @@ def refuse_existing(out: Path) -> None:
     InputError
         If `out` exists and is not an empty folder.
     """
+    if isinstance(out, ObjectPath) and not begun(out) and {found.name for found in out.iterdir()} <= {FOLDER}:
+        # Who creates it waits for another one who does.
+        return
+    if unborn(out):
+        # And clears away what one left behind who died.
+        return
     if who := holder(out):
         raise InputError(f"{out} is being made by {who}: wait until it ends, or choose another folder.")
-    if (out / FOLDER).exists():
+    _refuse_full(out)
+
+
+def _refuse_full(out: Place) -> None:
+    if (out / FOLDER).exists() and not (isinstance(out, ObjectPath) and (out / SAMPLES).is_file()):
         raise InputError(f"{out} holds an unfinished dataset: run `defocal resume {out}` to complete it, or delete it.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
 
 
-def committed(out: Path, maker: SampleMaker, todo: Sequence[Shard]) -> int:
+def committed(out: Place, maker: SampleMaker, todo: Sequence[Shard]) -> int:
     """Count the samples whose shards are committed, in a dataset under way."""
     return sum(len(shard.samples) for shard in todo if committed_shard(out, maker, shard))
 
 
-def create(out: Path, maker: SampleMaker) -> Shards:
+def create(out: Place, maker: SampleMaker) -> Shards:
     """Create an empty dataset and return its shards.
 
     Raises
@@ -83,25 +100,75 @@ def create(out: Path, maker: SampleMaker) -> Shards:
         "sources_sha256": sources_digest(maker),
         "psf": {"kind": bank.kind, "sha256": bank_digest(bank)},
     }
-    # Made aside and renamed: whatever moment a run is killed at, `out` is absent or can be resumed.
+
+    def fill(folder: Place) -> None:
+        write_atomically(folder / "recipe.toml", recipe.to_toml())
+        for split, length in todo.lengths.items():
+            path, rows = folder / f"{split}.zarr", functools.partial(todo.members, split)
+            create_split(path, recipe, maker.size, length, rows, todo.per_shard, {"split": split, **facts})
+            store_psf(path, arrays, psf)
+
+    if isinstance(out, ObjectPath):
+        _create_remote(out, fill)
+    else:
+        _create_aside(out, fill)
+    return todo
+
+
+def _create_aside(out: Path, fill: Callable[[Place], None]) -> None:
+    """Create a dataset aside and rename it: whatever moment a run is killed at, `out` is absent or can be resumed."""
     aside = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}-", suffix=".partial", dir=out.parent))
         aside.chmod(0o777 & ~_umask())
         (aside / FOLDER).mkdir()
-        write_atomically(aside / "recipe.toml", recipe.to_toml())
-        for split, length in todo.lengths.items():
-            folder, rows = aside / f"{split}.zarr", functools.partial(todo.members, split)
-            create_split(folder, recipe, maker.size, length, rows, todo.per_shard, {"split": split, **facts})
-            store_psf(folder, arrays, psf)
+        fill(aside)
         aside.rename(out)
     except OSError as error:
         raise InputError(f"cannot create a dataset at {out}: {error.strerror or error}.") from None
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
-    return todo
+
+
+def _create_remote(out: ObjectPath, fill: Callable[[Place], None]) -> None:
+    """Create a dataset in an object store.
+
+    An object says that its creation is under way. Where one is found and nobody holds the lock, a run died here, and
+    what it left is deleted: all of it is ours, for it began in an empty place.
+    """
+    with _alone(out), speaking(out):
+        mark = out / FOLDER / CREATING
+        if mark.is_file():
+            for found in [*out.glob("*.zarr"), out / "recipe.toml"]:
+                found.remove()
+                found.unlink(missing_ok=True)
+        elif any(found.name != FOLDER for found in out.iterdir()):
+            _refuse_full(out)
+        mark.write_bytes(b"")
+        fill(out)
+        mark.unlink()
+
+
+@contextlib.contextmanager
+def _alone(out: ObjectPath) -> Iterator[None]:
+    """Hold a place in which no dataset is begun; wait while another run begins one, and refuse when it has."""
+    deadline = time.monotonic() + CREATION
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(hold(out))
+                break
+            except FinishedError:
+                _refuse_full(out)
+            except InputError:
+                if begun(out):
+                    _refuse_full(out)
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
+        yield
 
 
 def _umask() -> int:
@@ -110,7 +177,7 @@ def _umask() -> int:
     return mask
 
 
-def reopen(out: Path) -> tuple[SampleMaker, Shards]:
+def reopen(out: Place) -> tuple[SampleMaker, Shards]:
     """Return what is needed to go on with an interrupted dataset: its maker and all of its shards.
 
     Raises
@@ -140,7 +207,7 @@ def reopen(out: Path) -> tuple[SampleMaker, Shards]:
     return maker, todo
 
 
-def same_recipe(out: Path, maker: SampleMaker) -> None:
+def same_recipe(out: Place, maker: SampleMaker) -> None:
     """Refuse to take part in a dataset of another recipe.
 
     Raises
@@ -156,7 +223,7 @@ def same_recipe(out: Path, maker: SampleMaker) -> None:
         )
 
 
-def join(out: Path, maker: SampleMaker) -> tuple[SampleMaker, Shards]:
+def join(out: Place, maker: SampleMaker) -> tuple[SampleMaker, Shards]:
     """Return what is needed to take part in a dataset that another run has begun.
 
     Raises
@@ -168,12 +235,12 @@ def join(out: Path, maker: SampleMaker) -> tuple[SampleMaker, Shards]:
     return reopen(out)
 
 
-def begun(out: Path) -> bool:
+def begun(out: Place) -> bool:
     """Tell whether there is a dataset in `out`, finished or not."""
-    return any(out.glob("*.zarr"))
+    return any(out.glob("*.zarr")) and not unborn(out)
 
 
-def check_disk(out: Path, maker: SampleMaker, samples: int) -> None:
+def check_disk(out: Place, maker: SampleMaker, samples: int) -> None:
     """Refuse a run whose raw size exceeds the free space.
 
     Raises
@@ -183,15 +250,17 @@ def check_disk(out: Path, maker: SampleMaker, samples: int) -> None:
     """
     needed = samples * sum(sample_bytes(maker.recipe, maker.size).values()) + DISK_RESERVE
     free = free_bytes(out)
-    if needed > free:
+    if free is not None and needed > free:
         raise InputError(
             f"{out} has {free / 1e9:.2f} GB free where up to {needed / 1e9:.2f} GB may be needed: free some space, "
             "choose another disk, or make fewer samples with --limit."
         )
 
 
-def free_bytes(out: Path) -> int:
-    """Free bytes of the disk that `out` lies or will lie on."""
+def free_bytes(out: Place) -> int | None:
+    """Free bytes of the disk that `out` lies or will lie on; None of an object store, which has no end."""
+    if isinstance(out, ObjectPath):
+        return None
     folder = out.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -199,7 +268,7 @@ def free_bytes(out: Path) -> int:
 
 
 def run(
-    out: Path, maker: SampleMaker, todo: Sequence[Shard], *, workers: int = 0, crew: Crew | None = None,
+    out: Place, maker: SampleMaker, todo: Sequence[Shard], *, workers: int = 0, crew: Crew | None = None,
     shared: bool = False, report: Callable[[Event], None] = lambda event: None,
 ) -> Outcome:  # fmt: skip
     """Make those of some shards that are not committed, and finish the dataset when none is missing.
@@ -239,14 +308,13 @@ def run(
         report(event)
 
     try:
-        with hold(out, shared=shared, wait=JOINING if shared else 0.0) as locked:
-            if locked and not shared:
+        with hold(out, shared=shared, wait=JOINING if shared else 0.0) as held:
+            if held.note:
+                news(Event(kind="note", text=f"{out} {held.note}"))
+            elif not shared:
                 sweep_partial(out)
-            if not locked:
-                news(Event(kind="note", text=f"{out} has no locks: take care that no other run makes the same shards."))
             try:
-                for event in (crew or ThisProcess()).make(Job(out, maker), _missing(out, maker, todo, news)):
-                    news(event)
+                _make(Job(out, maker), crew or ThisProcess(), _missing(out, maker, todo, news), held, news)
             except StoppedError as reason:
                 outcome.stopped = str(reason)
             if not shared and not outcome.failures and not outcome.stopped:
@@ -257,11 +325,22 @@ def run(
             _finish_if_last(out, maker)
     except FinishedError:
         pass
-    outcome.complete, outcome.seconds = complete(out), time.monotonic() - begin
+    except ObjectStoreError as error:
+        outcome.stopped = str(error)
+    outcome.complete = not outcome.stopped and complete(out)
+    outcome.seconds = time.monotonic() - begin
     return outcome
 
 
-def _missing(out: Path, maker: SampleMaker, todo: Sequence[Shard], news: Callable[[Event], None]) -> Iterator[Shard]:
+def _make(job: Job, crew: Crew, todo: Iterator[Shard], held: Hold, news: Callable[[Event], None]) -> None:
+    """Make shards as long as we hold the dataset."""
+    for event in crew.make(job, todo):
+        news(event)
+        if held.lost.is_set():
+            raise StoppedError(TAKEN)
+
+
+def _missing(out: Place, maker: SampleMaker, todo: Sequence[Shard], news: Callable[[Event], None]) -> Iterator[Shard]:
     """Yield the shards that are not committed, and report those that are."""
     for shard in todo:
         if committed_shard(out, maker, shard) is None:
@@ -270,14 +349,14 @@ def _missing(out: Path, maker: SampleMaker, todo: Sequence[Shard], news: Callabl
             news(Event(shard, kind="kept", kept=len(shard.samples)))
 
 
-def _wait_for_markers(out: Path, count: int) -> None:
+def _wait_for_markers(out: Place, count: int) -> None:
     """Wait until this machine sees the markers that others have written: network file systems may show them late."""
     deadline = time.monotonic() + SHOWING
     while markers(out) < count and time.monotonic() < deadline:
         time.sleep(0.2)
 
 
-def _finish_if_last(out: Path, maker: SampleMaker) -> None:
+def _finish_if_last(out: Place, maker: SampleMaker) -> None:
     """Finish a dataset if all of its shards are committed and no other run holds it.
 
     Who gives up the lock last finds all shards, or one who does so now has found them.
@@ -285,14 +364,15 @@ def _finish_if_last(out: Path, maker: SampleMaker) -> None:
     todo = Shards(maker)
     with contextlib.suppress(InputError):
         if markers(out) >= len(todo):
-            with hold(out):
+            # Locks in an object store are kept for a moment by those too who find that they may not.
+            with hold(out, wait=JOINING if isinstance(out, ObjectPath) else 0.0):
                 sweep_partial(out)
                 finish(out, maker, todo)
 
 
-def complete(out: Path) -> bool:
+def complete(out: Place) -> bool:
     """Tell whether a dataset is finished; clears away what an interruption right at the end left behind."""
-    if (out / FOLDER).exists() or not (out / SAMPLES).exists():
+    if not finished(out):
         return False
     clear(out)
     return True

@@ -1,16 +1,15 @@
 """Datasets and recipes in words."""
 
-from pathlib import Path
-
 from ..synth.camera import ThinLens
-from ..synth.commit import FOLDER, dataset_digest, read_samples
+from ..synth.commit import dataset_digest, markers, read_samples
 from ..synth.draws import Draw
+from ..synth.places import dataset_at, total_size
 from ..synth.recipe import Recipe
 from ..synth.recipe_capture import StackSection
 from ..synth.recipe_psf import Section
 from ..synth.recipe_scenes import DatasetScenes, ProceduralScenes, ReadScenes
 from ..synth.sensor import Sensor
-from ..synth.store import Store, open_store
+from ..synth.store import Store, finished, open_store
 from .shipped import find_recipe
 
 UNSAID = (
@@ -175,14 +174,13 @@ def _place(recipe: Recipe) -> str:
 
 def store_facts(store: Store) -> Facts:
     """Describe a dataset as (heading, text) lines."""
-    size = sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file())
+    size = total_size(store.path)
     facts = [("dataset", f"{store.path}, {len(store)} samples, {size / 1e6:.1f} MB on disk")]
     for split in store.splits:
         shapes = [f"{name} {store.array(split, name).shape[1:]}" for name in store.recipe.arrays]
         facts.append((split, f"{store.array(split, 'index').shape[0]} samples: {', '.join(shapes)}"))
-    if (store.path / FOLDER).exists():
-        done = len(list((store.path / FOLDER).glob("*.json")))
-        facts.append(("state", f"unfinished, {done} shards done: run `defocal resume {store.path}`"))
+    if not finished(store.path):
+        facts.append(("state", f"unfinished, {markers(store.path)} shards done: run `defocal resume {store.path}`"))
     else:
         facts.append(("digest", dataset_digest(read_samples(store.path))))
     made_with = next(iter(store.facts.values()))["versions"]
@@ -198,7 +196,7 @@ def describe_target(target: str) -> Facts:
     InputError
         If it is neither.
     """
-    if Path(target).is_dir():
-        store = open_store(target, unfinished=True)
+    if (where := dataset_at(target)) is not None:
+        store = open_store(where, unfinished=True)
         return store_facts(store) + recipe_facts(store.recipe)
     return recipe_facts(find_recipe(target))

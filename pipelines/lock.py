@@ -1,6 +1,7 @@
 """Who may write a dataset: one run alone, or any number of runs that have divided its shards among them.
 
 The lock is `flock` on a file among the commit markers. The system releases it when a process ends, however it ends.
+Object stores have no such locks: see `lease.py`.
 """
 
 import contextlib
@@ -14,23 +15,19 @@ from pathlib import Path
 
 from .. import InputError
 from ..synth.commit import FOLDER, SAMPLES
-
-LOCK = "lock"
-
-
-class FinishedError(Exception):
-    """The dataset is complete: there is nothing left to hold."""
-
+from ..synth.places import ObjectPath, Place
+from .lease import LOCK, FinishedError, Hold, hold_lease, lease_holder
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @contextlib.contextmanager
-def hold(out: Path, *, shared: bool = False, wait: float = 0.0) -> Iterator[bool]:
+def hold(out: Place, *, shared: bool = False, wait: float = 0.0) -> Iterator[Hold]:
     """Hold the lock of a dataset under way, shared with other runs or alone.
 
-    Yields whether there is a lock: some network file systems have none. Then nothing keeps runs apart; as shards are
-    written in one step and the same whoever makes them, two runs on one dataset only do double work.
+    Yields what is held, with a note where there is no lock: some network file systems have none. Then nothing keeps
+    runs apart; as shards are written in one step and the same whoever makes them, two runs on one dataset only do
+    double work.
 
     Parameters
     ----------
@@ -48,6 +45,10 @@ def hold(out: Path, *, shared: bool = False, wait: float = 0.0) -> Iterator[bool
     FinishedError
         If another run has completed the dataset.
     """
+    if isinstance(out, ObjectPath):
+        with hold_lease(out, shared=shared, wait=wait) as lease:
+            yield lease
+        return
     path = out / FOLDER / LOCK
     deadline = time.monotonic() + wait
     while True:
@@ -63,10 +64,10 @@ def hold(out: Path, *, shared: bool = False, wait: float = 0.0) -> Iterator[bool
             held = _try(file, shared)
             if held and _same(file, path):
                 _sign(file)
-                yield True
+                yield Hold()
                 return
             if held is None:
-                yield False
+                yield Hold("has no locks: take care that no other run makes the same shards.")
                 return
             who = _signed(file)
         finally:
@@ -76,8 +77,10 @@ def hold(out: Path, *, shared: bool = False, wait: float = 0.0) -> Iterator[bool
         time.sleep(0.05)
 
 
-def holder(out: Path) -> str | None:
+def holder(out: Place) -> str | None:
     """Say who holds the lock of a dataset under way; None if nobody does, as far as can be told."""
+    if isinstance(out, ObjectPath):
+        return lease_holder(out)
     try:
         file = os.open(out / FOLDER / LOCK, os.O_RDWR)
     except OSError:

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
 from ..synth.arrays import sample_bytes
+from ..synth.places import Place
 from ..synth.psf_field import FieldBank
 from ..synth.psf_sampled import SampledBank
 from ..synth.recipe import Recipe
@@ -155,7 +155,7 @@ def cost(maker: SampleMaker) -> Cost:
     return Cost(min(times), peak_bytes())
 
 
-def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, costs: Cost) -> list[tuple[str, str]]:
+def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Place, costs: Cost) -> list[tuple[str, str]]:
     """Return the plan as (heading, text) lines."""
     lens, scenes = recipe.lens, recipe.scenes
     near, far = scenes.depth
@@ -166,6 +166,8 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, costs:
     sweeps = bool(recipe.stack or recipe.draws)
     anywhere = " in some slice" if recipe.stack else ""
     splits = dict.fromkeys(recipe.output.splits, 0) | shards.lengths
+    free = free_bytes(out)
+    room = f"; {amount(free)} free" if free is not None else ""
     worker, arrays = worker_bytes(maker, costs.memory), shard_bytes(maker)
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
@@ -178,8 +180,7 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Path, costs:
         ("in focus", f"{seen.sharp:.1%} of pixels within {SHARP:g} px{anywhere}; {seen.nearer:.1%} blurred nearer, "
                      f"{abs(1 - seen.sharp - seen.nearer):.1%} farther ({seen.scenes} scenes looked at)"),
         ("unknown", f"{seen.unknown:.1%} of pixels have no depth"),
-        ("size", f"{amount(raw)} raw, about {amount(raw * COMPRESSED)} on disk; "
-                 f"{amount(free_bytes(out))} free"),
+        ("size", f"{amount(raw)} raw, about {amount(raw * COMPRESSED)} on disk{room}"),
         ("splits", ", ".join(f"{split} {count}" for split, count in splits.items())),
         ("shards", f"{len(shards)} of up to {shards.per_shard} samples"),
         ("memory", f"up to {amount(worker)} a worker, {amount(arrays)} of it for a shard; "

@@ -15,6 +15,7 @@ from ..evaluate.sheet import contact_sheet
 from ..evaluate.sweep import stack_sheet, sweep_webp
 from ..synth.commit import read_samples
 from ..synth.light import decode, encode
+from ..synth.places import ObjectPath, Place, dataset_at
 from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
 from ..synth.slices import reference_slice
@@ -46,11 +47,10 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     InputError
         If there is no such dataset or recipe, or the folder cannot be written.
     """
-    path = Path(target)
-    recipe, samples, total = _from_store(path, count) if path.is_dir() else _from_recipe(target, count)
+    path = dataset_at(target)
+    recipe, samples, total = _from_recipe(target, count) if path is None else _from_store(path, count)
     views = _views(recipe, samples)
-    whole = path.resolve()
-    out = out or Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}-preview")))
+    out = out or beside(target, "-preview")
     page = html_page(recipe.name, dict(recipe_facts(recipe)), views, _histograms(views), _notes(views, total))
     pictures = _pictures(recipe, views, total)
     contents = {"contact.png": pictures.pop("contact.png"), "preview.html": page.encode(), **pictures}
@@ -63,7 +63,16 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     return [out / name for name in contents]
 
 
-def draw_store(path: Path, count: int = ON_SHEET) -> dict[str, bytes]:
+def beside(target: str, ending: str) -> Path:
+    """Return the place for pictures of a dataset or recipe: beside it, or of what is remote in this folder."""
+    path = dataset_at(target)
+    if isinstance(path, ObjectPath):
+        return Path(f"{path.name}{ending}")
+    whole = Path(target).resolve()
+    return Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}{ending}")))
+
+
+def draw_store(path: Place, count: int = ON_SHEET) -> dict[str, bytes]:
     """Draw up to `count` samples of a dataset, evenly spread.
 
     Returns
@@ -98,7 +107,7 @@ def _spread(total: int, count: int) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, total - 1, min(count, total)).round())]
 
 
-def _from_store(path: Path, count: int) -> tuple[Recipe, list[tuple[int, str, Arrays]], int]:
+def _from_store(path: Place, count: int) -> tuple[Recipe, list[tuple[int, str, Arrays]], int]:
     store = open_store(path)
     rows = list(store.rows())
     chosen = [rows[i] for i in _spread(len(rows), count)]

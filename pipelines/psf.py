@@ -1,6 +1,5 @@
 """The PSFs of a recipe or of a dataset: in words, as a picture, and as a file of their own."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..evaluate.psf_measures import rotation_angles
 from ..evaluate.psf_sheet import Planes, psf_sheet
 from ..synth.banks import checked_bank, make_bank
 from ..synth.files import write_atomically
+from ..synth.places import dataset_at
 from ..synth.psf_field import FieldBank, StoredBank
 from ..synth.psf_files import bank_arrays
 from ..synth.psf_sampled import SampledBank
@@ -21,6 +21,7 @@ from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
 from ..synth.store import open_store, stored_folders
 from .info import lens_words, psf_words
+from .preview import beside
 from .shipped import find_recipe
 
 ON_SHEET = ("camera", "PSF", "planes", "defocus", "field")
@@ -37,10 +38,10 @@ def bank_of(target: str, **changes: Any) -> tuple[Recipe, StoredBank]:
     InputError
         If it is neither, or its PSFs cannot be made.
     """
-    if Path(target).is_dir():
+    if (where := dataset_at(target)) is not None:
         if any(changes.values()):
             raise InputError(f"{target} is a dataset, whose PSFs are made: --set and --seed are for recipes.")
-        store = open_store(target, unfinished=True)
+        store = open_store(where, unfinished=True)
         return store.recipe, checked_bank(stored_folders(store.path)[0])
     recipe = find_recipe(target, **changes)
     return recipe, make_bank(recipe).sampled(*recipe.scenes.depth)
@@ -146,8 +147,7 @@ def write_psf(target: str, out: Path | None, save: Path | None, **changes: Any) 
     InputError
         If there is no such dataset or recipe, its PSFs cannot be made, or a file cannot be written.
     """
-    whole = Path(target).resolve()
-    out = out or Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}-psf.png")))
+    out = out or beside(target, "-psf.png")
     _check_names(out, save)
     recipe, stored = bank_of(target, **changes)
     facts, bank = bank_facts(recipe, stored), on_axis(stored)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .. import InputError
 from ..synth.files import write_atomically
+from ..synth.places import ObjectPath, Place, file_sizes
 from ..synth.recipe import Recipe
 from ..synth.store import ATTRIBUTES, Store, open_store
 from .archive import zip_release
@@ -101,7 +102,7 @@ class Outcome:
 
 
 def release(
-    path: Path, out: Path | None = None, options: Options | None = None, *, zips: bool = False,
+    path: Place, out: Path | None = None, options: Options | None = None, *, zips: bool = False,
     report: Callable[[int], None] = lambda done: None,
 ) -> Outcome:  # fmt: skip
     """Make a release of a finished dataset.
@@ -111,7 +112,8 @@ def release(
     Parameters
     ----------
     path
-        The dataset, or an earlier release of it, whose documents are written anew.
+        The dataset, or an earlier release of it, whose documents are written anew. In an object store it cannot be
+        released in place.
     out
         A new folder for a copy, in which the recipe names no folder of this machine; None releases in place.
     options
@@ -127,6 +129,8 @@ def release(
         If it is no finished dataset, an option cannot be used, or the recipe of a release in place names folders.
     """
     options = options or Options()
+    if out is None and isinstance(path, ObjectPath):
+        raise InputError(f"{path} is in an object store: release a copy in a local folder with --out, and upload that.")
     store = open_store(path)
     describe = _checked(store, options)
     if out is None and not options.keep_paths and (named := named_paths(store.recipe)):
@@ -144,12 +148,13 @@ def release(
     if not verdict.problems and (path / DATA).exists():
         verdict.problems += map(str, check_data(path, _data_digests(path)))
     if verdict.problems:
-        return Outcome(path, problems=verdict.problems)
+        return Outcome(out or Path(str(path)), problems=verdict.problems)
     if out is None:
+        assert isinstance(path, Path)
         identity = _write(path, describe, verdict.digest, counted.summaries())
     else:
         identity = _copied(store, out, options, describe, verdict.digest, counted.summaries())
-    folder = out or path
+    folder = out or Path(str(path))
     outcome = Outcome(folder, identity, notes=_notes(store.recipe, options))
     if zips:
         whole = folder.resolve()
@@ -196,15 +201,15 @@ def _notes(recipe: Recipe, options: Options) -> list[str]:
     return notes
 
 
-def _refuse(path: Path, out: Path) -> None:
-    whole, source = out.resolve(), path.resolve()
-    if whole == source or source in whole.parents:
+def _refuse(path: Place, out: Path) -> None:
+    source = path.resolve() if isinstance(path, Path) else None
+    if source is not None and source in (whole := out.resolve(), *whole.parents):
         raise InputError(f"{out} lies in the dataset {path}: choose another folder, or leave --out away.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
 
 
-def _data_digests(folder: Path) -> dict[str, str]:
+def _data_digests(folder: Place) -> dict[str, str]:
     return {name: file_digest(folder / name) for name in files_of(folder)[0] if is_data(name)}
 
 
@@ -213,7 +218,7 @@ def _copied(
 ) -> str:
     """Write a release into a copy of the dataset, which is made aside and renamed when it is whole."""
     names = [name for name in files_of(store.path)[0] if is_data(name)]
-    size = sum((store.path / name).stat().st_size for name in names)
+    size = sum(file_sizes({name: store.path / name for name in names}).values())
     aside = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -225,11 +230,14 @@ def _copied(
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}-", suffix=".partial", dir=out.parent))
         for name in names:
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(store.path / name, aside / name)
+            if isinstance(store.path, ObjectPath):
+                (aside / name).write_bytes((store.path / name).read_bytes())
+            else:
+                shutil.copyfile(store.path / name, aside / name)
         if not options.keep_paths and named_paths(store.recipe):
             _rewrite(aside, portable(store.recipe), list(store.splits))
         identity = _write(aside, describe, content, summaries)
-        aside.chmod((store.path.stat().st_mode & 0o777) | 0o700)
+        aside.chmod((store.path.stat().st_mode & 0o777) | 0o700 if isinstance(store.path, Path) else 0o755)
         if out.exists():
             out.rmdir()
         aside.rename(out)

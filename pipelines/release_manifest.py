@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import InputError
+from ..synth.places import ObjectPath, Place
 
 MANIFEST, DATA = "manifest.sha256", "data.sha256"
 CARD, CITATION, LICENCE, CROISSANT, ENVIRONMENT = (
@@ -70,23 +71,25 @@ class Damage:
         )
 
 
-def is_release(folder: Path) -> bool:
+def is_release(folder: Place) -> bool:
     """Tell whether a folder says that it is a release."""
     return (folder / MANIFEST).is_file()
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Place) -> str:
     """Return the sha256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_of(folder: Path) -> tuple[list[str], list[str]]:
+def files_of(folder: Place) -> tuple[list[str], list[str]]:
     """Return the paths of all files under a folder, sorted, and of what is neither file nor folder.
 
     What hosts add is left out.
     """
     files, others = [], []
+    if isinstance(folder, ObjectPath):
+        return sorted(name for name, _ in folder.files() if name.split("/")[0] not in HOSTS), []
     for root, folders, names in os.walk(folder):
         if Path(root) == folder:
             folders[:] = [name for name in folders if name not in HOSTS]
@@ -120,7 +123,7 @@ def listing(digests: Mapping[str, str]) -> str:
     return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
 
 
-def read_listing(path: Path) -> tuple[dict[str, str], str | None]:
+def read_listing(path: Place) -> tuple[dict[str, str], str | None]:
     """Read a list of digests as far as it can be read, and say what is wrong with it."""
     digests: dict[str, str] = {}
     try:
@@ -145,13 +148,13 @@ def release_id(listed: str) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def stored_id(folder: Path) -> str:
+def stored_id(folder: Place) -> str:
     """Return the id of the release in a folder, by its `data.sha256`; nothing if there is none."""
     path = folder / DATA
     return file_digest(path) if path.is_file() else ""
 
 
-def check_files(folder: Path, report: Callable[[str], None] = lambda name: None) -> list[Damage]:
+def check_files(folder: Place, report: Callable[[str], None] = lambda name: None) -> list[Damage]:
     """Compare every file of a release with its manifest.
 
     Parameters
@@ -189,7 +192,7 @@ def check_files(folder: Path, report: Callable[[str], None] = lambda name: None)
     return found
 
 
-def check_data(folder: Path, digests: Mapping[str, str]) -> list[Damage]:
+def check_data(folder: Place, digests: Mapping[str, str]) -> list[Damage]:
     """Compare the files of a dataset with the `data.sha256` of an earlier release in the same folder."""
     listed, wrong = read_listing(folder / DATA)
     if wrong:
@@ -198,7 +201,7 @@ def check_data(folder: Path, digests: Mapping[str, str]) -> list[Damage]:
     return [_damage(folder, name, "is not what the earlier release holds") for name in changed]
 
 
-def _damage(folder: Path, name: str, what: str) -> Damage:
+def _damage(folder: Place, name: str, what: str) -> Damage:
     """Find out which samples a file concerns."""
     if match := _SHARD.fullmatch(name):
         split, array, number = match[1], match[2], int(match[3])
@@ -214,7 +217,7 @@ def _damage(folder: Path, name: str, what: str) -> Damage:
     return Damage(name, what)
 
 
-def _per_shard(path: Path) -> int:
+def _per_shard(path: Place) -> int:
     """Return the samples of a shard by an array's metadata, which may be damaged; 0 if they do not tell."""
     try:
         shape: Any = json.loads(path.read_bytes())["chunk_grid"]["configuration"]["chunk_shape"]
@@ -223,7 +226,7 @@ def _per_shard(path: Path) -> int:
         return 0
 
 
-def _numbers(folder: Path, split: str) -> dict[int, int]:
+def _numbers(folder: Place, split: str) -> dict[int, int]:
     """Return the number of the sample in each row of a split, by a table that may be damaged."""
     try:
         text = (folder / "samples.csv").read_bytes().decode(errors="replace")

@@ -14,6 +14,7 @@ from typing import Any, Self
 import click
 
 from .. import InputError
+from ..synth.places import Place
 from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
 from ..synth.shards import Shards
@@ -116,7 +117,7 @@ class Part:
         return todo[self.first : self.last : self.step]
 
 
-def generate_dataset(recipe: Recipe, out: Path, ways: Ways, part: Part | None) -> int:
+def generate_dataset(recipe: Recipe, out: Place, ways: Ways, part: Part | None) -> int:
     """Make a dataset, or a part of it; return the exit status."""
     crew, called = ways.crew()
     maker = SampleMaker(recipe)
@@ -140,7 +141,7 @@ def generate_dataset(recipe: Recipe, out: Path, ways: Ways, part: Part | None) -
     return _run(out, maker, part(todo), ways, crew, called, shared=True)
 
 
-def resume_dataset(out: Path, ways: Ways) -> int:
+def resume_dataset(out: Place, ways: Ways) -> int:
     """Complete a dataset; return the exit status."""
     crew, called = ways.crew()
     open_store(out, unfinished=True)
@@ -151,7 +152,7 @@ def resume_dataset(out: Path, ways: Ways) -> int:
     return _run(out, maker, todo, ways, crew, called)
 
 
-def _begin(out: Path, maker: SampleMaker, crew: Crew) -> Shards:
+def _begin(out: Place, maker: SampleMaker, crew: Crew) -> Shards:
     """Check what can be checked before anything is written, and create the dataset."""
     from .plan import check_blur, check_scenes, survey
 
@@ -164,7 +165,7 @@ def _begin(out: Path, maker: SampleMaker, crew: Crew) -> Shards:
     return create(out, maker)
 
 
-def _nothing_to_do(out: Path, ways: Ways) -> int:
+def _nothing_to_do(out: Place, ways: Ways) -> int:
     if ways.as_json:
         JsonLines(sys.stdout).done(Outcome(complete=True), DONE)
     else:
@@ -173,7 +174,7 @@ def _nothing_to_do(out: Path, ways: Ways) -> int:
 
 
 def _run(
-    out: Path, maker: SampleMaker, todo: Shards, ways: Ways, crew: Crew, called: str, *, shared: bool = False
+    out: Place, maker: SampleMaker, todo: Shards, ways: Ways, crew: Crew, called: str, *, shared: bool = False
 ) -> int:  # fmt: skip
     lines = JsonLines(sys.stdout) if ways.as_json else None
     samples = todo.samples
@@ -207,7 +208,7 @@ def _run(
     return status
 
 
-def _tell(out: Path, outcome: Outcome, tried: int, todo: Shards, *, quiet: bool) -> None:
+def _tell(out: Place, outcome: Outcome, tried: int, todo: Shards, *, quiet: bool) -> None:
     """Say how a run ended."""
     from ..synth.commit import markers
 

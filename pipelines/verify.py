@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from .. import InputError
 from ..synth.banks import checked_bank, make_bank, stored_bank
 from ..synth.camera import ThinLens
 from ..synth.commit import dataset_digest, read_samples
+from ..synth.places import Place
 from ..synth.psf_files import bank_arrays
 from ..synth.recipe_scenes import ProceduralScenes
 from ..synth.samples import SampleMaker
@@ -63,7 +63,7 @@ class Verdict:
         return {"intact": not self.problems, **asdict(self)}
 
 
-def count_samples(path: Path) -> int:
+def count_samples(path: Place) -> int:
     """Return how many samples `verify` will read; 0 of a release too damaged to tell.
 
     Raises
@@ -79,7 +79,7 @@ def count_samples(path: Path) -> int:
         raise
 
 
-def verify(path: Path, *, rerender: int = 0, report: Callable[[int], None] = lambda done: None) -> Verdict:
+def verify(path: Place, *, rerender: int = 0, report: Callable[[int], None] = lambda done: None) -> Verdict:
     """Read every sample of a store and compare it with its digests and with the physics of its camera.
 
     Of a release every file is compared with the manifest first.

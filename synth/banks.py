@@ -1,6 +1,5 @@
 """The PSF bank of a recipe: made from its `psf` section, or read from the dataset that it was stored in."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from .. import InputError
 from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
 from .camera import ThinLens
 from .mask_files import load_mask, read_heights
+from .places import Place
 from .psf import PsfBank
 from .psf_field import StoredBank
 from .psf_files import bank_digest, load_bank
@@ -82,7 +82,7 @@ def half_banks(recipe: Recipe) -> tuple[PsfBank, PsfBank]:
     return left, right
 
 
-def stored_bank(out: Path, recipe: Recipe) -> PsfBank | None:
+def stored_bank(out: Place, recipe: Recipe) -> PsfBank | None:
     """Return the bank that a dataset stores, if samples must be made with that very one.
 
     Banks of masks and measured banks are made once and read by whoever makes samples: making them again takes time,
@@ -96,7 +96,7 @@ def stored_bank(out: Path, recipe: Recipe) -> PsfBank | None:
     return bank
 
 
-def checked_bank(split: Path) -> StoredBank:
+def checked_bank(split: Place) -> StoredBank:
     """Read the bank of a dataset's split, and check that it is the one that was written.
 
     Raises

@@ -2,6 +2,9 @@
 
 While a dataset is being made, `_commit/<split>-<shard>.json` says that a shard of every array is on disk, with the
 content digest of each sample. Finishing turns the markers into `samples.csv` and deletes them.
+
+In an object store there are no folders to rename: what is being created has an object `_commit/creating` until it is
+whole, and `samples.csv`, which is written last, ends it; markers that are still there do not matter any more.
 """
 
 import contextlib
@@ -15,7 +18,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,16 +26,19 @@ import zarr
 
 from .. import InputError
 from .arrays import array_layout
+from .buckets import speaking
 from .files import flush_to_disk, write_atomically, writing
+from .places import ObjectPath, Place, as_zarr, file_sizes
 from .samples import SampleMaker
 from .shards import Shard, Shards
 from .store import array_digest, sample_digest, write_array
 
 FOLDER = "_commit"
 SAMPLES = "samples.csv"
+CREATING = "creating"
 
 
-def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
+def make_shard(out: Place, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
     """Make, write and commit one shard; a committed one is left alone.
 
     At most the shard's arrays are in memory at once, what a sample takes to be made, and what Zarr takes to write the
@@ -47,8 +52,8 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
     ------
     InputError
         If a scene cannot be read.
-    OSError
-        If the disk refuses; nothing is committed then.
+    OSError, ObjectStoreError
+        If the disk or the object store refuses; nothing is committed then.
     """
     content = committed_shard(out, maker, shard)
     if content is not None:
@@ -73,14 +78,15 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
                 **{f"sha256_{name}": digest for name, digest in digests.items()},
             }
         )
-    group = zarr.open_group(out / f"{shard.split}.zarr", mode="r+")
     files = _files(out, maker, shard)
-    for path in files.values():
-        # Zarr would read what is there, even to replace all of it; and it may be damaged.
-        path.unlink(missing_ok=True)
-    # The largest come last, when there is most room.
-    for name in sorted(blocks, key=lambda name: blocks[name].nbytes):
-        write_array(group, name, shard.first_row, blocks.pop(name))
+    with speaking(out):
+        group = zarr.open_group(as_zarr(out / f"{shard.split}.zarr"), mode="r+")
+        for path in files.values():
+            # Zarr would read what is there, even to replace all of it; and it may be damaged.
+            path.unlink(missing_ok=True)
+        # The largest come last, when there is most room.
+        for name in sorted(blocks, key=lambda name: blocks[name].nbytes):
+            write_array(group, name, shard.first_row, blocks.pop(name))
     sizes = {name: flush_to_disk(path) for name, path in files.items()}
     seconds = round(time.monotonic() - begun, 3)
     content = {"recipe_hash": maker.recipe.hash(), "bytes": sizes, "seconds": seconds, "samples": rows}
@@ -88,11 +94,11 @@ def make_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any]:
     return content
 
 
-def _marker(out: Path, shard: Shard) -> Path:
+def _marker(out: Place, shard: Shard) -> Place:
     return out / FOLDER / f"{shard.name}.json"
 
 
-def _files(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Path]:
+def _files(out: Place, maker: SampleMaker, shard: Shard) -> dict[str, Place]:
     """File of a shard's part of each array."""
     layout = array_layout(maker.recipe, maker.size)
     group = out / f"{shard.split}.zarr"
@@ -101,22 +107,30 @@ def _files(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Path]:
     }
 
 
-def committed_shard(out: Path, maker: SampleMaker, shard: Shard) -> dict[str, Any] | None:
-    """Return the marker of a shard, or None if it is not committed, by a marker not its own, or not all there."""
+def committed_shard(out: Place, maker: SampleMaker, shard: Shard) -> dict[str, Any] | None:
+    """Return the marker of a shard, or None if it is not committed, by a marker not its own, or not all there.
+
+    Raises
+    ------
+    ObjectStoreError
+        If it is in an object store that does not say.
+    """
     try:
         content: dict[str, Any] = json.loads(_marker(out, shard).read_text(encoding="utf-8"))
         indices = tuple(row["index"] for row in content["samples"])
         fields = {"index", "split", "row", "source", "digest", *(f"sha256_{n}" for n in maker.recipe.arrays)}
         whole = all(row.keys() == fields for row in content["samples"])
         mine = content["recipe_hash"] == maker.recipe.hash() and indices == shard.samples
-        there = {name: path.stat().st_size for name, path in _files(out, maker, shard).items()} == content["bytes"]
+        there = file_sizes(_files(out, maker, shard)) == content["bytes"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     return content if mine and whole and there else None
 
 
-def markers(out: Path) -> int:
+def markers(out: Place) -> int:
     """Number of commit markers, whatever they say."""
+    if isinstance(out, ObjectPath):
+        return sum(name.endswith(".json") for name, _ in (out / FOLDER).files())
     try:
         with os.scandir(out / FOLDER) as found:
             return sum(item.name.endswith(".json") for item in found)
@@ -124,7 +138,7 @@ def markers(out: Path) -> int:
         return 0
 
 
-def finish(out: Path, maker: SampleMaker, todo: Shards) -> None:
+def finish(out: Place, maker: SampleMaker, todo: Shards) -> None:
     """Turn the markers of all shards into `samples.csv`, then set them aside; safe to repeat.
 
     What is set aside is for `clear` to delete, when nobody holds a file of it open any more.
@@ -146,12 +160,14 @@ def finish(out: Path, maker: SampleMaker, todo: Shards) -> None:
                 table.writeheader()
             table.writerow(row)
         text.detach()
+    if isinstance(out, ObjectPath):
+        return
     with contextlib.suppress(FileNotFoundError):
         # In one step, so that no half of it can be seen. Another process may have been faster.
         (out / FOLDER).rename(out / f"{FOLDER}.{uuid.uuid4().hex}.partial")
 
 
-def _committed_rows(out: Path, maker: SampleMaker, todo: Shards, split: str) -> Iterator[dict[str, Any]]:
+def _committed_rows(out: Place, maker: SampleMaker, todo: Shards, split: str) -> Iterator[dict[str, Any]]:
     for shard in todo.of(split):
         content = committed_shard(out, maker, shard)
         if content is None:
@@ -159,13 +175,16 @@ def _committed_rows(out: Path, maker: SampleMaker, todo: Shards, split: str) -> 
         yield from content["samples"]
 
 
-def clear(out: Path) -> None:
-    """Delete what `finish` has set aside."""
+def clear(out: Place) -> None:
+    """Delete what `finish` has set aside, or in an object store has made useless."""
+    if isinstance(out, ObjectPath):
+        (out / FOLDER).remove()
+        return
     for gone in out.glob(f"{FOLDER}*.partial"):
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def read_samples(out: Path) -> list[dict[str, str]]:
+def read_samples(out: Place) -> list[dict[str, str]]:
     """Read the rows of `samples.csv`, in the order of `index`.
 
     Raises

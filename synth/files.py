@@ -2,18 +2,26 @@
 
 import contextlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
+
+from .places import ObjectPath, Place
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
+def writing(path: Place) -> Iterator[IO[bytes]]:
     """Open a file that appears under its name, whole and on disk, when the block ends without an error.
 
     Several processes may write the same file at once: one of them is last, and what it wrote stays.
     """
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryFile() as file:
+            yield file
+            file.seek(0)
+            path.write_bytes(file)
+        return
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with temporary.open("wb") as file:
@@ -26,14 +34,19 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Place, content: str | bytes) -> None:
     """Write a file so that it is either whole or absent, on disk when this returns; text is UTF-8."""
+    if isinstance(path, ObjectPath):
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return
     with writing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def flush_to_disk(path: Path) -> int:
+def flush_to_disk(path: Place) -> int:
     """Wait until a file is on disk, so that it outlasts a power failure; return its size in bytes."""
+    if isinstance(path, ObjectPath):
+        return path.stat().st_size
     with path.open("rb") as file:
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from .camera import ThinLens
+from .places import Place, place
 from .psf_shapes import (
     GAUSSIAN_REACH,
     aperture_kernel,
@@ -235,11 +236,11 @@ class PsfBank(ABC):
         return measured_bank(Path(path), lens, size=size)
 
     @staticmethod
-    def load(path: str | Path) -> "StoredBank":
+    def load(path: str | Place) -> "StoredBank":
         """Read a bank from a dataset's split, or from a file written by its `save`; see `psf_files.load_bank`."""
         from .psf_files import load_bank
 
-        return load_bank(Path(path))
+        return load_bank(place(path))
 
     def finer(self, times: int) -> "PsfBank | None":
         """Return the bank for pixels `times` as small, or None if its kernels are known on its pixels alone."""

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from .buckets import pass_on
 from .camera import ThinLens
 from .files import write_atomically
+from .places import Place, as_zarr, folders_of, local_place
 from .psf_field import FieldBank, StoredBank, centred
 from .psf_sampled import SampledBank
 
@@ -190,7 +192,7 @@ def save_bank(bank: StoredBank, path: Path) -> None:
         raise InputError(f"{path} cannot be written ({error.strerror or error}): check the folder.") from None
 
 
-def load_bank(path: Path) -> StoredBank:
+def load_bank(path: Place) -> StoredBank:
     """Read a bank from a file written by `save_bank`, or from a dataset.
 
     Parameters
@@ -205,7 +207,7 @@ def load_bank(path: Path) -> StoredBank:
     """
     if path.is_dir():
         return _load_from_dataset(path)
-    arrays = read_npz(path, "the PSF bank")
+    arrays = read_npz(local_place(path, "a file of kernels"), "the PSF bank")
     if _ATTRIBUTES not in arrays:
         raise InputError(
             f"{path} was not written by the save of a PSF bank (it has no {_ATTRIBUTES!r}): read measured PSFs with "
@@ -225,16 +227,17 @@ def load_bank(path: Path) -> StoredBank:
     return bank_from(attributes, arrays, str(path))
 
 
-def _load_from_dataset(path: Path) -> StoredBank:
-    splits = [path] if path.suffix == ".zarr" else sorted(path.glob("*.zarr"))
+def _load_from_dataset(path: Place) -> StoredBank:
+    splits = [path] if path.suffix == ".zarr" else folders_of(path, "*.zarr")
     if not splits:
         raise InputError(f"{path} holds no .zarr folder: give a dataset, a split of one, or a .npz file.")
     import zarr
 
     where = f"{splits[0]}/{GROUP}"
     try:
-        root = zarr.open_group(splits[0], mode="r")
+        root = zarr.open_group(as_zarr(splits[0]), mode="r")
     except Exception as error:  # zarr raises many kinds of error for damaged metadata
+        pass_on(error, path)
         raise InputError(f"{splits[0]} is not a split of a dataset ({type(error).__name__}): check the path.") from None
     try:
         found = GROUP in root
@@ -243,6 +246,7 @@ def _load_from_dataset(path: Path) -> StoredBank:
         names = ("kernel", "coc", "energy", *_FIELD)
         arrays = {n: np.asarray(cast(Any, group)[n][...]) for n in names if group is not None and n in cast(Any, group)}
     except Exception as error:  # likewise
+        pass_on(error, path)
         raise InputError(f"{where} is damaged ({type(error).__name__}: {str(error)[:200]}): fetch it again.") from None
     if not found:
         raise InputError(f"{splits[0]} stores no PSF bank ({GROUP}): generate the dataset with one.")

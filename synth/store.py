@@ -1,18 +1,18 @@
 """The store: what a dataset looks like on disk, and the only code that writes or opens one.
 
-A dataset is a folder: `recipe.toml`, `samples.csv`, and one Zarr v3 group per split, `<split>.zarr`. The first axis of
-every array is the sample; a chunk is one sample, a shard several, the same number for every array. While it is being
-made there is a `_commit` folder with one marker for each finished shard; see `commit.py`.
+A dataset is a folder, or a prefix of an object store: `recipe.toml`, `samples.csv`, and one Zarr v3 group per split,
+`<split>.zarr`. The first axis of every array is the sample; a chunk is one sample, a shard several, the same number for
+every array. While it is being made there is a `_commit` folder with a marker for each finished shard; see `commit.py`.
 """
 
 import csv
 import hashlib
 import importlib.metadata
+import io
 import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +22,8 @@ from zarr.codecs import BloscCodec
 
 from .. import InputError, __version__
 from .arrays import REGISTRY, array_dims, array_facts, array_layout
+from .buckets import pass_on
+from .places import ObjectPath, Place, as_zarr, folders_of, place
 from .recipe import FORMAT_VERSION, Recipe
 
 ATTRIBUTES = "defocal"
@@ -58,7 +60,7 @@ def _compressor(dtype: np.dtype[Any], preset: str) -> BloscCodec:
 
 
 def create_split(
-    path: Path, recipe: Recipe, size: tuple[int, int], length: int,
+    path: Place, recipe: Recipe, size: tuple[int, int], length: int,
     indices: Callable[[int, int], npt.NDArray[np.int64]], per_shard: int, attributes: dict[str, Any],
 ) -> None:  # fmt: skip
     """Create the empty group of one split, every array at its full length, and write its `index`.
@@ -76,7 +78,7 @@ def create_split(
     attributes
         More to say about the split than the recipe does.
     """
-    group = zarr.create_group(path)
+    group = zarr.create_group(as_zarr(path))
     for name, (shape, dtype) in array_layout(recipe, size).items():
         chunk = (1, *shape) if shape else (min(length, INDEX_CHUNK),)
         group.create_array(
@@ -101,7 +103,7 @@ def create_split(
     }
 
 
-def store_psf(path: Path, arrays: Mapping[str, tuple[npt.NDArray[Any], tuple[str, ...], str]], facts: Any) -> None:
+def store_psf(path: Place, arrays: Mapping[str, tuple[npt.NDArray[Any], tuple[str, ...], str]], facts: Any) -> None:
     """Write the PSF bank of a split as `psf/main`; see `psf_files.bank_arrays` and `psf_files.bank_attributes`.
 
     Parameters
@@ -113,7 +115,7 @@ def store_psf(path: Path, arrays: Mapping[str, tuple[npt.NDArray[Any], tuple[str
     facts
         Attributes of the group, JSON data.
     """
-    group = zarr.open_group(path, mode="r+").create_group("psf/main", attributes=facts)
+    group = zarr.open_group(as_zarr(path), mode="r+").create_group("psf/main", attributes=facts)
     for name, (data, dims, unit) in arrays.items():
         array = group.create_array(
             name,
@@ -127,9 +129,9 @@ def store_psf(path: Path, arrays: Mapping[str, tuple[npt.NDArray[Any], tuple[str
         array[...] = data
 
 
-def stored_folders(out: Path) -> list[Path]:
+def stored_folders(out: Place) -> list[Any]:
     """Return the `.zarr` folders of a dataset, by name; each holds the same PSF bank."""
-    return sorted(out.glob("*.zarr"))
+    return folders_of(out, "*.zarr")
 
 
 def write_array(group: zarr.Group, name: str, first: int, block: npt.NDArray[Any]) -> None:
@@ -148,7 +150,7 @@ class Store:
     Attributes
     ----------
     path
-        Its folder.
+        Its folder, or its prefix in an object store.
     recipe
         What it was made from.
     splits
@@ -157,10 +159,11 @@ class Store:
         Attributes of each split: versions, PSF, sizes.
     """
 
-    path: Path
+    path: Place
     recipe: Recipe
     splits: dict[str, zarr.Group]
     facts: dict[str, dict[str, Any]]
+    _opened: dict[tuple[str, str], "zarr.Array[Any]"] = field(default_factory=dict, repr=False, compare=False)
 
     def array(self, split: str, name: str) -> zarr.Array[Any]:
         """Return an array of a split.
@@ -174,13 +177,19 @@ class Store:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}.")
         if name not in (*self.recipe.arrays, "index"):
             raise InputError(f"{self.path} has no array {name!r}; it has {', '.join(self.recipe.arrays)}.")
+        if (split, name) in self._opened:
+            return self._opened[split, name]
         # Whatever can be wrong with metadata: zarr raises many kinds of error for it.
         try:
             array = self.splits[split][name]
         except Exception as error:
+            pass_on(error, self.path)
             raise InputError(_damaged(self.path / f"{split}.zarr" / name, error)) from None
         if not isinstance(array, zarr.Array):
             raise InputError(f"{self.path / f'{split}.zarr' / name} is damaged: it is no array.")
+        if isinstance(self.path, ObjectPath):
+            # Its metadata would cost a request for every sample.
+            self._opened[split, name] = array
         return array
 
     def sample(self, split: str, row: int) -> dict[str, npt.NDArray[Any]]:
@@ -195,6 +204,7 @@ class Store:
         try:
             return {name: np.asarray(array[row]) for name, array in arrays.items()}
         except Exception as error:
+            pass_on(error, self.path)
             raise InputError(_damaged(self.path / f"{split}.zarr, row {row}", error)) from None
 
     def __len__(self) -> int:
@@ -208,6 +218,7 @@ class Store:
                 try:
                     indices = np.asarray(array[first : first + INDEX_CHUNK]).tolist()
                 except Exception as error:
+                    pass_on(error, self.path)
                     raise InputError(_damaged(self.path / f"{split}.zarr" / "index", error)) from None
                 for row, index in enumerate(indices, first):
                     yield split, row, int(index)
@@ -223,24 +234,24 @@ class Store:
         length = self.array(split, "index").shape[0]
         table = self.path / "samples.csv"
         try:
-            with table.open(encoding="utf-8", newline="") as file:
+            with io.TextIOWrapper(table.open("rb"), encoding="utf-8", newline="") as file:
                 rows = {int(row["row"]): row["source"] for row in csv.DictReader(file) if row["split"] == split}
             return [rows[row] for row in range(length)]
         except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
             raise InputError(_damaged(table, error)) from None
 
 
-def _damaged(what: Path, error: Exception) -> str:
+def _damaged(what: Place, error: Exception) -> str:
     return f"{what} is damaged ({type(error).__name__}: {str(error)[:200]}): fetch a fresh copy, or generate it again."
 
 
-def open_store(path: str | Path, *, unfinished: bool = False) -> Store:
+def open_store(path: str | Place, *, unfinished: bool = False) -> Store:
     """Open a dataset and check that it is one.
 
     Parameters
     ----------
     path
-        The dataset's folder.
+        The dataset's folder, or `s3://bucket/prefix`.
     unfinished
         Also accept a dataset that is still being made.
 
@@ -248,11 +259,15 @@ def open_store(path: str | Path, *, unfinished: bool = False) -> Store:
     ------
     InputError
         If it is no store, of another format version, unfinished, or its arrays are not what the registry says.
+    ObjectStoreError
+        If the object store that it is in does not answer, or forbids it.
     """
-    path = Path(path)
+    path = place(path)
     if not path.is_dir():
         raise InputError(f"there is no dataset at {path}.")
-    folders = sorted(path.glob("*.zarr"))
+    folders = stored_folders(path)
+    if unborn(path):
+        raise InputError(f"the making of {path} ended before it was begun: run `defocal generate` again.")
     if not folders:
         raise InputError(f"{path} is not a defocal dataset: it holds no .zarr folder.")
     splits: dict[str, zarr.Group] = {}
@@ -270,12 +285,24 @@ def open_store(path: str | Path, *, unfinished: bool = False) -> Store:
         raise InputError(f"{path / foreign[0]}.zarr is not one of the recipe's splits: move it elsewhere.")
     store = Store(path, recipe, {n: splits[n] for n in order}, {n: facts[n] for n in order})
     _check_arrays(store)
-    if not unfinished and ((path / "_commit").exists() or not (path / "samples.csv").exists()):
+    if not unfinished and not finished(path):
         raise InputError(f"{path} is unfinished: run `defocal resume {path}` to complete it.")
     return store
 
 
-def split_facts(folder: Path) -> dict[str, Any]:
+def finished(path: Place) -> bool:
+    """Tell whether a dataset is complete; see `commit.py`."""
+    if not (path / "samples.csv").exists():
+        return False
+    return isinstance(path, ObjectPath) or not (path / "_commit").exists()
+
+
+def unborn(path: Place) -> bool:
+    """Tell whether the creation of a dataset in an object store is under way, or was interrupted."""
+    return isinstance(path, ObjectPath) and (path / "_commit" / "creating").is_file()
+
+
+def split_facts(folder: Place) -> dict[str, Any]:
     """Read the attributes of a split: recipe, versions, PSF, sizes.
 
     Raises
@@ -286,11 +313,12 @@ def split_facts(folder: Path) -> dict[str, Any]:
     return _open_split(folder)[1]
 
 
-def _open_split(folder: Path) -> tuple[zarr.Group, dict[str, Any]]:
+def _open_split(folder: Place) -> tuple[zarr.Group, dict[str, Any]]:
     try:
-        group = zarr.open_group(folder, mode="r")
+        group = zarr.open_group(as_zarr(folder), mode="r")
         facts = cast(dict[str, Any], group.attrs[ATTRIBUTES])
     except Exception as error:
+        pass_on(error, folder)
         raise InputError(f"{folder} is not a split of a defocal dataset ({type(error).__name__}: {error}).") from None
     if not isinstance(facts, dict):
         raise InputError(f"{folder} is not a split of a defocal dataset: its attributes are not a table.")
@@ -329,8 +357,10 @@ def _check_arrays(store: Store) -> None:
             raise InputError(f"{store.path}: the arrays of split {split!r} differ in length: {sorted(lengths)}.")
 
 
-def sweep_partial(path: Path) -> None:
-    """Delete the temporary files that a killed writer leaves behind."""
+def sweep_partial(path: Place) -> None:
+    """Delete the temporary files that a killed writer leaves behind; in an object store there are none."""
+    if isinstance(path, ObjectPath):
+        return
     for leftover in path.rglob("*.partial"):
         if leftover.is_file():
             leftover.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
 """What tells of an export: a page for people, and JSON for programs."""
 
-from pathlib import Path
 from typing import Any
 
 from ... import __version__
+from ...synth.places import Place
 from ..release_manifest import CITATION, LICENCE, is_release, stored_id
 from ..release_terms import terms_of
 from .base import Job, Layout, Options
@@ -12,7 +12,7 @@ MARKER, README = "_export.json", "README.md"
 """`_export.json` is written last: without it an export is not whole."""
 
 
-def notices(store: Path) -> list[str]:
+def notices(store: Place) -> list[str]:
     """Return the files of a release that its copies must carry; none of a dataset that is no release."""
     return [name for name in (LICENCE, CITATION) if is_release(store) and (store / name).is_file()]
 

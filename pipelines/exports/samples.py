@@ -2,9 +2,9 @@
 
 import csv
 import hashlib
+import io
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ... import InputError
 from ...synth.camera import Intrinsics
 from ...synth.commit import SAMPLES
 from ...synth.draws import PROCEDURAL_FOV
+from ...synth.places import Place
 from ...synth.recipe import Recipe
 from ...synth.recipe_scenes import ProceduralScenes
 from ...synth.store import array_digest
@@ -22,7 +23,7 @@ TABLE = "samples.jsonl"
 """The table of an export: a JSON object a line, one for each sample."""
 
 
-def content_digest(path: Path) -> str:
+def content_digest(path: Place) -> str:
     """Return the digest of a dataset's content; the same as `commit.dataset_digest`, in little memory.
 
     Raises
@@ -60,9 +61,9 @@ def rows_of(job: Job) -> Iterator[tuple[str, dict[str, str]]]:
             raise InputError(f"{job.store.path / SAMPLES} is damaged: it lists other rows of {split} than there are.")
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def _rows(path: Place) -> Iterator[dict[str, str]]:
     try:
-        with (path / SAMPLES).open(encoding="utf-8", newline="") as file:
+        with io.TextIOWrapper((path / SAMPLES).open("rb"), encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, strict=True):
                 if None in row or None in row.values() or not {"index", "split", "row", "source", "digest"} <= set(row):
                     raise InputError(f"{path / SAMPLES} is not the sample table of a defocal dataset.")
