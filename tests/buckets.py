@@ -6,7 +6,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.server import create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from defocal.synth.places import place
@@ -42,7 +42,7 @@ class Server:
     """
 
     def __init__(self):
-        self.app = DomainDispatcherApplication(create_backend_app)
+        self.app = create_backend_app("s3")
         self.port, self.every, self.broken, self.deaf = 0, 0, "", False
         self.count, self.failed = itertools.count(1), 0
         self.start()
