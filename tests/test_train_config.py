@@ -68,6 +68,16 @@ def test_the_command_line_changes_keys(tmp_path):
         load_config("nothing")
 
 
+def test_weights_are_found_beside_the_config_or_from_where_one_types(tmp_path, monkeypatch):
+    home = tmp_path / "configs"
+    home.mkdir()
+    text = '[data]\n[model]\nkind = "d3net"\nweights = "net.pth"\n[loss]\nkind = "l1"\n[run]\nsteps = 1\n'
+    (home / "mine.toml").write_text('version = 1\nname = "mine"\n' + text)
+    monkeypatch.chdir(tmp_path)
+    assert load_config("configs/mine.toml").model.weights == str(home / "net.pth")
+    assert load_config("d3net", changes=["model.weights=other.pth"]).model.weights == str(tmp_path / "other.pth")
+
+
 def test_configs_in_the_docs_are_whole():
     pages = (Path(__file__).parents[1] / "docs").glob("*.md")
     blocks = [block for page in pages for block in re.findall(r"```toml config\n(.*?)```", page.read_text(), re.S)]

@@ -1,6 +1,7 @@
 """Configs: the declaration of a training, in TOML, checked as a whole like a recipe."""
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -130,6 +131,7 @@ def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = 
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
         data = read_toml(path)
+        _resolve(data, path.absolute().parent)
     elif name in shipped_configs():
         data = tomllib.loads((_HOME / f"{name}.toml").read_text(encoding="utf-8"))
     else:
@@ -139,7 +141,15 @@ def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = 
         data["seed"] = seed
     for change in changes:
         _apply(data, change)
+    _resolve(data, Path.cwd())
     return Config.parse(data, origin=f"config {name}")
+
+
+def _resolve(data: dict[str, Any], base: Path) -> None:
+    """Make the path of a checkpoint of weights absolute: in a file it is relative to the file, else to where we are."""
+    model = data.get("model")
+    if isinstance(model, dict) and isinstance(model.get("weights"), str) and model["weights"]:
+        model["weights"] = os.path.abspath(base / model["weights"])
 
 
 def _apply(data: dict[str, Any], change: str) -> None:
