@@ -263,19 +263,19 @@ def psf_store(tmp_path, psf):
 @pytest.mark.parametrize(
     ("psf", "flips"),
     [
-        ({"kind": "disk"}, {"left-right", "up-down", "transpose"}),
-        ({"kind": "aperture", "blades": 6}, {"left-right", "up-down"}),
-        ({"kind": "aperture", "blades": 5, "rotation": 0.3}, set()),
-        ({"kind": "cat-eye", "nodes": 3}, {"left-right", "up-down", "transpose"}),
-        ({"kind": "mask", "mask": {"kind": "clear"}, "planes": 3, "size": 15}, {"left-right", "up-down", "transpose"}),
-        ({"kind": "mask", "mask": {"kind": "spiral"}, "planes": 3, "size": 15}, set()),
-        ({"kind": "mask", "mask": {"kind": "cubic"}, "planes": 3, "size": 15}, {"transpose"}),
+        ({"kind": "disk"}, ["left-right", "up-down", "transpose"]),
+        ({"kind": "aperture", "blades": 6}, ["left-right", "up-down"]),
+        ({"kind": "aperture", "blades": 5, "rotation": 0.3}, []),
+        ({"kind": "cat-eye", "nodes": 3}, ["left-right", "up-down", "transpose"]),
+        ({"kind": "mask", "mask": {"kind": "clear"}, "planes": 3, "size": 15}, ["left-right", "up-down", "transpose"]),
+        ({"kind": "mask", "mask": {"kind": "spiral"}, "planes": 3, "size": 15}, []),
+        ({"kind": "mask", "mask": {"kind": "cubic"}, "planes": 3, "size": 15}, ["transpose"]),
     ],
     ids=str,
 )
 def test_flips_are_those_that_the_psfs_bear(tmp_path, psf, flips):
     path = psf_store(tmp_path, psf)
-    assert symmetries(open_store(path), "train") == flips
+    assert symmetries(open_store(path), "train") == set(flips)
     if "left-right" not in flips:
         with pytest.raises(InputError, match=r"not their own mirror images: leave it out, or set augment.allow_asymm"):
             StoreDataset.of(path, DataSettings())
