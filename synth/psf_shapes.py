@@ -23,10 +23,12 @@ def quadrant_area(x: Float64, y: Float64, radius: float) -> Float64:
     sign = np.sign(x) * np.sign(y)
     x, y = np.minimum(np.abs(x), radius), np.minimum(np.abs(y), radius)
     # The rectangle's top edge leaves the disk at x = corner; beyond it the circle itself is the upper bound.
-    corner = np.minimum(x, np.sqrt(np.maximum(radius**2 - y**2, 0.0)))
+    # Products throughout: a power may round otherwise, and at y = radius what is left of the difference would count.
+    square = radius * radius
+    corner = np.minimum(x, np.sqrt(np.maximum(square - y * y, 0.0)))
 
     def under_circle(u: Float64) -> Float64:
-        return 0.5 * (u * np.sqrt(np.maximum(radius**2 - u**2, 0.0)) + radius**2 * np.arcsin(u / radius))
+        return 0.5 * (u * np.sqrt(np.maximum(square - u * u, 0.0)) + square * np.arcsin(u / radius))
 
     return np.asarray(sign * (y * corner + under_circle(x) - under_circle(corner)))
 

@@ -311,7 +311,9 @@ def test_d3net_as_scenes_again(captures, tmp_path):
 
 
 def test_zedd_through_its_loader_and_our_reader(stacks, tmp_path):
-    export(stacks, tmp_path / "ZEDD", "zedd", splits=["train=val", "test"])
+    # As some libraries set up NumPy's printing for a whole program.
+    with np.printoptions(legacy="1.13", precision=3):
+        export(stacks, tmp_path / "ZEDD", "zedd", splits=["train=val", "test"])
     for split, there in (("train", "val"), ("test", "test")):
         expected = samples(stacks, [split])
         scenes = fossa(tmp_path / "ZEDD", there, range(10), 2.0)

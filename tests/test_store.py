@@ -69,7 +69,7 @@ def test_arrays_agree_with_each_other(tiny_store, tiny):
 
 def test_a_shard_of_nothing_but_fill_value_is_written_all_the_same(tmp_path, tiny):
     """Zarr leaves such shards out by default, and a resumed run could not tell them from missing ones."""
-    create_split(tmp_path / "x.zarr", tiny, (40, 56), np.arange(4), 2, {})
+    create_split(tmp_path / "x.zarr", tiny, (40, 56), 4, np.arange, 2, {})
     group = zarr.open_group(tmp_path / "x.zarr", mode="r+")
     write_array(group, "aif", 0, np.zeros((2, 40, 56, 3), np.uint8))
     write_array(group, "depth", 2, np.full((2, 40, 56), np.nan, np.float32))

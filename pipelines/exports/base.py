@@ -291,3 +291,11 @@ def same(job: Job, first: npt.NDArray[Any], row: npt.NDArray[Any], what: str) ->
             f"{job.kind.name} has the same {what} for all samples, and those of {job.store.path} differ: generate it "
             "without drawing them, or export it as folder or webdataset."
         )
+
+
+def spoken(value: npt.NDArray[Any] | np.floating[Any] | float) -> str:
+    """Write a number of float32 as it is spoken, in the fewest digits that give it back: 0.1, not 0.10000000149.
+
+    Unlike `str`, it does not depend on how a program has set up NumPy's printing.
+    """
+    return np.format_float_positional(np.float32(value), unique=True, trim="0")

@@ -17,7 +17,7 @@ from ...synth.places import Place
 from ...synth.recipe import Recipe
 from ...synth.recipe_scenes import ProceduralScenes
 from ...synth.store import array_digest
-from .base import Arrays, Job, Sample
+from .base import Arrays, Job, Sample, spoken
 
 TABLE = "samples.jsonl"
 """The table of an export: a JSON object a line, one for each sample."""
@@ -132,8 +132,8 @@ def camera_facts(job: Job, arrays: Arrays) -> dict[str, Any]:
         intrinsics = _made_intrinsics(job, recipe)
         known = {"intrinsics": intrinsics.matrix.tolist()} if intrinsics else {}
         return facts | {"f_number": lens.f_number, "focus_distance": lens.focus_distance, **known}
-    spoken = {"f_number": "f_number", "focus_distance": "focus"}
-    facts |= {name: [float(str(x)) for x in arrays[array]] for name, array in spoken.items() if array in arrays}
+    named = {"f_number": "f_number", "focus_distance": "focus"}
+    facts |= {name: [float(spoken(x)) for x in arrays[array]] for name, array in named.items() if array in arrays}
     if "intrinsics" in arrays:
         facts["intrinsics"] = arrays["intrinsics"].astype(np.float64).tolist()
     if "focus" in arrays:

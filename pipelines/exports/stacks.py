@@ -4,10 +4,9 @@ import io
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ... import InputError
-from .base import Files, Layout, Sample, common, one_aperture, same
+from .base import Files, Layout, Sample, common, one_aperture, same, spoken
 from .kinds import KINDS, Kind
 from .pictures import check_range, eight_bits, exr, png, tiff
 
@@ -72,8 +71,8 @@ class DefocusNet(Layout):
         """Return the loader's parameters."""
         train, total = self.job.count_of("train") or self.job.total, self.job.total
         return {
-            "FOCUS_DIST": [_metres(distance) for distance in np.sort(self.focus)],
-            "F_NUMBER": _metres(self.f_number[0]),
+            "FOCUS_DIST": [float(spoken(distance)) for distance in np.sort(self.focus)],
+            "F_NUMBER": float(spoken(self.f_number[0])),
             "INP_IMG_NUM": self.job.slices,
             # The loader takes the whole number below the product.
             "TRAIN_SPLIT": 1.0 if train == total else (train + 0.5) / total,
@@ -141,7 +140,7 @@ class DffWild(Layout):
             "max_focus_dist": float(np.max(depth, where=~np.isnan(depth), initial=0.0)),
             "min_focus_dist": float(np.min(depth, where=~np.isnan(depth), initial=np.inf)),
         }
-        focus = "".join(f"{_metres(arrays['focus'][k])}\n" for k in order)
+        focus = "".join(f"{float(spoken(arrays['focus'][k]))}\n" for k in order)
         return [
             *((f"{home}/img{k}.png", png(eight_bits(arrays["stack"][slice_]))) for k, slice_ in enumerate(order)),
             (f"{home}/focus_distance.txt", focus.encode()),
@@ -171,8 +170,3 @@ def mat(values: dict[str, Any]) -> bytes:
     scipy.io.savemat(file, values, do_compression=True)
     content = file.getvalue()
     return MAT_HEADER.ljust(116) + content[116:]
-
-
-def _metres(value: npt.NDArray[Any] | np.floating[Any]) -> float:
-    """Return a number of float32 as it is spoken: 0.1, not 0.10000000149."""
-    return float(str(np.float32(value)))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ... import InputError
 from ...synth.files import write_atomically
 from ...synth.slices import reference_slice
-from .base import Files, Layout, Sample, common, same
+from .base import Files, Layout, Sample, common, same, spoken
 from .kinds import KINDS, Kind
 from .pictures import jpeg, npy
 
@@ -69,7 +69,7 @@ class Zedd(Layout):
         if "aif" in arrays:
             photographs.setdefault(_name(MIDDLE, SHARP), arrays["aif"])
         matrix = arrays["intrinsics"][reference_slice(self.job.recipe, arrays["focus"].tolist())]
-        lines = [" ".join(str(number) for number in row) for row in matrix]
+        lines = [" ".join(map(spoken, row)) for row in matrix]
         return [
             *((f"{home}/focus_stack/{name}", jpeg(photographs[name])) for name in sorted(photographs)),
             (f"{home}/gt/depth.npy", npy(arrays["depth"])),
@@ -78,12 +78,12 @@ class Zedd(Layout):
 
     def finish(self) -> None:
         """Write the focus distance of each run."""
-        rows = [f"run_{run}\t{motor(run)}\t{distance!s}\n" for run, distance in enumerate(self.runs, 1)]
+        rows = [f"run_{run}\t{motor(run)}\t{spoken(distance)}\n" for run, distance in enumerate(self.runs, 1)]
         write_atomically(self.folder / "metadata.txt", "".join(rows))
 
     def facts(self) -> dict[str, Any]:
         """Return the focus distance of each run, metres."""
-        return {"focus": {f"run_{run}": float(str(distance)) for run, distance in enumerate(self.runs, 1)}}
+        return {"focus": {f"run_{run}": float(spoken(distance)) for run, distance in enumerate(self.runs, 1)}}
 
     def reading(self) -> list[str]:
         """Return where its loader looks."""

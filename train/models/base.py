@@ -67,7 +67,7 @@ class Model(nn.Module):
     def predict(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute the outputs of images of any size, without gradients: padded by reflection, then cut back.
 
-        Dropout and batch normalisation are used as the network's mode says: call `eval()` before, and
+        Dropout and batch normalisation are used as the network's mode says: call `eval` before, and
         `enable_dropout` after it for Monte-Carlo samples.
 
         Raises
@@ -150,7 +150,7 @@ def crop(value: Tensor, window: Window) -> Tensor:
 
 
 def enable_dropout(model: nn.Module) -> None:
-    """Turn dropout on, and nothing else: after `eval()`, each prediction is a Monte-Carlo sample (D3-Net, section 3.4).
+    """Turn dropout on, and nothing else: after `eval`, each prediction is a Monte-Carlo sample (D3-Net, section 3.4).
 
     Raises
     ------
