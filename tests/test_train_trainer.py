@@ -159,6 +159,13 @@ def test_a_device_without_memory_names_what_to_lower(tiny_store, tmp_path, monke
         train(config(), [tiny_store], tmp_path / "run")
 
 
+def test_batches_too_small_to_normalise_are_explained(tiny_store, tmp_path):
+    model = {"kind": "d3net", "width": 0.0625, "blocks": [1, 1, 1, 1]}
+    with pytest.raises(InputError, match=r"raise data\.crop or data\.batch_size"):
+        train(config(model=model, data={"batch_size": 1}), [tiny_store], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tiny_store, tmp_path):
     for name in ("cuda", "tpu", "cpu:x"):
@@ -180,6 +187,7 @@ def test_the_checkpoint_of_another_model_is_refused(finished, tiny_store, tmp_pa
 def test_best_must_be_something_that_validations_have(tiny_store, tmp_path):
     with pytest.raises(InputError, match=r"run\.best is psnr"):
         train(config(run={"best": "psnr"}), [tiny_store], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_sigmoid_that_cannot_say_these_depths_is_refused(tiny_store, tmp_path):

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import shutil
 import signal
 import threading
 import time
@@ -97,16 +98,31 @@ def train(
         training = Training(config, stores, Path(out), team, resume=resume)
         try:
             return training.run()
-        except RuntimeError as error:
-            if not out_of_memory(error):
+        except (ValueError, RuntimeError) as error:
+            refusal = error if isinstance(error, InputError) else _explained(error, training)
+            if refusal is None:
                 raise
-            size = "x".join(map(str, training.feed.size))
-            raise InputError(
-                f"{team.device} is out of memory at batches of {config.data.batch_size} ({size} px, in "
-                f"{config.run.accumulate} parts): lower data.batch_size or data.crop, or raise run.accumulate."
-            ) from None
+            training.abandon()
+            raise refusal from None
         finally:
             training.close()
+
+
+def _explained(error: Exception, training: "Training") -> InputError | None:
+    """Say in a sentence what torch could not do with what it was given; None of errors that are nobody's wish."""
+    config = training.config
+    if "more than 1 value per channel" in str(error):
+        return InputError(
+            "batch normalisation needs more than one number of each channel, and the model's deepest features have "
+            "one: raise data.crop or data.batch_size, or lower run.accumulate."
+        )
+    if isinstance(error, RuntimeError) and out_of_memory(error):
+        size = "x".join(map(str, training.feed.size))
+        return InputError(
+            f"{training.team.device} is out of memory at batches of {config.data.batch_size} ({size} px, in "
+            f"{config.run.accumulate} parts): lower data.batch_size or data.crop, or raise run.accumulate."
+        )
+    return None
 
 
 class Training:
@@ -145,6 +161,11 @@ class Training:
         """Stop the processes that read, and write what is still held back."""
         self.feed.close()
         self.journal.close()
+
+    def abandon(self) -> None:
+        """Leave nothing of a run that never came to a checkpoint."""
+        if self.team.leads and not any((self.out / name).exists() for name in (LAST, BEST)):
+            shutil.rmtree(self.out, ignore_errors=True)
 
     def _wrapped(self) -> torch.nn.Module:
         model = torch.compile(self.model) if self.config.run.compile else self.model
