@@ -7,8 +7,9 @@ BIN = .venv/bin
 demo: .venv/runtime
 	$(BIN)/defocal demo
 
+# A process of one thread for each core.
 test: .venv/dev
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 slow: .venv/dev
 	$(BIN)/pytest -m slow

@@ -107,6 +107,7 @@ def test_a_program_is_told_all_of_a_run(recipe_file, tmp_path):
     assert [line["event"] for line in events(output)] == ["done"]
 
 
+@pytest.mark.slow
 def test_a_worker_takes_no_more_memory_than_the_plan_says(tmp_path):
     """Over some shards of full size, with samples that are meant."""
     data = recipe_data(scenes={"count": 2000, "size": [240, 320]}, camera={"pixel_pitch": "35 um"})

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ class Feed:
     def __init__(self, config: Config, stores: Sequence[str | Path], team: Team) -> None:
         self.settings, self.seed = config.data, config.seed
         self.team = team
+        cores = os.cpu_count() or 1
+        if self.settings.workers * team.world > 4 * cores + 4:
+            raise InputError(
+                f"data.workers = {self.settings.workers} is too many for the {cores} cores of this machine: each is a "
+                "process with torch in it. Lower it."
+            )
         paths = [str(path) for path in stores]
         if twice := next((path for path in paths if paths.count(path) > 1), None):
             raise InputError(f"{twice} is given twice: its samples would count twice.")

@@ -137,9 +137,9 @@ class DataSettings(Section):
     """Shards that are mixed at a time; 0 mixes all. A few dozen keep the reads of network file systems together."""
     drop_last: bool = True
     """Leave out an epoch's last batch where it is not full."""
-    workers: int = Field(default=2, ge=0)
+    workers: int = Field(default=2, ge=0, le=256)
     """Processes that read; 0 reads in the training process."""
-    prefetch: int = Field(default=4, ge=1)
+    prefetch: int = Field(default=4, ge=1, le=64)
     """Batches that each of them reads ahead."""
     backend: Literal["auto", "direct", "zarr", "tensorstore"] = "auto"
     """"auto" reads shards directly where their layout is the one defocal writes, and by zarr otherwise."""
