@@ -30,6 +30,13 @@ def _recipe_options(command: _Command) -> _Command:
     return command
 
 
+def _note_limit(recipe: Any, limit: int | None) -> None:
+    """Tell who asks for more samples than a recipe makes how to get them."""
+    count = recipe.scenes.count
+    if limit is not None and recipe.scenes.kind == "procedural" and count < limit:
+        click.echo(f"Note: {recipe.name} makes {count} samples; for more, --set scenes.count={limit}.", err=True)
+
+
 def _crew_options(command: _Command) -> _Command:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON, for programs."),
@@ -109,6 +116,7 @@ def plan(recipe: str, out: Place, as_json: bool, **changes: Any) -> None:
     from .shipped import find_recipe
 
     loaded = find_recipe(recipe, **changes)
+    _note_limit(loaded, changes["limit"])
     maker = SampleMaker(loaded)
     maker.check_bank()
     costs = cost(maker)
@@ -146,7 +154,9 @@ def generate(
 
     ways, changes = Ways.of(options)
     part = Part.of(shards, shard_index, shard_count)
-    sys.exit(generate_dataset(find_recipe(recipe, **changes), out, ways, part))
+    loaded = find_recipe(recipe, **changes)
+    _note_limit(loaded, changes["limit"])
+    sys.exit(generate_dataset(loaded, out, ways, part))
 
 
 @cli.command()
@@ -219,7 +229,8 @@ def verify(store: Place, rerender: int, as_json: bool) -> None:
     from .verify import EXACT, comparison_words, count_samples, worst
     from .verify import verify as check
 
-    with Progress(count_samples(store), "verifying") as progress:
+    samples = count_samples(store)
+    with Progress(samples + min(rerender, samples), "verifying") as progress:
         verdict = check(store, rerender=rerender, report=progress.advance)
     if as_json:
         print_json(verdict.to_dict())

@@ -40,7 +40,7 @@ def train(
         sys.exit(FAILED)
     if not outcome.complete:
         click.echo(f"Stopped after step {outcome.step} of {outcome.steps}, which is saved. Go on with --resume.")
-        return
+        sys.exit(FAILED if outcome.interrupted else 0)
     if outcome.best:
         found = ", ".join(f"{name} {value:.4g}" for name, value in outcome.best.items() if name != "step")
         click.echo(f"Best validation at step {outcome.best['step']:.0f}: {found}")
@@ -70,7 +70,7 @@ def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, 
     """
     from .evaluation import Options
     from .evaluation import evaluate as judge
-    from .evaluation_report import check_out, summary, write_report
+    from .evaluation_report import check_out, summary, unfinished, write_report
     from .progress import Progress
 
     check_out(out)
@@ -83,6 +83,8 @@ def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, 
             report=lambda rows: bars[0].advance(rows),
         )  # fmt: skip
     paths = write_report(found, out)
+    for note in unfinished(found):
+        click.echo(f"Note: {note}", err=True)
     click.echo(f"{summary(found)}\nMean over {found.samples} images.")
     click.echo(f"Wrote {', '.join(path.name for path in paths)} in {out}. Open {paths[0]}.")
 

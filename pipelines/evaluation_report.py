@@ -178,8 +178,17 @@ def _protocol_words(name: str) -> str:
     return f"{name}: {words}{crop}{', predictions clamped to that range' if protocol.clamp else ''}"
 
 
+def unfinished(found: Evaluation) -> list[str]:
+    """Return a sentence for each run that was not trained to its end."""
+    return [
+        f"{one.name} has made {one.predictor.last} of its {one.predictor.steps} steps: its training is unfinished."
+        for one in found.judged
+        if one.predictor is not None and one.predictor.last < one.predictor.steps
+    ]
+
+
 def _notes(found: Evaluation) -> list[str]:
-    notes = ["Runs that differ in their seeds alone are one row of a table."]
+    notes = ["Runs that differ in their seeds alone are one row of a table.", *unfinished(found)]
     if any(one.uncertainty for one in found.judged):
         notes.append(f"Uncertainty: standard deviation of {found.options.samples} predictions with dropout.")
     return notes

@@ -88,10 +88,12 @@ class Progress:
         """Samples a second, bytes, time left, failures."""
         passed = max(time.monotonic() - self.begun, 1e-9)
         speed = (self.done - self.kept) / passed
+        if not speed:
+            return "getting ready"
         facts = [f"{speed:.1f} a second"]
         if self.bytes:
             facts.append(f"{amount(self.bytes)} written ({amount(self.bytes / passed)}/s)")
-        facts.append(f"{duration((self.total - self.done) / speed)} left" if speed else "time left unknown")
+        facts.append(f"{duration((self.total - self.done) / speed)} left")
         if self.failed:
             facts.append(f"{self.failed} {'shard' if self.failed == 1 else 'shards'} failed")
         return ", ".join(facts)

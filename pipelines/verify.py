@@ -111,7 +111,7 @@ def verify(path: Place, *, rerender: int = 0, report: Callable[[int], None] = la
     if not is_release(path) and (begun := sorted(set(RELEASED) & {item.name for item in path.iterdir()})):
         verdict.problems.append(f"{begun[0]} is of a release without its {MANIFEST}: run `defocal release` again.")
     if rerender and not verdict.problems:
-        _rerender(store, rerender, verdict)
+        _rerender(store, rerender, verdict, report)
     return verdict
 
 
@@ -261,7 +261,7 @@ def _check_psf(store: Store, split: str, problems: list[str]) -> None:
         problems.append(f"psf/main of split {split} is not the PSF bank of the recipe.")
 
 
-def _rerender(store: Store, count: int, verdict: Verdict) -> None:
+def _rerender(store: Store, count: int, verdict: Verdict, report: Callable[[int], None]) -> None:
     try:
         maker = SampleMaker(store.recipe, stored_bank(store.path, store.recipe))
     except InputError as error:
@@ -274,6 +274,7 @@ def _rerender(store: Store, count: int, verdict: Verdict) -> None:
     rows = list(store.rows())
     chosen = generator(store.recipe.seed, Purpose.VERIFY).permutation(len(rows))[:count]
     for split, row, index in (rows[i] for i in sorted(chosen)):
+        report(1)
         try:
             again = maker.make(index)
         except InputError as error:

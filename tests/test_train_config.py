@@ -19,6 +19,7 @@ from defocal.train.models import build
 from defocal.train.optimise import OptimiserSection, ScheduleSection
 from defocal.train.targets import Target
 
+REST = {"average": None, "optimiser": {}, "steps": 1, "numbers": {}, "best": {}}
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=1e-5)
 
 
@@ -173,7 +174,7 @@ def test_a_checkpoint_runs_no_code(tmp_path, capsys):
 
 def test_a_checkpoint_that_is_damaged_or_of_another_format_is_refused(tmp_path):
     path = tmp_path / "last.pt"
-    state = {"config": "{}", "data": "[]", "model": {}, "step": 0, "weights": torch.ones(1000)}
+    state = {"config": "{}", "data": "[]", "model": {}, "step": 0, **REST, "weights": torch.ones(1000)}
     save_checkpoint(path, state)
     whole = path.read_bytes()
     for wrong in (b"", whole[:100], whole[: len(whole) // 2], b"PK" + whole[:50]):
@@ -190,8 +191,8 @@ def test_a_checkpoint_that_is_damaged_or_of_another_format_is_refused(tmp_path):
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path):
     path = tmp_path / "last.pt"
-    save_checkpoint(path, {"config": "{}", "data": "[]", "model": {}, "step": 1})
+    save_checkpoint(path, {"config": "{}", "data": "[]", "model": {}, "step": 1, **REST})
     with pytest.raises(TypeError):
-        save_checkpoint(path, {"config": "{}", "data": "[]", "model": {}, "step": (x for x in ())})
+        save_checkpoint(path, {"config": "{}", "data": "[]", "model": {}, "step": (x for x in ()), **REST})
     assert load_checkpoint(path)["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]

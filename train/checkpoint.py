@@ -13,7 +13,7 @@ from .. import InputError
 
 LAST, BEST = "last.pt", "best.pt"
 FORMAT = 1
-_KEYS = {"format", "config", "data", "model", "step"}
+_KEYS = {"format", "config", "data", "model", "average", "optimiser", "step", "steps", "numbers", "best"}
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

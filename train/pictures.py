@@ -6,43 +6,55 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
-GAP = 4
-# Anchors of viridis, a map of colours that is also read in grey and by most colour-blind people.
-_ANCHORS = np.array(
+GAP, TITLE = 4, 14
+"""Pixels between pictures, and above them."""
+UInt8 = npt.NDArray[np.uint8]
+# Turbo, as in all pictures of depth: far is blue, near is red.
+_TURBO = np.array(
     [
-        [68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141],
-        [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37],
+        [61, 53, 139], [70, 105, 224], [62, 155, 254], [31, 201, 221], [34, 235, 170],
+        [97, 252, 108], [164, 252, 60], [215, 229, 53], [247, 193, 58], [253, 141, 39],
+        [237, 85, 16], [204, 43, 4], [155, 15, 1],
     ]
 )  # fmt: skip
+_BAD = np.array([[255, 255, 255], [253, 174, 97], [215, 48, 39], [103, 0, 31]])
 _UNKNOWN = 90
 
 
-def coloured(values: npt.NDArray[np.floating[Any]], low: float, high: float) -> npt.NDArray[np.uint8]:
-    """Return (h, w, 3) uint8 colours of (h, w) numbers, dark for `low`, bright for `high`; grey where not finite."""
+def coloured(values: npt.NDArray[np.floating[Any]], low: float, high: float, *, error: bool = False) -> UInt8:
+    """Return (h, w, 3) uint8 colours of (h, w) numbers, blue for `low`, red for `high`; grey where not finite.
+
+    Of errors white is `low`, dark red `high`.
+    """
+    anchors = _BAD if error else _TURBO
     known = np.isfinite(values)
-    share = np.clip((np.where(known, values, low) - low) / max(high - low, 1e-12), 0, 1) * (len(_ANCHORS) - 1)
-    channels = [np.interp(share, np.arange(len(_ANCHORS)), _ANCHORS[:, c]) for c in range(3)]
+    share = np.clip((np.where(known, values, low) - low) / max(high - low, 1e-12), 0, 1) * (len(anchors) - 1)
+    channels = [np.interp(share, np.arange(len(anchors)), anchors[:, c]) for c in range(3)]
     picture = np.stack(channels, axis=-1)
     picture[~known] = _UNKNOWN
     return np.uint8(np.rint(picture))  # type: ignore[return-value]
 
 
-def as_picture(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def as_picture(image: npt.NDArray[np.float32]) -> UInt8:
     """Return (h, w, 3) uint8 of a (3, h, w) image in [0, 1]."""
     return np.rint(np.clip(np.nan_to_num(image.transpose(1, 2, 0)), 0, 1) * 255).astype(np.uint8)
 
 
-def write_rows(path: Path, rows: Sequence[Sequence[npt.NDArray[np.uint8]]]) -> None:
-    """Write rows of (h, w, 3) pictures, all of one size, as one PNG."""
+def write_rows(path: Path, titles: Sequence[str], rows: Sequence[Sequence[UInt8]]) -> None:
+    """Write rows of (h, w, 3) pictures, all of one size, as one PNG, each column under its title."""
     height, width = rows[0][0].shape[:2]
     across = max(map(len, rows))
-    shape = (len(rows) * (height + GAP) - GAP, across * (width + GAP) - GAP, 3)
+    shape = (TITLE + len(rows) * (height + GAP) - GAP, across * (width + GAP) - GAP, 3)
     sheet = np.full(shape, 255, np.uint8)
     for i, row in enumerate(rows):
         for j, tile in enumerate(row):
-            y, x = i * (height + GAP), j * (width + GAP)
+            y, x = TITLE + i * (height + GAP), j * (width + GAP)
             sheet[y : y + height, x : x + width] = tile
+    image = Image.fromarray(sheet)
+    draw = ImageDraw.Draw(image)
+    for j, title in enumerate(titles):
+        draw.text((j * (width + GAP) + 1, 1), title, fill=(0, 0, 0))
     path.parent.mkdir(exist_ok=True)
-    Image.fromarray(sheet).save(path)
+    image.save(path)

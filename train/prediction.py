@@ -34,7 +34,9 @@ class Predictor:
     facts
         The stores that it was trained on: names, digests, cameras.
     step
-        Steps that it was trained for.
+        Steps after which these weights were kept.
+    steps, last
+        Steps of the whole training, and those that it has made.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Predictor:
         self.config = Config.parse(json.loads(state["config"]), origin=f"the config in {origin}")
         self.facts: list[dict[str, Any]] = json.loads(state["data"])
         self.step: int = state["step"]
+        self.steps: int = state["steps"]
+        self.last = self.step
         self.device = device
         self.model: Model = restore(self.config.model, state["average"] or state["model"], heads).to(device)
         self.target = Target(self.config.target, self.lens, common_depth(self.cameras))
@@ -217,4 +221,7 @@ def load_model(
         If there is no such run, or its checkpoint cannot be used.
     """
     path = checkpoint_of(run, which)
-    return Predictor(load_checkpoint(path), str(path), pick_device(device), heads)
+    predictor = Predictor(load_checkpoint(path), str(path), pick_device(device), heads)
+    if path.name == BEST and (path.parent / LAST).is_file():
+        predictor.last = load_checkpoint(path.parent / LAST)["step"]
+    return predictor

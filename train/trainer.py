@@ -58,12 +58,15 @@ class Outcome:
         What the last validation found; empty without one.
     best
         What the best one found.
+    interrupted
+        Whether it was stopped by Ctrl-C, and not by a batch system.
     """
 
     step: int
     steps: int
     numbers: dict[str, float]
     best: dict[str, float]
+    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
@@ -152,7 +155,7 @@ class Training:
         if state is not None:
             self._restore(state)
         self.running = self._wrapped()
-        self.stopped = threading.Event()
+        self.stopped, self.interrupted = threading.Event(), False
         if team.leads:
             out.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(out, self.step, writes=team.leads, tensorboard=config.run.tensorboard)
@@ -286,6 +289,7 @@ class Training:
             "average": self.average.model.state_dict() if self.average is not None else None,
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
+            "steps": self.steps,
             "numbers": self.numbers,
             "best": self.best,
         }
@@ -325,10 +329,13 @@ class Training:
             f"{self.config.name}: {self.config.model.kind} {parameters / 1e6:.3f} M parameters, {facts['device']}; "
             f"{self.feed.words}; learns {self.target.words}."
         )
-        self.journal.say(f"In this model {self.model.note}.")
+        if self.step:
+            self.journal.say(f"Going on after step {self.step} of {self.steps}.")
+        else:
+            self.journal.say(f"In this model {self.model.note}.")
 
     def _outcome(self) -> Outcome:
-        return Outcome(self.step, self.steps, self.numbers, self.best)
+        return Outcome(self.step, self.steps, self.numbers, self.best, self.interrupted)
 
     @contextlib.contextmanager
     def _stopping(self) -> Iterator[None]:
@@ -336,7 +343,12 @@ class Training:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {s: signal.signal(s, lambda *_: self.stopped.set()) for s in (signal.SIGTERM, signal.SIGINT)}
+
+        def stop(number: int, frame: Any) -> None:
+            self.interrupted |= number == signal.SIGINT
+            self.stopped.set()
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:

@@ -85,6 +85,16 @@ class Shown:
     aif: npt.NDArray[np.float32] | None = None
     predicted_aif: npt.NDArray[np.float32] | None = None
 
+    @property
+    def titles(self) -> list[str]:
+        """What the pictures of `row` are."""
+        titles = ["input"]
+        if self.predicted_depth is not None and self.depth is not None:
+            titles += ["true depth", "predicted", "error to 50%"]
+        if self.predicted_aif is not None and self.aif is not None:
+            titles += ["true sharp", "restored"]
+        return titles
+
     def row(self) -> list[npt.NDArray[np.uint8]]:
         """Return its pictures: input, depth true, predicted and their difference, all-in-focus true and predicted."""
         row = [as_picture(self.image)]
@@ -94,7 +104,7 @@ class Shown:
             ends = (1 / high, 1 / low) if 0 < low <= high < np.inf else (0.0, 1.0)
             with np.errstate(divide="ignore", invalid="ignore"):
                 row += [coloured(1 / d, *ends) for d in (self.depth, self.predicted_depth)]
-                row.append(coloured(np.abs(self.predicted_depth / self.depth - 1), 0.0, 0.5))
+                row.append(coloured(np.abs(self.predicted_depth / self.depth - 1), 0.0, 0.5, error=True))
         if self.predicted_aif is not None and self.aif is not None:
             row += [as_picture(self.aif), as_picture(self.predicted_aif)]
         return row
@@ -102,8 +112,9 @@ class Shown:
 
 def draw(path: Path, samples: Iterable[Shown]) -> None:
     """Write a sheet of samples, a row each; nothing if there are none."""
-    if rows := [sample.row() for sample in samples]:
-        write_rows(path, rows)
+    drawn = list(samples)
+    if drawn:
+        write_rows(path, drawn[0].titles, [sample.row() for sample in drawn])
 
 
 def shown(batch: Tensors, outputs: Tensors, predicted: torch.Tensor | None, count: int) -> list[Shown]:

@@ -56,7 +56,7 @@ class Folder(Layout):
         """Return the options of the reader `folder`."""
         unit, split = self.job.options.depth_unit, next(iter(self.job.splits.values()))
         recipe = self.job.recipe
-        options = [f"--set scenes.listing=OUT/{split}.txt"]
+        options = [f"--set scenes.listing=OUT/{split}.txt", f"--set 'output.splits={{{split}=1.0}}'"]
         options += [] if unit == 0.001 else [f"--set scenes.depth_unit={unit:g}"]
         if recipe.output.encoding != "srgb":
             options.append(f"--set scenes.encoding={recipe.output.encoding}")
@@ -108,7 +108,8 @@ class D3Net(Layout):
         ]
         if "aif" in self.job.arrays:
             lines.append(
-                "Again as scenes: `--scenes folder:OUT --set 'scenes.rgb=aif/*/*' --set 'scenes.depth_map=depth/*/*'"
-                f" --set scenes.depth_unit={self.job.options.depth_unit:g}`."
+                "Again as scenes, one split at a time: `--scenes folder:OUT --set 'scenes.rgb=aif/SPLIT/*'"
+                f" --set 'scenes.depth_map=depth/SPLIT/*' --set scenes.depth_unit={self.job.options.depth_unit:g}"
+                " --set 'output.splits={SPLIT=1.0}'`."
             )
         return lines
