@@ -43,7 +43,11 @@ class MeanDepth:
             raise InputError(f"the baseline mean-depth needs a split 'train', and {store.path} has none.")
         array = store.array("train", "depth")
         looked_at = min(MOST_LOOKED_AT, array.shape[0])
-        self.depth = float(np.mean([np.nanmean(np.asarray(array[row], np.float64)) for row in range(looked_at)]))
+        maps = (np.asarray(array[row], np.float64) for row in range(looked_at))
+        means = [known.mean() for known in (depth[np.isfinite(depth)] for depth in maps) if len(known)]
+        if not means:
+            raise InputError(f"the baseline mean-depth needs known depth in the split 'train' of {store.path}.")
+        self.depth = float(np.mean(means))
 
     @property
     def words(self) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from .commands import FAILED
+from .commands import FAILED, LOCAL
 
 
 @click.command()
 @click.argument("config")
 @click.option("--data", "stores", multiple=True, required=True, metavar="STORE", help="Dataset; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Folder of the run.")
+@click.option("--out", type=LOCAL, required=True, metavar="RUN", help="Folder of the run.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, from its last checkpoint.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Use this seed, not the config's.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps; the config's if left out.")
@@ -48,9 +48,9 @@ def train(
 
 
 @click.command()
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, type=LOCAL)
 @click.option("--data", required=True, metavar="STORE", help="Dataset to judge on; its camera must be the runs'.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="REPORT", help="Folder of the report.")
+@click.option("--out", type=LOCAL, required=True, metavar="REPORT", help="Folder of the report.")
 @click.option("--split", help="Split of the dataset; the config's validation split if left out.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Judge at most N samples.")
 @click.option("--protocol", default="all", show_default=True, metavar="NAME",

@@ -68,6 +68,16 @@ def refuse_existing(out: Place) -> None:
     if who := holder(out):
         raise InputError(f"{out} is being made by {who}: wait until it ends, or choose another folder.")
     _refuse_full(out)
+    if isinstance(out, Path):
+        _refuse_inside(out)
+
+
+def _refuse_inside(out: Path) -> None:
+    if out.is_symlink():
+        raise InputError(f"{out} is a link: give the folder that it leads to.")
+    for around in out.absolute().parents:
+        if (around / SAMPLES).is_file() and any(around.glob("*.zarr")):
+            raise InputError(f"{out} lies in the dataset {around}: choose a folder outside.")
 
 
 def _refuse_full(out: Place) -> None:

@@ -192,7 +192,7 @@ class RemoteWorkers(ClusterCrew):
             return str(self._address)
         try:
             return str(json.loads(self._file.read_text(encoding="utf-8"))["address"])
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             what = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}"
             raise LostError(
                 f"cannot read the scheduler file {self._file} ({what}): check that the scheduler runs."

@@ -197,7 +197,9 @@ def read_samples(out: Place) -> list[dict[str, str]]:
         text = path.read_bytes().decode()
         rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read {path}: {error}.") from None
+        # What a server answers is not repeated: it may hold the id of a key.
+        reason = (error.strerror or "it is not there") if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot read {path}: {reason}.") from None
     if not rows or not {"index", "split", "row", "source", "digest"} <= set(rows[0]):
         raise InputError(f"{path} is not the sample table of a defocal dataset.")
     numbers = [row["index"] for row in rows] + [row["row"] for row in rows]

@@ -257,6 +257,8 @@ def place(where: str | Path | ObjectPath) -> Place:
     """
     if not isinstance(where, str) or not is_remote(where):
         return Path(where) if isinstance(where, str) else where
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in where):
+        raise InputError(f"the address {where!r} holds a control character: leave it out.")
     scheme, _, rest = where.partition("://")
     scheme = scheme.lower()
     if "@" in rest.partition("/")[0]:

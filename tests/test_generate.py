@@ -200,6 +200,16 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(tiny, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dataset_is_not_begun_inside_another_or_through_a_link(tiny, tiny_store, tmp_path):
+    maker = SampleMaker(tiny)
+    with pytest.raises(InputError, match="lies in the dataset"):
+        create(tiny_store / "deep" / "inside", maker)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(InputError, match="is a link: give the folder"):
+        create(tmp_path / "link", maker)
+
+
 def test_existing_output_is_refused(tiny, tiny_store, tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "full").mkdir()

@@ -19,6 +19,7 @@ from defocal.train.models import build
 from defocal.train.optimise import OptimiserSection, ScheduleSection
 from defocal.train.targets import Target
 
+DATA = '[{"camera": {}, "encoding": "srgb"}]'
 REST = {"average": None, "optimiser": {}, "steps": 1, "numbers": {}, "best": {}}
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=1e-5)
 
@@ -174,7 +175,7 @@ def test_a_checkpoint_runs_no_code(tmp_path, capsys):
 
 def test_a_checkpoint_that_is_damaged_or_of_another_format_is_refused(tmp_path):
     path = tmp_path / "last.pt"
-    state = {"config": "{}", "data": "[]", "model": {}, "step": 0, **REST, "weights": torch.ones(1000)}
+    state = {"config": "{}", "data": DATA, "model": {"a": torch.ones(1000)}, "step": 0, **REST}
     save_checkpoint(path, state)
     whole = path.read_bytes()
     for wrong in (b"", whole[:100], whole[: len(whole) // 2], b"PK" + whole[:50]):
@@ -182,16 +183,44 @@ def test_a_checkpoint_that_is_damaged_or_of_another_format_is_refused(tmp_path):
         with pytest.raises(InputError, match="cannot be read as a checkpoint"):
             load_checkpoint(path)
     torch.save({"step": 0}, path)
-    with pytest.raises(InputError, match="is no checkpoint of defocal"):
+    with pytest.raises(InputError, match=r"is no checkpoint of defocal"):
         load_checkpoint(path)
     torch.save({**state, "format": 9}, path)
     with pytest.raises(InputError, match="has format 9"):
         load_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"average": 5}, {"optimiser": 5}, {"numbers": {"a": "b"}}, {"best": 5}, {"model": {"a": 5}}, {"model": {1: 2}},
+        {"step": 1.5}, {"step": -1}, {"step": 99}, {"config": 5}, {"config": "{"}, {"config": "[]"}, {"data": "[]"},
+        {"config": "[" * 100_000}, {"data": "[{}]"}, {"extra": 1}, {"steps": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_checkpoint_holds_is_checked(tmp_path, wrong):
+    state = {"config": "{}", "data": DATA, "model": {"a": torch.ones(3)}, "step": 0, **REST}
+    save_checkpoint(tmp_path / "last.pt", state)
+    load_checkpoint(tmp_path / "last.pt")
+    save_checkpoint(tmp_path / "last.pt", {**state, **wrong})
+    with pytest.raises(InputError, match=r"no checkpoint of defocal|does not say what"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_one_flipped_byte_of_a_checkpoint_is_seen(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"config": "{}", "data": DATA, "model": {"a": torch.ones(5000)}, "step": 0, **REST})
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 255
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        load_checkpoint(path)
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path):
     path = tmp_path / "last.pt"
-    save_checkpoint(path, {"config": "{}", "data": "[]", "model": {}, "step": 1, **REST})
+    save_checkpoint(path, {"config": "{}", "data": DATA, "model": {}, "step": 1, **REST})
     with pytest.raises(TypeError):
         save_checkpoint(path, {"config": "{}", "data": "[]", "model": {}, "step": (x for x in ()), **REST})
     assert load_checkpoint(path)["step"] == 1

@@ -127,6 +127,40 @@ def test_a_run_is_not_resumed_with_another_config_or_other_data(finished, tiny_s
         train(config(run={"ema": 0.9}), [other], finished[0], resume=True)
 
 
+def test_two_runs_keep_out_of_each_others_folder(tiny_store, tmp_path):
+    with module.join_team("cpu") as team:
+        training = Training(config(), [tiny_store], tmp_path / "run", team, resume=False)
+        with pytest.raises(InputError, match="another process trains in"):
+            Training(config(), [tiny_store], tmp_path / "run", team, resume=False)
+        training.close()
+
+
+def test_a_run_that_was_killed_at_once_is_resumed_from_its_very_beginning(finished, tiny_store, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr(Training, "_make_step", lambda self, batch: (_ for _ in ()).throw(KeyError("killed")))
+    with pytest.raises(KeyError):
+        train(config(run={"ema": 0.9}), [tiny_store], out)
+    monkeypatch.undo()
+    assert train(config(run={"ema": 0.9}), [tiny_store], out, resume=True) == finished[1]
+    assert equal(weights(out), weights(finished[0]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": {"crop": [33, 32]}}, "multiples of 4, not 33 x 32"),
+        ({"data": {"depth": [100.0, 200.0]}}, "no depth is known in the split 'test', or none within data.depth"),
+        ({"run": {"best": "psnr"}}, "run.best is 'psnr', and this model is not trained for aif"),
+        ({"data": {"workers": 200}}, "too many for the"),
+    ],
+)
+def test_what_cannot_work_leaves_nothing(tiny_store, tmp_path, changes, words):
+    with pytest.raises(InputError) as caught:
+        train(config(**changes), [tiny_store], tmp_path / "run")
+    assert words in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_store_is_given_once(tiny_store, tmp_path):
     with pytest.raises(InputError, match="is given twice"):
         train(config(), [tiny_store, tiny_store], tmp_path / "run")
@@ -182,12 +216,6 @@ def test_the_checkpoint_of_another_model_is_refused(finished, tiny_store, tmp_pa
     save_checkpoint(out / "last.pt", {**state, "model": {"a": torch.zeros(1)}})
     with pytest.raises(InputError, match="weights of another model: it lacks"):
         train(config(run={"steps": 1}), [tiny_store], out, resume=True)
-
-
-def test_best_must_be_something_that_validations_have(tiny_store, tmp_path):
-    with pytest.raises(InputError, match=r"run\.best is psnr"):
-        train(config(run={"best": "psnr"}), [tiny_store], tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_sigmoid_that_cannot_say_these_depths_is_refused(tiny_store, tmp_path):

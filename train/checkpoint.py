@@ -1,19 +1,44 @@
 """Checkpoints: whole or absent, and never unpickled into anything but tensors, numbers and text."""
 
+import json
 import os
 import uuid
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .. import InputError
 
 LAST, BEST = "last.pt", "best.pt"
 FORMAT = 1
-_KEYS = {"format", "config", "data", "model", "average", "optimiser", "step", "steps", "numbers", "best"}
+
+
+class _State(BaseModel):
+    """What a checkpoint holds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    format: int
+    config: str
+    data: str
+    model: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor] | None
+    optimiser: dict[str, Any]
+    step: int = Field(ge=0)
+    steps: int = Field(ge=1)
+    numbers: dict[str, float]
+    best: dict[str, float]
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.step > self.steps:
+            raise ValueError("more steps than there are")
+        return self
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -52,15 +77,27 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         with warnings.catch_warnings():
             # Of files that are none of ours torch warns before it refuses them.
             warnings.simplefilter("ignore")
+            with zipfile.ZipFile(path) as archive:
+                # Torch itself does not look whether the bytes are those that were written.
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} is not what was written")
             state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         # Torch raises many kinds of error for a file that is none of its own.
         reason = str(error).split("\n")[0][:200]
         raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}).") from None
-    if not isinstance(state, dict) or not state.keys() >= _KEYS:
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int):
         raise InputError(f"{path} is no checkpoint of defocal.")
     if state["format"] != FORMAT:
         raise InputError(f"{path} has format {state['format']}; this defocal reads {FORMAT}.")
+    try:
+        _State.model_validate(state)
+        config, data = json.loads(state["config"]), json.loads(state["data"])
+    except (ValidationError, ValueError, RecursionError):
+        raise InputError(f"{path} is no checkpoint of defocal, or damaged: fetch a fresh copy.") from None
+    whole = isinstance(config, dict) and isinstance(data, list) and data
+    if not whole or not all(isinstance(one, dict) and {"camera", "encoding"} <= one.keys() for one in data):
+        raise InputError(f"{path} does not say what it was trained with and on: fetch a fresh copy.")
     return state
 
 

@@ -27,6 +27,7 @@ from .checkpoint import BEST, LAST, load_checkpoint, load_weights, save_checkpoi
 from .config import Config
 from .devices import Team, autocast, device_words, join_team, out_of_memory
 from .feeding import Feed
+from .holding import empty, hold
 from .journal import RUN, Journal, machine, write_json
 from .losses import build_loss
 from .models import build
@@ -139,13 +140,14 @@ class Training:
     def __init__(self, config: Config, stores: Sequence[str | Path], out: Path, team: Team, *, resume: bool) -> None:
         self.config, self.out, self.team = config, out, team
         state = load_checkpoint(out / LAST) if resume else None
-        if state is None and out.exists() and (not out.is_dir() or any(out.iterdir())) and team.leads:
+        if state is None and team.leads and not empty(out):
             raise InputError(f"{out} is not empty: give another folder, or --resume to go on with the run in it.")
         self.feed = Feed(config, stores, team)
         self.model = build(config.model, key(config.seed, "model")).to(team.device)
         self.target = Target(config.target, self.feed.lens, self.feed.depth)
         if "depth" in self.model.outputs:
             self.target.check(self.model.bounds)
+        self._check_possible()
         self.loss = build_loss(config.loss)
         self.optimiser = config.optimiser.build(self.model.parameters())
         self.average = Average(self.model, config.run.ema) if config.run.ema else None
@@ -156,19 +158,37 @@ class Training:
             self._restore(state)
         self.running = self._wrapped()
         self.stopped, self.interrupted = threading.Event(), False
+        self.begins, self.lock = state is None, None
         if team.leads:
             out.mkdir(parents=True, exist_ok=True)
+            self.lock = hold(out)
         self.journal = Journal(out, self.step, writes=team.leads, tensorboard=config.run.tensorboard)
 
     def close(self) -> None:
         """Stop the processes that read, and write what is still held back."""
         self.feed.close()
         self.journal.close()
+        if self.lock is not None:
+            self.lock.close()
 
     def abandon(self) -> None:
-        """Leave nothing of a run that never came to a checkpoint."""
-        if self.team.leads and not any((self.out / name).exists() for name in (LAST, BEST)):
+        """Leave nothing of a run that was begun in vain."""
+        if self.team.leads and self.begins:
             shutil.rmtree(self.out, ignore_errors=True)
+
+    def _check_possible(self) -> None:
+        """Refuse at once what would be found at the first step, or at the first validation."""
+        height, width = self.feed.size
+        multiple, best = self.model.multiple, self.config.run.best
+        if height % multiple or width % multiple:
+            raise InputError(
+                f"the model {self.config.model.kind} takes heights and widths that are multiples of {multiple}, not "
+                f"{height} x {width}: set data.crop."
+            )
+        targets = set(self.config.data.targets) & set(self.model.outputs)
+        needed = {"psnr": "aif", "rmse": "depth", "mae": "depth", "abs_rel": "depth"}.get(best)
+        if needed is not None and needed not in targets:
+            raise InputError(f"run.best is {best!r}, and this model is not trained for {needed}: use 'loss'.")
 
     def _wrapped(self) -> torch.nn.Module:
         model = torch.compile(self.model) if self.config.run.compile else self.model
@@ -179,6 +199,9 @@ class Training:
 
     def run(self) -> Outcome:
         """Make the steps that are left."""
+        if self.begins:
+            # From here on the run can be resumed, whatever ends it.
+            self._save()
         self._introduce()
         if self.step >= self.steps:
             self.journal.say(f"The run in {self.out} has made its {self.steps} steps; nothing to do.")
@@ -247,7 +270,7 @@ class Training:
         what = ", ".join(f"{name} {value:g}" for name, value in terms.items())
         raise DivergedError(
             f"step {self.step}: the loss or its gradient is no finite number ({what}, gradient {norm:g}). Its batch is "
-            f"in {path}; the last checkpoint is from before. Lower optimiser.rate, or set optimiser.clip."
+            f"in {path}; the last checkpoint is from before it. Lower optimiser.rate, or set optimiser.clip."
         )
 
     @torch.no_grad()
@@ -268,14 +291,17 @@ class Training:
         if not scores.sums and self.team.world == 1:
             return
         self.numbers = scores.numbers(self.team)
+        if "depth" in self.model.outputs and "depth" in self.config.data.targets and "rmse" not in self.numbers:
+            raise InputError(
+                f"no depth is known in the split {self.feed.unseen.split!r}, or none within data.depth: nothing can be "
+                "learned of it."
+            )
         self.journal.log(self.step, self.numbers, "validation")
         self.journal.say(f"step {self.step} of {self.steps}: validation {_words(self.numbers)}")
         if self.team.leads:
             draw(self.out / "pictures" / f"step-{self.step:06d}.png", pictures)
         name = self.config.run.best
         sign = -1.0 if name in LARGER_IS_BETTER else 1.0
-        if name not in self.numbers:
-            raise InputError(f"run.best is {name}, and validations of this config have {', '.join(self.numbers)}.")
         if not self.best or sign * self.numbers[name] < sign * self.best[name]:
             self.best = {**self.numbers, "step": self.step}
             if self.team.leads:
@@ -297,6 +323,7 @@ class Training:
     def _save(self) -> None:
         if self.team.leads:
             save_checkpoint(self.out / LAST, self._state())
+        self.begins = self.begins and self.step == 0
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         if difference := config_difference(json.loads(state["config"]), self.config.to_dict()):
@@ -304,7 +331,10 @@ class Training:
         if json.loads(state["data"]) != self.feed.facts:
             raise InputError(f"the run in {self.out} was begun on other data: give the same stores, in the same order.")
         load_weights(self.model, state["model"], str(self.out / LAST))
-        self.optimiser.load_state_dict(state["optimiser"])
+        try:
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InputError(f"{self.out / LAST} is damaged: its optimiser's state does not fit ({error}).") from None
         if self.average is not None:
             load_weights(self.average.model, state["average"], str(self.out / LAST))
         self.step, self.best, self.numbers = state["step"], state["best"], state["numbers"]

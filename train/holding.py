@@ -1,0 +1,40 @@
+"""One run at a time in a folder: a lock that the system releases when the process ends, however it ends."""
+
+from pathlib import Path
+from typing import IO
+
+from .. import InputError
+
+LOCK = "lock"
+
+
+def hold(out: Path) -> IO[bytes] | None:
+    """Hold the lock of a run's folder until the file that is returned is closed; None where there are no locks.
+
+    Raises
+    ------
+    InputError
+        If another process trains there.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    file = (out / LOCK).open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(f"another process trains in {out}: wait until it ends, or give another folder.") from None
+    except OSError:
+        # Some network file systems have no locks.
+        file.close()
+        return None
+    return file
+
+
+def empty(out: Path) -> bool:
+    """Tell whether a folder is absent, or holds nothing but what a run leaves that was killed before its first step."""
+    return not out.exists() or (
+        out.is_dir() and all(item.name == LOCK or item.name.endswith(".partial") for item in out.iterdir())
+    )
