@@ -167,3 +167,26 @@ def _apply(data: dict[str, Any], change: str) -> None:
         if not isinstance(data, dict):
             raise InputError(f"--set {change[:60]}: {key!r} is not a section of the config.")
     data[keys[-1]] = value
+
+
+# Where and how fast a run computes, and how often it looks: all that may change when it is resumed.
+_FREE = {
+    "run.device",
+    "run.compile",
+    "run.pictures",
+    "run.tensorboard",
+    "run.save_every",
+    "data.workers",
+    "data.backend",
+}
+
+
+def config_difference(old: Any, new: Any, where: str = "") -> str:
+    """Name the first key in which two configs differ, with both values; "" if there is none that matters."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            path = f"{where}.{name}" if where else name
+            if path not in _FREE and (found := config_difference(old.get(name), new.get(name), path)):
+                return found
+        return ""
+    return "" if old == new else f"{where} is {new!r}, and was {old!r}"

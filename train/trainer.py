@@ -6,13 +6,11 @@ numbers.
 """
 
 import contextlib
-import dataclasses
 import json
 import math
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +22,13 @@ import torch
 from .. import InputError
 from .average import Average
 from .checkpoint import BEST, LAST, load_checkpoint, load_weights, save_checkpoint
-from .config import Config
+from .config import Config, config_difference
 from .devices import Team, autocast, device_words, join_team, out_of_memory
 from .feeding import Feed
 from .holding import empty, hold
 from .journal import RUN, Journal, machine, write_json
 from .losses import build_loss
+from .meter import Meter
 from .models import build
 from .optimise import set_rate
 from .seeds import key
@@ -206,7 +205,7 @@ class Training:
         if self.step >= self.steps:
             self.journal.say(f"The run in {self.out} has made its {self.steps} steps; nothing to do.")
             return self._outcome()
-        run, meter = self.config.run, _Meter()
+        run, meter = self.config.run, Meter()
         every = run.validate_every or max(1, self.steps // 10)
         with self._stopping():
             for batch in meter.timed(self.feed.batches(self.step)):
@@ -339,7 +338,7 @@ class Training:
             load_weights(self.average.model, state["average"], str(self.out / LAST))
         self.step, self.best, self.numbers = state["step"], state["best"], state["numbers"]
 
-    def _report(self, terms: Mapping[str, float], meter: "_Meter") -> None:
+    def _report(self, terms: Mapping[str, float], meter: "Meter") -> None:
         rate, waiting = meter.take()
         named = {"loss" if name == "total" else name: value for name, value in terms.items()}
         self.journal.log(self.step, {**named, "samples_per_second": rate, "waiting": waiting, "seconds": meter.seconds})
@@ -386,48 +385,6 @@ class Training:
                 signal.signal(number, handler)
 
 
-@dataclass
-class _Meter:
-    """How fast samples go, and the share of time spent waiting for them; validations and saving are left out."""
-
-    samples: int = 0
-    waited: float = 0.0
-    begun: float = dataclasses.field(default_factory=time.perf_counter)
-    started: float = dataclasses.field(default_factory=time.perf_counter)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the run, or its resumption, began; validations and saving are counted."""
-        return round(time.perf_counter() - self.started, 3)
-
-    def timed(self, batches: Iterator[dict[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield batches, counting the time until each is there; the first, which starts the readers, is not counted."""
-        first = True
-        while True:
-            before = time.perf_counter()
-            batch = next(batches, None)
-            if batch is None:
-                return
-            if first:
-                self.begun, first = time.perf_counter(), False
-            else:
-                self.waited += time.perf_counter() - before
-            yield batch
-
-    def apart(self, work: Any) -> None:
-        """Do something that is not counted."""
-        before = time.perf_counter()
-        work()
-        self.begun += time.perf_counter() - before
-
-    def take(self) -> tuple[float, float]:
-        """Return samples a second and the share of waiting since the last time."""
-        spent = max(time.perf_counter() - self.begun, 1e-9)
-        found = self.samples / spent, min(1.0, self.waited / spent)
-        self.samples, self.waited, self.begun = 0, 0.0, time.perf_counter()
-        return found
-
-
 def _parts(batch: Mapping[str, torch.Tensor], count: int) -> list[dict[str, torch.Tensor]]:
     length = len(next(iter(batch.values())))
     size = -(-length // count)
@@ -437,26 +394,3 @@ def _parts(batch: Mapping[str, torch.Tensor], count: int) -> list[dict[str, torc
 def _words(numbers: Mapping[str, float]) -> str:
     units = {"rmse": " m", "mae": " m", "psnr": " dB"}
     return ", ".join(f"{name} {value:.4g}{units.get(name, '')}" for name, value in numbers.items())
-
-
-# Where and how fast a run computes, and how often it looks: all that may change when it is resumed.
-_FREE = {
-    "run.device",
-    "run.compile",
-    "run.pictures",
-    "run.tensorboard",
-    "run.save_every",
-    "data.workers",
-    "data.backend",
-}
-
-
-def config_difference(old: Any, new: Any, where: str = "") -> str:
-    """Name the first key in which two configs differ, with both values; "" if there is none that matters."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted(old.keys() | new.keys()):
-            path = f"{where}.{name}" if where else name
-            if path not in _FREE and (found := config_difference(old.get(name), new.get(name), path)):
-                return found
-        return ""
-    return "" if old == new else f"{where} is {new!r}, and was {old!r}"
