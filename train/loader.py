@@ -85,10 +85,7 @@ class Loader:
             if "DataLoader worker" not in str(error):
                 raise
             self.close()
-            raise InputError(
-                f"a process that reads data has died ({str(error).splitlines()[0][:120]}): lower workers, prefetch or "
-                "batch_size, or give it more memory; in a container also shared memory, as --shm-size=8g does."
-            ) from None
+            raise InputError(f"a process that reads data has died: {died(error)}") from None
         finally:
             self.waited += time.perf_counter() - begun
 
@@ -117,6 +114,14 @@ class Loader:
         # Not left to the garbage collector: a traceback may hold on to the stream.
         if stream is not None and hasattr(stream, "_shutdown_workers"):
             stream._shutdown_workers()
+
+
+def died(error: Exception) -> str:
+    """Say what may have killed a process that reads."""
+    return (
+        f"{str(error).splitlines()[0][:120].strip()} Lower workers, prefetch or batch_size, or give it more memory; in a "
+        "container also shared memory, as --shm-size=8g does."
+    )
 
 
 def make_loader(

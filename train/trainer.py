@@ -27,6 +27,7 @@ from .devices import Team, autocast, device_words, join_team, out_of_memory
 from .feeding import Feed
 from .holding import empty, hold
 from .journal import RUN, Journal, machine, write_json
+from .loader import died
 from .losses import build_loss
 from .meter import Meter
 from .models import build
@@ -119,6 +120,9 @@ def _explained(error: Exception, training: "Training") -> InputError | None:
             "batch normalisation needs more than one number of each channel, and the model's deepest features have "
             "one: raise data.crop or data.batch_size, or lower run.accumulate."
         )
+    if "DataLoader worker" in str(error):
+        # Torch raises it wherever this process happens to be.
+        return InputError(f"a process that reads data has died: {died(error)}")
     if isinstance(error, RuntimeError) and out_of_memory(error):
         size = "x".join(map(str, training.feed.size))
         return InputError(
