@@ -119,8 +119,8 @@ class Loader:
 def died(error: Exception) -> str:
     """Say what may have killed a process that reads."""
     return (
-        f"{str(error).splitlines()[0][:120].strip()} Lower workers, prefetch or batch_size, or give it more memory; in a "
-        "container also shared memory, as --shm-size=8g does."
+        f"{str(error).splitlines()[0][:120].strip()} Lower workers, prefetch or batch_size, or give it more memory; in "
+        "a container also shared memory, as --shm-size=8g does."
     )
 
 
