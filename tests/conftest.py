@@ -55,6 +55,24 @@ def tiny_store(tiny, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def recipe_file(tmp_path_factory):
+    """File of a recipe of forty tiny scenes, for runs in processes of their own."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(Recipe.parse(recipe_data(scenes={"count": 40})).to_toml())
+    return path
+
+
+@pytest.fixture(scope="session")
+def undisturbed(recipe_file, tmp_path_factory):
+    """Digest of a run of it in which nothing happens."""
+    from processes import digest, ended, toy
+
+    out = tmp_path_factory.mktemp("undisturbed") / "d"
+    assert ended(toy("generate", recipe_file, out))[0] == 0
+    return digest(out)
+
+
+@pytest.fixture(scope="session")
 def real_data():
     """Folder of real RGB-D files, where there is one on this machine."""
     folder = Path(os.environ.get("DEFOCAL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -48,6 +48,15 @@ def scene_folder(path: Path, names=("a",), depth: np.ndarray | None = None, size
     return path
 
 
+def noise_folder(path: Path, count: int) -> dict:
+    """Write frames of noise; return the section of a recipe that reads them."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        save(path / "rgb" / f"{i}.png", rng.integers(0, 255, (32, 40, 3), dtype=np.uint8))
+        save(path / "depth" / f"{i}.png", rng.integers(900, 3000, (32, 40), dtype=np.uint16))
+    return {"kind": "folder", "path": str(path), "depth": ["0.5 m", "4 m"]}
+
+
 def refusal(call, *mentions) -> str:
     """Call, and return the one sentence it is refused with."""
     with pytest.raises(InputError) as caught:

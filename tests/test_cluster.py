@@ -11,14 +11,12 @@ import urllib.request
 
 import psutil
 import pytest
-from conftest import recipe_data
 from processes import digest, ended, toy, toy_environment, wait_until, workers_of
 
 from defocal import InputError
 from defocal.pipelines.agreement import difference, identity
 from defocal.pipelines.generate import create, run
 from defocal.pipelines.workers import LocalWorkers
-from defocal.synth import Recipe
 from defocal.synth.commit import FOLDER
 from defocal.synth.samples import SampleMaker
 
@@ -75,20 +73,6 @@ def clusters(tmp_path):
     yield begin
     for one in begun:
         one.end()
-
-
-@pytest.fixture(scope="module")
-def recipe_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
-    path.write_text(Recipe.parse(recipe_data(scenes={"count": 40})).to_toml())
-    return path
-
-
-@pytest.fixture(scope="module")
-def undisturbed(recipe_file, tmp_path_factory):
-    out = tmp_path_factory.mktemp("undisturbed") / "d"
-    assert ended(toy("generate", recipe_file, out))[0] == 0
-    return digest(out)
 
 
 def refused(*arguments, **options):

@@ -11,12 +11,11 @@ import signal
 import time
 from types import SimpleNamespace
 
-import cv2
-import numpy as np
 import psutil
 import pytest
 from conftest import recipe_data
 from processes import digest, ended, events, toy, wait_until, workers_of
+from rgbd import noise_folder
 
 from defocal import InputError
 from defocal.pipelines import cluster, workers
@@ -25,21 +24,6 @@ from defocal.synth import Recipe, commit
 from defocal.synth.commit import FOLDER
 from defocal.synth.samples import SampleMaker
 from defocal.synth.shards import Shards
-
-
-@pytest.fixture(scope="module")
-def recipe_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
-    path.write_text(Recipe.parse(recipe_data(scenes={"count": 40})).to_toml())
-    return path
-
-
-@pytest.fixture(scope="module")
-def undisturbed(recipe_file, tmp_path_factory):
-    """Digest of a run in which nothing happens."""
-    out = tmp_path_factory.mktemp("undisturbed") / "d"
-    assert ended(toy("generate", recipe_file, out))[0] == 0
-    return digest(out)
 
 
 def resumed(out, *arguments):
@@ -227,16 +211,8 @@ def test_a_bad_moment_of_a_file_system_is_got_over(tiny, tiny_store, tmp_path, m
 def test_a_poisoned_scene_file_costs_its_shard(tmp_path):
     """A file that is damaged after all were checked, with its size kept."""
     frames, out = tmp_path / "frames", tmp_path / "d"
-    rng = np.random.default_rng(0)
-    for i in range(6):
-        for kind, image in (
-            ("rgb", rng.integers(0, 255, (32, 40, 3), dtype=np.uint8)),
-            ("depth", rng.integers(900, 3000, (32, 40), dtype=np.uint16)),
-        ):
-            (frames / kind).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(frames / kind / f"{i}.png"), image)
     data = recipe_data()
-    data["scenes"] = {"kind": "folder", "path": str(frames), "depth": ["0.5 m", "4 m"]}
+    data["scenes"] = noise_folder(frames, 6)
     maker = SampleMaker(Recipe.parse(data))
     run(tmp_path / "whole", maker, create(tmp_path / "whole", maker))
     todo = create(out, maker)

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 from conftest import recipe_data
+from rgbd import noise_folder
 
 from defocal import InputError
 from defocal.pipelines import generate
@@ -283,16 +284,8 @@ def test_changed_input_files_are_noticed_on_resume(tmp_path):
     import cv2
 
     frames = tmp_path / "frames"
-    rng = np.random.default_rng(0)
-    for i in range(4):
-        for kind, image in (
-            ("rgb", rng.integers(0, 255, (32, 40, 3), dtype=np.uint8)),
-            ("depth", rng.integers(900, 3000, (32, 40), dtype=np.uint16)),
-        ):
-            (frames / kind).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(frames / kind / f"{i}.png"), image)
     data = recipe_data()
-    data["scenes"] = {"kind": "folder", "path": str(frames), "depth": ["0.5 m", "4 m"]}
+    data["scenes"] = noise_folder(frames, 4)
     maker = SampleMaker(Recipe.parse(data))
     out = tmp_path / "d"
     todo = create(out, maker)

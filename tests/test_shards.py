@@ -130,20 +130,6 @@ def test_the_run_itself_takes_no_more_memory_for_millions_of_samples(tmp_path, m
     assert peaks[1] < peaks[0] + 24e6
 
 
-@pytest.fixture(scope="module")
-def recipe_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
-    path.write_text(Recipe.parse(recipe_data(scenes={"count": 40})).to_toml())
-    return path
-
-
-@pytest.fixture(scope="module")
-def undisturbed(recipe_file, tmp_path_factory):
-    out = tmp_path_factory.mktemp("undisturbed") / "d"
-    assert ended(toy("generate", recipe_file, out))[0] == 0
-    return digest(out)
-
-
 def test_runs_that_begin_at_once_divide_a_dataset(recipe_file, undisturbed, tmp_path):
     out, count = tmp_path / "d", 4
     order = random.Random(1).sample(range(count), count)

@@ -240,6 +240,20 @@ def test_parts_of_a_batch_add_up_to_the_whole(tiny_store, tmp_path):
         torch.testing.assert_close(value, found[1][name], rtol=1e-4, atol=1e-6)
 
 
+def test_pixels_in_a_row_are_as_exact_after_a_resumption(tiny_store, tmp_path):
+    settings = config(run={"channels_last": True, "ema": 0.9})
+    train(settings, [tiny_store], tmp_path / "whole")
+    with module.join_team("cpu") as team:
+        training = Training(settings, [tiny_store], tmp_path / "run", team, resume=False)
+        kernels = [p for p in training.model.parameters() if p.ndim == 4]
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+        training.stopped.set()
+        assert not training.run().complete
+        training.close()
+    train(settings, [tiny_store], tmp_path / "run", resume=True)
+    assert equal(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
 def test_half_precision_learns_too(tiny_store, tmp_path):
     outcome = train(config(run={"steps": 3, "precision": "bf16"}), [tiny_store], tmp_path / "run")
     assert np.isfinite(outcome.numbers["rmse"])

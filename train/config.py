@@ -42,6 +42,8 @@ class RunSection(Section):
     """Decay of an average of the weights over the steps, which is validated and kept in their place."""
     compile: bool = False
     """Have torch compile the model: the first step takes minutes, the others less."""
+    channels_last: bool = False
+    """Keep the channels of a pixel together in memory: faster for narrow networks on CPUs and for bf16 on GPUs."""
     device: str = "auto"
     pictures: int = Field(default=4, ge=0, le=64)
     """Samples that each validation draws."""

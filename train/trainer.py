@@ -147,6 +147,8 @@ class Training:
             raise InputError(f"{out} is not empty: give another folder, or --resume to go on with the run in it.")
         self.feed = Feed(config, stores, team)
         self.model = build(config.model, key(config.seed, "model")).to(team.device)
+        if config.run.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.target = Target(config.target, self.feed.lens, self.feed.depth)
         if "depth" in self.model.outputs:
             self.target.check(self.model.bounds)
