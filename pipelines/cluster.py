@@ -13,6 +13,7 @@ import json
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -89,15 +90,16 @@ class Session(Protocol):
         ...
 
 
-class ClusterCrew:
+class ClusterCrew(ABC):
     """What local and remote crews have in common."""
 
+    @abstractmethod
     def _session(self) -> contextlib.AbstractContextManager[Session]:
-        raise NotImplementedError
+        """Begin a session with the workers there are."""
 
+    @abstractmethod
     def _after_loss(self, lost: LostError, losses: int) -> None:
         """Wait until a new session may work; raise `StoppedError` if it is no use."""
-        raise NotImplementedError
 
     def make(self, job: Job, todo: Iterator[Shard]) -> Iterator[Event]:
         """Make the shards on the workers; see `Crew`."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import InputError
-from ..synth.commit import FOLDER
+from ..synth.commit import FOLDER, dataset_digest
 from ..synth.files import flush_to_disk, write_atomically
 from ..synth.places import Place
 from ..synth.store import open_store
@@ -26,7 +26,7 @@ from .exports.ddff import Ddff
 from .exports.documents import MARKER, README, facts_of, notices, readme
 from .exports.folder import D3Net, Folder
 from .exports.kinds import KINDS, OF_STACKS, Kind
-from .exports.samples import TABLE, content_digest, read_sample, rows_of
+from .exports.samples import TABLE, read_sample, rows_of, table_rows
 from .exports.stacks import DefocusNet, DffWild
 from .exports.webdataset import WebDataset
 from .exports.zedd import Zedd
@@ -234,7 +234,7 @@ def _refuse(store: Place, out: Path) -> None:
 
 def _plan(job: Job) -> dict[str, Any]:
     """Return all that decides what an export holds: another one cannot go on where one with another plan ended."""
-    digest = content_digest(job.store.path)
+    digest = dataset_digest(table_rows(job.store.path))
     return {
         "facts": facts_of(job, digest, {}), "counts": job.counts, "options": asdict(job.options), "digest": digest,
         "release": notices(job.store.path),

@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -219,7 +219,10 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def dataset_digest(rows: list[dict[str, str]]) -> str:
+def dataset_digest(rows: Iterable[Mapping[str, str]]) -> str:
     """Digest of a dataset: sha256 over index, split, source and content digest of its samples, hexadecimal."""
-    lines = (f"{row['index']} {row['split']} {row['source']} {row['digest']}" for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for number, row in enumerate(rows):
+        line = f"{row['index']} {row['split']} {row['source']} {row['digest']}"
+        digest.update(f"\n{line}".encode() if number else line.encode())
+    return digest.hexdigest()

@@ -318,8 +318,8 @@ class PsfBank(ABC):
         """
 
     def taps(self, highest_slot: int) -> TapTable:
-        """Taps of the slots 0 to at least `highest_slot`."""
-        raise NotImplementedError
+        """Taps of the slots 0 to at least `highest_slot`, of banks with `by_differences`."""
+        raise TypeError(f"{type(self).__name__} has kernels, and no differences of them.")
 
     def dense(self, used: npt.NDArray[np.integer[Any]]) -> DenseTable:
         """Kernels of at least the slots `used`; made once and kept."""

@@ -27,7 +27,7 @@ from .recipe_camera import NEEDED, CameraSection
 from .recipe_capture import SensorSection, StackSection
 from .recipe_errors import explain
 from .recipe_psf import AperturePsf, DiskPsf, GaussianPsf, MaskPsf, PowerExponentialPsf, PsfSection
-from .recipe_psf import Section as _Section
+from .recipe_psf import Section as Section
 from .recipe_scenes import DatasetScenes, FolderScenes, ProceduralScenes, ReadScenes
 from .scene import PLAUSIBLE_DEPTH
 from .units import parse_bytes
@@ -55,7 +55,7 @@ Accept = Literal["all-blurred", "all-sharp"]
 ArrayName = Literal["aif", "depth", "valid", "coc", "capture", "raw", "dual", "stack", "stack_raw"]
 
 
-class RenderSection(_Section):
+class RenderSection(Section):
     """How light is put together."""
 
     method: Literal["layered", "exact", "views"] = "layered"
@@ -70,7 +70,7 @@ class RenderSection(_Section):
     """"srgb" blurs encoded values, as some papers did; the default is what light does."""
 
 
-class OutputSection(_Section):
+class OutputSection(Section):
     """What is stored, and how."""
 
     arrays: tuple[ArrayName, ...] = ("aif", "depth", "coc", "capture")
@@ -95,7 +95,7 @@ class OutputSection(_Section):
         return self
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A declared dataset. Make one with `load_recipe` or `Recipe.parse`."""
 
     version: int = Field(ge=1, le=1)
@@ -340,7 +340,7 @@ class Recipe(_Section):
         return [lens, *(lens.refocused(focus) for focus in self.widest_focus)]
 
 
-class _ScenesAlone(_Section):
+class _ScenesAlone(Section):
     scenes: Annotated[FolderScenes | DatasetScenes, Field(discriminator="kind")]
 
 

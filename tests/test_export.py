@@ -18,7 +18,7 @@ from defocal.pipelines.cli import cli
 from defocal.pipelines.diff import diff
 from defocal.pipelines.export import LAYOUTS, export, prepare, run
 from defocal.pipelines.exports.kinds import ALL, KINDS, OF_STACKS
-from defocal.pipelines.exports.samples import content_digest
+from defocal.pipelines.exports.samples import table_rows
 from defocal.pipelines.lock import hold
 from defocal.pipelines.verify import verify
 from defocal.synth import open_store
@@ -85,7 +85,7 @@ def test_every_layout_is_in_the_documents():
 def test_what_an_export_says_of_itself(kind, both, whole, tmp_path):
     facts, page = json.loads((whole(kind) / "_export.json").read_text()), (whole(kind) / "README.md").read_text()
     assert facts["kind"] == kind
-    assert facts["dataset"]["content_digest"] == content_digest(both)
+    assert facts["dataset"]["content_digest"] == dataset_digest(table_rows(both))
     assert sum(facts["samples"].values()) == 3
     for words in (facts["command"], facts["dataset"]["content_digest"], "those of the files", KINDS[kind].loss):
         assert words in page
@@ -105,7 +105,7 @@ def test_the_command_it_names_makes_it_again(both, tmp_path):
 
 
 def test_the_digest_is_that_of_the_dataset(both):
-    assert content_digest(both) == dataset_digest(read_samples(both))
+    assert dataset_digest(table_rows(both)) == dataset_digest(read_samples(both))
 
 
 def test_a_release_passes_its_licence_on(made, tmp_path):

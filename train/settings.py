@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from .. import InputError
+from ..synth.recipe import Section as Section
 from ..synth.recipe_errors import explain
 from ..synth.units import parse_length
 
@@ -30,12 +31,6 @@ BLUR_CHANGES = {
     "colour_per_slice": "lets the slices of a stack differ by more than their focus",
 }
 """Augmentations that change what depth is to be read from, each with how."""
-
-
-class Section(BaseModel):
-    """Strict, frozen, and without keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class CameraSettings(Section):

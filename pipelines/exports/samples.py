@@ -1,7 +1,6 @@
 """Samples of a dataset one by one, checked against their digests, with what was their camera."""
 
 import csv
-import hashlib
 import io
 import math
 from collections.abc import Iterator, Mapping
@@ -23,21 +22,6 @@ TABLE = "samples.jsonl"
 """The table of an export: a JSON object a line, one for each sample."""
 
 
-def content_digest(path: Place) -> str:
-    """Return the digest of a dataset's content; the same as `commit.dataset_digest`, in little memory.
-
-    Raises
-    ------
-    InputError
-        If its table of samples cannot be read.
-    """
-    digest = hashlib.sha256()
-    for number, row in enumerate(_rows(path)):
-        digest.update(b"\n" * (number > 0))
-        digest.update(f"{row['index']} {row['split']} {row['source']} {row['digest']}".encode())
-    return digest.hexdigest()
-
-
 def rows_of(job: Job) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the split and the line of `samples.csv` of every sample of an export, split by split, by their rows.
 
@@ -48,7 +32,7 @@ def rows_of(job: Job) -> Iterator[tuple[str, dict[str, str]]]:
     """
     for split, count in job.counts.items():
         found = 0
-        for row in _rows(job.store.path):
+        for row in table_rows(job.store.path):
             if row["split"] != split:
                 continue
             if row["row"] != str(found):
@@ -61,7 +45,14 @@ def rows_of(job: Job) -> Iterator[tuple[str, dict[str, str]]]:
             raise InputError(f"{job.store.path / SAMPLES} is damaged: it lists other rows of {split} than there are.")
 
 
-def _rows(path: Place) -> Iterator[dict[str, str]]:
+def table_rows(path: Place) -> Iterator[dict[str, str]]:
+    """Yield the lines of a dataset's table of samples, one at a time.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
     try:
         with io.TextIOWrapper((path / SAMPLES).open("rb"), encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, strict=True):
