@@ -1,0 +1,44 @@
+"""The command `reproduce`: a paper's systems, one ordinary command after the other, and a page of what came out."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .commands import FAILED, LOCAL
+
+
+@click.command()
+@click.argument("paper")
+@click.option("--scale", type=click.Choice(["smoke", "small", "full"]), default="small", show_default=True,
+              help="smoke: minutes on two cores, to see that it runs; small: one GPU, or a CPU for hours; full: the "
+              "paper's own.")  # fmt: skip
+@click.option("--out", type=LOCAL, metavar="FOLDER", help="Where everything goes; PAPER-SCALE if left out.")
+@click.option("--scenes", metavar="KIND:PATH", help="Take the scenes from there, not procedural ones.")
+@click.option("--dry-run", is_flag=True, help="Print the commands, and do nothing.")
+def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, dry_run: bool) -> None:
+    """Do what PAPER did: rpsf.
+
+    Each step is an ordinary command, printed before it runs. After an interruption the same command goes on. The page
+    shows the paper's numbers beside ours, and whether the relations between them hold.
+    """
+    from .papers import paper as named
+    from .reproduction import prepare, write_page
+    from .steps import StepError, run_steps, spoken
+
+    work = named(paper, out or Path(f"{paper}-{scale}"), scale, scenes)
+    if dry_run:
+        for step in work.steps:
+            click.echo(spoken(step.fresh()))
+        return
+    prepare(work)
+    try:
+        run_steps(work.steps, work.out / "times.json", click.echo)
+    except StepError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(FAILED)
+    path, relations = write_page(work)
+    for one in relations:
+        click.echo(f"{one.verdict:<18} {one.text}")
+    click.echo(f"Wrote {path}. Open it.")

@@ -1,0 +1,79 @@
+"""What the reproductions of all papers have in common."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ...evaluate.paper_page import Reproduction, duration
+from ...train.journal import machine
+from ..steps import Step, spoken
+
+Scale = Literal["smoke", "small", "full"]
+TIMES = "times.json"
+
+
+class Paper(ABC):
+    """A paper's systems as steps, and what they must show.
+
+    Parameters
+    ----------
+    out
+        Folder of everything that is made.
+    scale
+        How much of it.
+    scenes
+        Where scenes come from, as `generate --scenes` takes it; procedural ones if None.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    citation: ClassVar[str]
+
+    def __init__(self, out: Path, scale: Scale, scenes: str | None = None) -> None:
+        self.out, self.scale, self.scenes = out, scale, scenes
+
+    @property
+    @abstractmethod
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the rows whose spread is told."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> list[Step]:
+        """Everything that is done, in the order in which it is needed."""
+
+    @abstractmethod
+    def found(self) -> Reproduction:
+        """Gather what the steps have left."""
+
+    def times(self) -> dict[str, float]:
+        """Return the seconds that each step took, by the name of what it left."""
+        path = self.out / TIMES
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def facts(self) -> dict[str, str]:
+        """Return what the page says of how the numbers came about."""
+        about, taken = machine(), sum(self.times().values())
+        return {
+            "scale": self.scale,
+            "seeds": ", ".join(map(str, self.seeds)),
+            "scenes": self.scenes or "procedural",
+            "machine": f"{about['cores']} cores, {about['processor']}, {about['system']}",
+            "time of all steps": duration(taken),
+            "made with": f"defocal {about['defocal']}, torch {about['torch']}",
+        }
+
+    def commands(self) -> list[tuple[str, float | None]]:
+        """Return each step as it is typed on an empty folder, with the seconds that it took."""
+        times = self.times()
+        return [(spoken(step.fresh()), times.get(step.out.name)) for step in self.steps]
+
+
+def numbers_of(judged: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of a run or a baseline, each the mean over images."""
+    found: dict[str, float] = {}
+    for part in ("depth", "aif"):
+        found |= judged.get(part, {}).get("mean over images", {})
+    return found

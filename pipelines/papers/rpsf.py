@@ -1,0 +1,251 @@
+"""The RPSF paper: a mask learned with the network that reads depth through it, noisy captures, sharp images again."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...evaluate.paper_page import PaperPicture, PaperTable, Reproduction
+from ...evaluate.relations import Relation
+from ...evaluate.tables import TableRow
+from ..steps import Evaluate, Generate, Step, Train
+from .base import Paper, Scale, numbers_of
+
+TITLE = "Depth and sharp images from diffracted rotation"
+CITATION = (
+    "End-to-end Learning for Joint Depth and Image Reconstruction from Diffracted Rotation: the ablation of the mask "
+    "(section 6.3), depth with noise (6.1) and image restoration (Table 1)."
+)
+ABLATION = {
+    "all-in-focus input": ("aif", 2.649),
+    "fixed single helix": ("single", 1.117),
+    "fixed double helix": ("double", 0.815),
+    "learned mask": ("learned", 0.699),
+}
+"""Rows of the ablation, from worst to best: the folders of their runs, and the paper's RMSE in radians of defocus."""
+NOISE = {"noise-free captures": 0.392, "noisy captures, fine-tuned": 0.712}
+RESTORATION = {
+    "coded image": ("as-captured", 19.01, 0.611),
+    "classical Wiener": ("wiener", 18.75, 0.449),
+    "deep Wiener": ("deblur", 24.46, 0.760),
+}
+METRIC = "rmse_defocus"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a scale is made of."""
+
+    scenes: tuple[str, ...]
+    """Options of `generate`, for the scenes and for the captures alike."""
+    optics: tuple[str, ...]
+    """Options of `train` that say how captures are rendered."""
+    training: tuple[str, ...]
+    """Options of `train` for the networks that read depth."""
+    tuning: tuple[str, ...]
+    deblurring: tuple[str, ...]
+    variant: str
+    """End of the names of the configs: "" or "-smoke"."""
+    seeds: tuple[int, ...]
+
+
+def _set(*changes: str) -> tuple[str, ...]:
+    return tuple(word for change in changes for word in ("--set", change))
+
+
+_HALF = ("camera.pixel_pitch=24 um", "psf.size=19", "output.splits={ train = 0.8, val = 0.06, test = 0.14 }")
+"""Half of the recipe's pixels across the same sensor."""
+
+SIZES = {
+    "smoke": Sizes(
+        scenes=_set("scenes.count=40", "scenes.size=[128, 160]", "camera.pixel_pitch=48 um", "psf.size=11",
+                    "output.splits={ train = 0.7, val = 0.1, test = 0.2 }"),
+        optics=_set("optics.planes=9", "optics.size=11", "optics.samples=64", "optics.renderer=eq7"),
+        training=_set("run.steps=60", "data.crop=[64, 64]", "run.channels_last=true", "data.validation_split=val"),
+        tuning=_set("run.steps=20", "data.crop=[64, 64]", "data.validation_split=val"),
+        deblurring=_set("run.steps=40", "data.crop=[64, 64]", "data.validation_split=val"),
+        variant="-smoke", seeds=(0,),
+    ),
+    "small": Sizes(
+        scenes=_set("scenes.count=1500", "scenes.size=[240, 320]", *_HALF),
+        optics=_set("optics.planes=15", "optics.size=19", "optics.samples=96", "optics.renderer=eq7"),
+        training=_set("run.steps=1200", "data.crop=[96, 96]", "run.channels_last=true", "run.ema=0.99",
+                      "data.validation_split=val"),
+        tuning=_set("run.steps=400", "data.crop=[96, 96]", "run.channels_last=true", "data.validation_split=val",
+                    "optimiser.rate=5e-4"),
+        deblurring=_set("run.steps=600", "data.crop=[96, 96]", "data.validation_split=val"),
+        variant="-smoke", seeds=(0, 1, 2),
+    ),
+    "full": Sizes(
+        scenes=_set("scenes.count=6053", "output.splits={ train = 0.839, val = 0.0917, test = 0.0693 }"),
+        optics=_set("optics.renderer=eq7"),
+        training=_set("data.validation_split=val"),
+        tuning=_set("run.steps=50000", "data.validation_split=val"),
+        deblurring=_set("data.validation_split=val"),
+        variant="", seeds=(0, 1, 2),
+    ),
+}  # fmt: skip
+"""`full` has the paper's iterations and numbers of scenes (5078, 555 and 420)."""
+
+
+class Rpsf(Paper):
+    """The three stages of the paper, and its ablation."""
+
+    name = "rpsf"
+    title, citation = TITLE, CITATION
+
+    def __init__(self, out: Path, scale: Scale, scenes: str | None = None) -> None:
+        super().__init__(out, scale, scenes)
+        self.sizes = SIZES[scale]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of every row of the ablation."""
+        return self.sizes.seeds
+
+    def _run(self, row: str, seed: int) -> Path:
+        return self.out / f"{row}-{seed}"
+
+    def _generate(self, name: str, *options: str) -> Generate:
+        source = ("--scenes", self.scenes) if self.scenes else ()
+        return Generate("rpsf-double", self.out / name, (*options, *self.sizes.scenes, *source))
+
+    def _ablation(self, row: str, seed: int) -> Train:
+        sizes, variant = self.sizes, self.sizes.variant
+        options = ("--seed", str(seed), *sizes.training)
+        if row == "aif":
+            # Of the optics' config, so that nothing but the optics differs.
+            return Train(f"unet-rpsf-fixed{variant}", self._scenes, self._run(row, seed),
+                         (*options, *_set("data.input=aif", 'data.augment.flips=["left-right"]')))  # fmt: skip
+        fixed = {"single": "1", "double": "2"}
+        options += sizes.optics
+        if row in fixed:
+            options += _set("optics.learn=false", f"optics.mask.lobes={fixed[row]}", "optics.mask.confinement=0.5")
+        return Train(f"unet-rpsf-learned{variant}", self._scenes, self._run(row, seed), options)
+
+    @property
+    def _scenes(self) -> Path:
+        return self.out / "scenes"
+
+    @property
+    def steps(self) -> list[Step]:
+        """Everything that is done, in order: the first seed's mask is the one that goes on to stages two and three."""
+        sizes, first = self.sizes, self.seeds[0]
+        learned, captures = self._run("learned", first), self.out / "captures"
+        tuned, deblur = self._run("tuned", first), self._run("deblur", first)
+        seed = ("--seed", str(first))
+        return [
+            self._generate("scenes", *_set('output.arrays=["aif", "depth"]')),
+            *(self._ablation(row, seed) for row, _ in ABLATION.values() for seed in self.seeds),
+            self.report("ablation"),
+            self._generate("captures", "--mask", str(learned / "mask.json"), *_set("sensor.preset=rpsf"),
+                           *_set('output.arrays=["aif", "depth", "capture", "raw"]')),
+            Train(f"unet-rpsf-fixed{sizes.variant}", captures, tuned,
+                  (*seed, *sizes.tuning, *_set(f"run.start_from={learned}"))),
+            self.report("noise"),
+            Train(f"dwdn{sizes.variant}", captures, deblur, (*seed, *sizes.deblurring)),
+            self.report("restoration"),
+        ]  # fmt: skip
+
+    def report(self, name: str) -> Evaluate:
+        """Return the step that judges the runs of one table."""
+        first, captures = self.seeds[0], self.out / "captures"
+        out, test = self.out / f"report-{name}", ("--split", "test")
+        if name == "ablation":
+            runs = tuple(self._run(row, seed) for row, _ in ABLATION.values() for seed in self.seeds)
+            return Evaluate(runs, self._scenes, out, test)
+        if name == "noise":
+            return Evaluate((self._run("tuned", first),), captures, out, test)
+        options = ("--depth-from", str(self._run("tuned", first)))
+        baselines = ("--baseline", "as-captured", "--baseline", "wiener")
+        return Evaluate((self._run("deblur", first),), captures, out, (*test, *options, *baselines))
+
+    def found(self) -> Reproduction:
+        """Gather what the reports say."""
+        first = self.seeds[0]
+        judged = self.report("ablation").judged()
+        ablation = {
+            name: [numbers_of(judged[f"{row}-{seed}"])[METRIC] for seed in self.seeds]
+            for name, (row, _) in ABLATION.items()
+        }
+        tuned = numbers_of(self.report("noise").judged()[f"tuned-{first}"])[METRIC]
+        noise = {"noise-free captures": ablation["learned mask"][0], "noisy captures, fine-tuned": tuned}
+        restored = self.report("restoration").judged()
+        images = {
+            name: numbers_of(restored[f"{row}-{first}" if row == "deblur" else row])
+            for name, (row, *_) in RESTORATION.items()
+        }
+        return Reproduction(
+            title=TITLE,
+            paper=CITATION,
+            facts=self.facts(),
+            tables=[
+                PaperTable(
+                    title="Ablation of the mask",
+                    rows=[TableRow(name=name, values={METRIC: values}) for name, values in ablation.items()],
+                    paper={name: {METRIC: number} for name, (_, number) in ABLATION.items()},
+                    note="RMSE of the defocus phase, whose range is \u221210 to 10 rad; unseen scenes.",
+                ),
+                PaperTable(
+                    title="Depth with and without noise",
+                    rows=[TableRow(name=name, values={METRIC: value}) for name, value in noise.items()],
+                    paper={name: {METRIC: number} for name, number in NOISE.items()},
+                    note=f"Of seed {first}, whose mask made the noisy captures.",
+                ),
+                PaperTable(
+                    title="Restoration (Table 1)",
+                    rows=[
+                        TableRow(name=name, values={m: numbers[m] for m in ("psnr", "ssim")})
+                        for name, numbers in images.items()
+                    ],
+                    paper={name: {"psnr": psnr, "ssim": ssim} for name, (_, psnr, ssim) in RESTORATION.items()},
+                    note="Depth, which tells the PSF of a pixel, is the fine-tuned network's, not the true one.",
+                ),
+            ],
+            relations=[*_ordered(ablation), *_restored(images)],
+            pictures=self._pictures(),
+            commands=self.commands(),
+        )
+
+    def _pictures(self) -> list[PaperPicture]:
+        learned = self._run("learned", self.seeds[0])
+        kept = sorted((learned / "pictures").glob("mask-step-*.png")), sorted((learned / "pictures").glob("step-*.png"))
+        captions = ("The learned mask: its height, and its PSFs over defocus", "Captures through it, and what is read")
+        return [
+            PaperPicture(caption=caption, picture=np.asarray(Image.open(paths[-1]).convert("RGB")))
+            for caption, paths in zip(captions, kept, strict=True)
+            if paths
+        ]
+
+
+def _ordered(ablation: dict[str, list[float]]) -> list[Relation]:
+    names = list(ABLATION)
+    return [
+        Relation(
+            text=f"RMSE: {better} below {worse}",
+            better=ablation[better],
+            worse=ablation[worse],
+            paper=(ABLATION[better][1], ABLATION[worse][1]),
+        )
+        for worse, better in itertools.pairwise(names)
+    ]
+
+
+def _restored(images: dict[str, dict[str, float]]) -> list[Relation]:
+    relations: list[Relation] = []
+    for metric, place in (("psnr", 1), ("ssim", 2)):
+        for worse in ("coded image", "classical Wiener"):
+            numbers: Sequence[float] = [float(RESTORATION[name][place]) for name in ("deep Wiener", worse)]
+            relations.append(
+                Relation(
+                    text=f"{metric.upper()}: deep Wiener above {'the ' if worse[0] == 'c' else ''}{worse}",
+                    better=[images["deep Wiener"][metric]],
+                    worse=[images[worse][metric]],
+                    paper=(numbers[0], numbers[1]),
+                    higher=True,
+                )
+            )
+    return relations
