@@ -1,0 +1,1 @@
+"""Differentiable optics: learned masks, their PSFs, a renderer and a sensor, on torch tensors with gradients."""
