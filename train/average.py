@@ -11,7 +11,7 @@ class Average:
     Parameters
     ----------
     model
-        Its weights are the average's first.
+        Its weights are the average's first: any module, of which the average is a copy.
     decay
         Share of the average that each step keeps; the first steps keep less, so that it forgets where it began.
 

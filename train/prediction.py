@@ -14,7 +14,7 @@ from .. import InputError
 from ..synth.camera import ThinLens
 from .batches import linear_to_srgb, srgb_to_linear
 from .cameras import Camera, common_depth, common_lens
-from .checkpoint import BEST, LAST, load_checkpoint
+from .checkpoint import BEST, LAST, checkpoint_of, load_checkpoint
 from .config import Config
 from .devices import pick_device
 from .models import Model, enable_dropout, restore
@@ -177,26 +177,6 @@ def as_batch(images: Images) -> torch.Tensor:
     else:
         raise InputError(f"images must be uint8, uint16 or of floating point, not {images.dtype}.")
     return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
-
-
-def checkpoint_of(run: str | Path, which: str = "best") -> Path:
-    """Return the checkpoint of a run's folder, or the path itself if it is a file.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    path = Path(run)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise InputError(f"there is no run at {path}.")
-    names = (BEST, LAST) if which == "best" else (LAST,)
-    for name in names:
-        if (path / name).is_file():
-            return path / name
-    raise InputError(f"{path} is not the folder of a run, or has no checkpoint yet: it holds no {names[0]}.")
 
 
 def load_model(
