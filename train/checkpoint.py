@@ -24,6 +24,7 @@ class _Optics(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
     mask: str
+    numbers: dict[str, float]
     parameters: dict[str, torch.Tensor]
     average: dict[str, torch.Tensor] | None
 
@@ -143,9 +144,9 @@ def start_from(model: torch.nn.Module, run: str | Path) -> str:
     path = checkpoint_of(run)
     state = load_checkpoint(path)
     load_weights(model, state["average"] or state["model"], str(path))
-    config, stores = json.loads(state["config"]), ", ".join(one["recipe"] for one in json.loads(state["data"]))
+    config, stores = json.loads(state["config"]), ", ".join(str(one.get("recipe")) for one in json.loads(state["data"]))
     through = " through the mask of that run" if state.get("optics") else ""
-    return f"all weights are those of step {state['step']} of {config['name']}, trained on {stores}{through}"
+    return f"all weights are those of step {state['step']} of {config.get('name')}, trained on {stores}{through}"
 
 
 def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], origin: str) -> None:

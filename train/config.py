@@ -31,8 +31,8 @@ class RunSection(Section):
     epochs: float | None = Field(default=None, gt=0)
     """Times that all samples are seen; in the place of `steps`."""
     start_from: str | None = Field(default=None, exclude=True)
-    """Folder of a run, or a checkpoint, whose best weights the model begins with; the optimiser begins anew. What is kept
-    of a run does not name it, as it tells of a place: `run.json` says what it was."""
+    """Folder of a run, or a checkpoint, whose best weights the model begins with; the optimiser begins anew. This names
+    a place, so nothing that is kept has it: `run.json` says what it was."""
     accumulate: int = Field(default=1, ge=1)
     """Parts that a batch is computed in, one after the other, where it does not fit into memory."""
     validate_every: int | None = Field(default=None, ge=1)

@@ -61,6 +61,7 @@ class Pipeline(nn.Module):
             assert kept is not None
             found["optics"] = {
                 "mask": json.dumps(kept.to_dict()),
+                "numbers": kept.mask.numbers(),
                 "parameters": self.optics.mask.state_dict(),
                 "average": kept.mask.state_dict() if average is not None else None,
             }
@@ -81,6 +82,8 @@ class Pipeline(nn.Module):
         if (optics is None) != (self.optics is None):
             raise InputError(f"{origin} {'lacks' if optics is None else 'has'} the mask of a run with optics.")
         if self.optics is not None and optics is not None:
+            if not self.optics.learns and json.loads(optics["mask"]) != self.optics.to_dict():
+                raise InputError(f"{origin} was made through another mask than optics.mask says now: give that one.")
             load_weights(self.optics.mask, optics["parameters"], origin)
             if average is not None and average.optics is not None:
                 load_weights(average.optics.mask, optics["average"] or {}, origin)

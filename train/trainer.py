@@ -18,19 +18,18 @@ import numpy as np
 import torch
 
 from .. import InputError
-from .average import Average
-from .checkpoint import BEST, LAST, load_checkpoint, save_checkpoint, start_from
+from .checkpoint import BEST, LAST, load_checkpoint, start_from
 from .config import Config, config_difference
 from .devices import Team, autocast, device_words, join_team, out_of_memory
 from .feeding import Feed
 from .holding import empty, hold
-from .journal import RUN, Journal, machine, write_json
+from .journal import RUN, Journal, machine, read_json, write_json
+from .keeping import Keeper
 from .loader import died
 from .losses import build_loss
 from .meter import Meter
 from .models import build
 from .optics.module import Optics, check_camera
-from .optics.pictures import number_words, write_mask_picture
 from .optimise import Group, Steps
 from .pipeline import Pipeline
 from .seeds import key
@@ -39,8 +38,6 @@ from .targets import Target
 from .validation import LARGER_IS_BETTER, Scores, Shown, draw, shown
 
 CONFIG = "config.json"
-MASK, LAST_MASK = "mask.json", "mask-last.json"
-"""The mask of the best checkpoint, and of the last."""
 REPORTED_STEPS = 10
 """Steps between two lines of the log."""
 
@@ -160,7 +157,7 @@ class Training:
         self.optimiser = Steps(config.optimiser, config.schedule, self._groups())
         if state is None and config.run.start_from is not None:
             self.model.note = start_from(self.model, config.run.start_from)
-        self.average = Average(self.pipeline, config.run.ema) if config.run.ema else None
+        self.keeper = Keeper(out, self.pipeline, self.optimiser, config.run.ema)
         self.steps = config.run.length(self.feed.per_epoch)
         self.step, self.best = 0, dict[str, float]()
         self.numbers = dict[str, float]()
@@ -272,8 +269,7 @@ class Training:
         if not all(map(math.isfinite, (summed["total"], *norms.values()))):
             self._refuse(batch, {**summed, **norms})
         self.optimiser.step()
-        if self.average is not None:
-            self.average.update(self.pipeline, step)
+        self.keeper.update(step)
         return {**summed, **rates, **norms}
 
     def _terms(
@@ -304,8 +300,7 @@ class Training:
 
     @torch.no_grad()
     def _validate(self) -> None:
-        pipeline = self._kept()
-        pipeline.eval()
+        pipeline = self.keeper.pipeline.eval()
         scores = Scores()
         pictures: list[Shown] = []
         for ready in self.feed.validation():
@@ -330,44 +325,18 @@ class Training:
         self.journal.say(f"step {self.step} of {self.steps}: validation {_words(self.numbers)}")
         if self.team.leads:
             draw(self.out / "pictures" / f"step-{self.step:06d}.png", pictures)
-            self._show_mask()
+            self.keeper.show_mask(self.step, self.journal)
         name = self.config.run.best
         sign = -1.0 if name in LARGER_IS_BETTER else 1.0
         if not self.best or sign * self.numbers[name] < sign * self.best[name]:
             self.best = {**self.numbers, "step": self.step}
             if self.team.leads:
-                self._keep(BEST, MASK)
+                self.keeper.save(BEST, self._facts())
 
-    def _kept(self) -> Pipeline:
-        """Return the weights and the mask that are validated and kept: the averages, where there are any.
-
-        The averaged network has learned from PSFs of as many steps ago as those of the averaged mask are, and not from
-        those of the last step; so the mask is averaged too.
-        """
-        return self.average.model if self.average is not None else self.pipeline
-
-    def _show_mask(self) -> None:
-        optics = self._kept().optics
-        if optics is None or not (optics.learns or self.step == self.steps):
-            return
-        write_mask_picture(optics, self.out / "pictures" / f"mask-step-{self.step:06d}.png")
-        if numbers := optics.mask.numbers():
-            self.journal.log(self.step, numbers, "mask")
-            self.journal.say(f"The mask: {number_words(numbers)}.")
-
-    def _keep(self, checkpoint: str, mask: str) -> None:
-        """Write a checkpoint, and the mask that its network looks through."""
-        save_checkpoint(self.out / checkpoint, self._state())
-        optics = self._kept().optics
-        if optics is not None:
-            optics.save(self.out / mask)
-
-    def _state(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         return {
             "config": json.dumps(self.config.to_dict()),
             "data": json.dumps(self.feed.facts),
-            **self.pipeline.state(self.average.model if self.average is not None else None),
-            "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "steps": self.steps,
             "numbers": self.numbers,
@@ -376,7 +345,7 @@ class Training:
 
     def _save(self) -> None:
         if self.team.leads:
-            self._keep(LAST, LAST_MASK)
+            self.keeper.save(LAST, self._facts())
         self.begins = self.begins and self.step == 0
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -384,11 +353,7 @@ class Training:
             raise InputError(f"the run in {self.out} was begun with another config: {difference}.")
         if json.loads(state["data"]) != self.feed.facts:
             raise InputError(f"the run in {self.out} was begun on other data: give the same stores, in the same order.")
-        self.pipeline.restore(state, str(self.out / LAST), self.average.model if self.average is not None else None)
-        try:
-            self.optimiser.load_state_dict(state["optimiser"])
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise InputError(f"{self.out / LAST} is damaged: its optimiser's state does not fit ({error}).") from None
+        self.keeper.restore(state)
         self.step, self.best, self.numbers = state["step"], state["best"], state["numbers"]
 
     def _report(self, terms: Mapping[str, float], meter: "Meter") -> None:
@@ -406,13 +371,13 @@ class Training:
         write_json(self.out / CONFIG, self.config.to_dict())
         parameters = sum(p.numel() for p in self.model.parameters())
         facts = {"device": device_words(self.team.device), "processes": self.team.world, "parameters": parameters}
-        facts |= {"weights": self.model.note} if not self.step else {}
+        facts["weights"] = self.model.note if self.begins else read_json(self.out / RUN).get("weights")
         write_json(self.out / RUN, {**machine(), **facts, "steps": self.steps, "data": self.feed.facts})
         self.journal.say(
             f"{self.config.name}: {self.config.model.kind} {parameters / 1e6:.3f} M parameters, {facts['device']}; "
             f"{self.feed.words}; learns {self.target.words}."
         )
-        if self.step:
+        if not self.begins:
             self.journal.say(f"Going on after step {self.step} of {self.steps}.")
         else:
             self.journal.say(f"In this model {self.model.note}.")

@@ -9,44 +9,35 @@ from torch import Tensor
 
 from ... import InputError
 from ...synth.camera import ThinLens
-from ...synth.pupil import Mask, save_mask
+from ...synth.pupil import Mask
+from ...synth.pupil.files import save_mask
 from ..batches import linear_to_srgb, srgb_to_linear
 from ..seeds import key as seed_of
 from .bank import DifferentiableBank
-from .masks import LearnedMask, build_mask
+from .masks import KeptMask, LearnedMask, build_mask
 from .rendering import planes_of, render
 from .sensor import DifferentiableSensor
 from .settings import OpticsSettings
 
 
-class FinishedMask(LearnedMask):
-    """A mask as it is: nothing of it is learned.
+class FinishedMask(KeptMask):
+    """A mask as a run has learned it: nothing more is learned of it.
 
     Parameters
     ----------
     mask
         The mask.
+    numbers
+        Its parameters, as logs name them.
     """
 
-    def __init__(self, mask: Mask) -> None:
-        super().__init__()
-        self._mask = mask
-
-    def mask(self) -> Mask:
-        """Return the mask."""
-        return self._mask
-
-    def penalty(self) -> Tensor:
-        """Return 0."""
-        return torch.zeros(())
+    def __init__(self, mask: Mask, numbers: Mapping[str, float]) -> None:
+        super().__init__(mask)
+        self._numbers = dict(numbers)
 
     def numbers(self) -> dict[str, float]:
-        """Return nothing."""
-        return {}
-
-    def finished(self) -> Mask:
-        """Return the mask."""
-        return self._mask
+        """Return its parameters."""
+        return self._numbers
 
 
 class Optics(torch.nn.Module):
@@ -66,6 +57,13 @@ class Optics(torch.nn.Module):
         Whether pictures are sRGB, which is decoded before anything is blurred and encoded again after it.
     mask
         A mask in the place of the settings'.
+    dtype
+        Of everything that is computed; float64 where gradients are checked.
+
+    Raises
+    ------
+    InputError
+        If a file of a mask cannot be used, the pupil is undersampled, or kernels hold too little of the light.
 
     Attributes
     ----------
@@ -75,17 +73,19 @@ class Optics(torch.nn.Module):
 
     def __init__(
         self, settings: OpticsSettings, lens: ThinLens, depth: tuple[float, float], seed: int = 0, *,
-        encoded: bool = True, mask: LearnedMask | None = None,
+        encoded: bool = True, mask: LearnedMask | None = None, dtype: torch.dtype = torch.float32,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.settings, self.lens, self.encoded = settings, lens, encoded
+        self.settings, self.lens, self.encoded, self.dtype = settings, lens, encoded, dtype
         self.mask = build_mask(settings.mask, seed) if mask is None else mask
         if not settings.learn:
             self.mask.requires_grad_(False)
+        first = self.mask.finished()
         self.bank = DifferentiableBank(
             lens, depth, wavelengths=settings.wavelengths, planes=settings.planes, size=settings.size,
-            samples=settings.samples,
+            samples=settings.samples, dtype=dtype, reference=first.wavelength,
         )  # fmt: skip
+        self.bank.check(first)
         self.sensor = DifferentiableSensor(settings.sensor) if settings.sensor is not None else None
         # Asked for once: a copy that averages over steps needs no gradients, and changes all the same.
         self.learns = any(parameter.requires_grad for parameter in self.mask.parameters())
@@ -126,9 +126,9 @@ class Optics(torch.nn.Module):
         """
         device = batch["aif"].device
         with torch.autocast(device.type, enabled=False):
-            light = batch["aif"].float()
+            light = batch["aif"].to(self.dtype)
             light = srgb_to_linear(light) if self.encoded else light
-            plane = planes_of(batch["depth"], self.lens, self.bank.coc.to(device), batch["valid"])
+            plane = planes_of(batch["depth"], self.lens, self.bank.coc, batch["valid"])
             image = render(light, plane, self.kernels(device), self.settings.renderer)
             if self.sensor is not None:
                 image = self.sensor(image, [seed_of(key, "sensor", index) for index in batch["index"].tolist()])

@@ -1,6 +1,7 @@
 """A mask as a picture: its height, and its PSFs over defocus in each colour."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from .module import Optics
 UInt8 = npt.NDArray[np.uint8]
 GAP, LINE, LEFT = 4, 15, 46
 """Pixels between tiles, of a line of text, and for the names of the rows."""
-LEAST_TILE, MOST_PLANES = 72, 9
+LEAST_TILE, MOST_PLANES, MOST_NUMBERS = 72, 9, 8
 _BEYOND = 255
 
 
@@ -55,9 +56,10 @@ def write_mask_picture(optics: Optics, path: Path) -> None:
     Image.fromarray(mask_picture(optics)).save(path)
 
 
-def number_words(numbers: dict[str, float]) -> str:
-    """Say the numbers of a mask in a line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items())
+def number_words(numbers: Mapping[str, float]) -> str:
+    """Say the numbers of a mask in a line; of many the first."""
+    said = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items()]
+    return ", ".join(said[:MOST_NUMBERS]) + (", ..." if len(said) > MOST_NUMBERS else "")
 
 
 def _surface(optics: Optics, side: int) -> tuple[UInt8, str]:
