@@ -78,11 +78,13 @@ def spiral_phase_rings(
     -------
     Radians, not wrapped; differentiable with respect to N and epsilon.
     """
-    rings = zone_rings(u, zones, confinement, gain)
-    phase = rings[0] * (zone_charge(1, lobes) * phi)
-    for zone, ring in enumerate(rings[1:], start=2):
-        phase = phase + ring * (zone_charge(zone, lobes) * phi)
-    return phase
+    # The sum of charges times rings, with each step taken once: charges grow by N from zone to zone.
+    radii = [zone_radius(zone, zones, confinement) for zone in range(zones + 1)]
+    inner, *between, outer = [array_namespace(u).tanh(gain * (u - radius)) for radius in radii]
+    charge = zone_charge(1, lobes) * inner - zone_charge(zones, lobes) * outer
+    if between:
+        charge = charge + lobes * sum(between[1:], between[0])
+    return 0.5 * charge * phi
 
 
 def spiral_phase_blend(

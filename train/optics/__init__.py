@@ -1,1 +1,1 @@
-"""Differentiable optics: learned masks, their PSFs, a renderer and a sensor, on torch tensors with gradients."""
+"""Optics that are learned with a network: masks, their PSFs, and captures that gradients pass through."""
