@@ -111,6 +111,8 @@ class EvaluatedRun:
         Its errors over true depth and over the circle of confusion; None is not drawn.
     calibration
         Its uncertainty; None is not drawn.
+    mask
+        uint8 (H, W, 3): the mask that it looks through; None is not drawn.
     facts
         Such as seed, machine, time and parameters, shown as a list.
     """
@@ -119,6 +121,7 @@ class EvaluatedRun:
     depth_curve: ErrorCurve | None = None
     coc_curve: ErrorCurve | None = None
     calibration: Calibration | None = None
+    mask: UInt8 | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -178,6 +181,7 @@ def evaluation_page(
         f"<header><h1>{escape(title)}</h1>{f'<table>{rows}</table>' if rows else ''}"
         f"{f'<ul>{items}</ul>' if items else ''}</header><main>",
         f"<section><h2>Metrics</h2>{''.join(table_html(table) for table in tables)}</section>" if tables else "",
+        _masks(runs),
         f'<section><h2>Curves</h2>{colours}<div class="charts">{charts}</div></section>' if charts else "",
         f"<section><h2>Images</h2>{_how_to_read(images)}{''.join(_article(i, names, width) for i in images)}</section>"
         if images
@@ -186,6 +190,17 @@ def evaluation_page(
         "</main></body></html>",
     ]
     return HEAD.format(title=escape(title), style=STYLE + _STYLE) + "\n".join(part for part in body if part) + "\n"
+
+
+def _masks(runs: Sequence[EvaluatedRun]) -> str:
+    parts = [
+        f'<div class="run" style="--c:var(--run{k})"><h4>{escape(run.name)} <small>{escape(run.facts.get("mask", ""))}'
+        f'</small></h4><div class="wide">{_figure(run.mask, f"Mask of {run.name}", "", 90)}</div></div>'
+        for k, run in enumerate(runs)
+        if run.mask is not None
+    ]
+    note = "<p class=note>The mask's height, and its PSFs from the farthest to the nearest plane.</p>"
+    return f"<section><h2>Learned masks</h2>{note}{''.join(parts)}</section>" if parts else ""
 
 
 def _run_facts(runs: Sequence[EvaluatedRun]) -> str:

@@ -60,6 +60,8 @@ def train(
 @click.option("--baseline", "baselines", multiple=True, metavar="NAME",
               help="Also judge mean-depth or zhuo-sim. May be repeated.")  # fmt: skip
 @click.option("--pictures", type=click.IntRange(0, 50), default=6, show_default=True, help="Images on the page.")
+@click.option("--captures", type=click.Choice(["rendered", "stored"]), default="rendered", show_default=True,
+              help="Of runs that learned a mask: render captures through it, or take the store's.")  # fmt: skip
 @click.option("--last", is_flag=True, help="Take the last checkpoint, not the best.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
 def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, last: bool, **options: Any) -> None:

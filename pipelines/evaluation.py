@@ -15,8 +15,10 @@ from ..evaluate.uncertainty import UncertaintyScores, monte_carlo
 from ..synth.store import Store, open_store
 from ..train.cameras import Camera, check_cameras
 from ..train.journal import RUN
+from ..train.optics.pictures import mask_picture, number_words
 from ..train.prediction import Predictor, load_model
 from .baselines import BASELINES, Baseline
+from .captures import check_captures
 
 CURVE_BINS = 12
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -43,6 +45,9 @@ class Options:
         Images on the page.
     which
         "best" by validation, or "last".
+    captures
+        What runs that learned a mask look at: "rendered" from the store's sharp pictures and depths through that mask,
+        or "stored", the store's own captures, which must be of that mask.
     device
         Where to compute.
     """
@@ -54,13 +59,15 @@ class Options:
     baselines: tuple[str, ...] = ()
     pictures: int = 6
     which: str = "best"
+    captures: str = "rendered"
     device: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One sample of the store."""
+    """One sample of the store, in its row."""
 
+    row: int
     name: str
     arrays: dict[str, npt.NDArray[Any]]
 
@@ -82,7 +89,11 @@ class Judged:
     group
         What runs that differ in their seeds alone have in common.
     input
-        Which array of the store it is given.
+        Which array of the store it is given, or something rendered of.
+    renders
+        Whether it is given a capture that is rendered of the sharp picture, through the mask that it learned.
+    mask
+        Picture of the mask that was learned with it, (h, w, 3) uint8.
     """
 
     name: str
@@ -90,11 +101,20 @@ class Judged:
     input: str
     predict: Callable[[Picture], dict[str, npt.NDArray[np.float32]]]
     facts: dict[str, str]
+    renders: bool = False
+    mask: npt.NDArray[np.uint8] | None = None
     outputs: tuple[str, ...] = ("depth",)
     predictor: Predictor | None = None
     depth: DepthScores | None = None
     images: ImageScores | None = None
     uncertainty: UncertaintyScores | None = None
+
+    def look(self, sample: Sample) -> Picture:
+        """Return what it is given of a sample."""
+        picture: Picture = sample.arrays[self.input]
+        if self.renders and self.predictor is not None:
+            picture = self.predictor.capture(picture, sample.arrays["depth"], sample.row)  # type: ignore[assignment]
+        return picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +177,12 @@ def evaluate(
     judged = [_run(path, options) for path in runs] + [_baseline(name, store) for name in options.baselines]
     if not judged:
         raise InputError("nothing to evaluate: give the folder of a run, or --baseline.")
+    if options.captures not in ("rendered", "stored"):
+        raise InputError(f"captures are rendered or stored, not {options.captures!r}.")
     _check_names(judged)
     split = options.split or _split(judged, store)
     for one in judged:
-        _check(one, store)
+        _check(one, store, split)
         _begin(one, store, options)
     rows = _rows(store, split, options)
     if begin is not None:
@@ -194,9 +216,15 @@ def _run(path: Path, options: Options) -> Judged:
         facts["device"] = str(json.loads(about.read_text(encoding="utf-8")).get("device", "not told"))
     if options.samples:
         predictor.check_dropout()
+    optics = predictor.optics
+    if optics is not None:
+        facts |= {"input": f"{options.captures} captures", "optics": optics.words}
+        facts |= {"mask": number_words(optics.mask.numbers())} if optics.mask.numbers() else {}
     return Judged(
         name=path.stem if path.is_file() else path.name, group=json.dumps(data, sort_keys=True),
-        input=config.data.input, predict=predictor.predict, facts=facts, outputs=predictor.model.outputs,
+        input="capture" if optics is not None and options.captures == "stored" else config.data.input,
+        predict=predictor.predict, facts=facts, renders=optics is not None and options.captures == "rendered",
+        mask=mask_picture(optics) if optics is not None else None, outputs=predictor.model.outputs,
         predictor=predictor,
     )  # fmt: skip
 
@@ -227,8 +255,8 @@ def _split(judged: list[Judged], store: Store) -> str:
     return "test" if "test" in store.splits else next(iter(store.splits))
 
 
-def _check(one: Judged, store: Store) -> None:
-    needed = [one.input, *one.outputs]
+def _check(one: Judged, store: Store, split: str) -> None:
+    needed = [one.input, *one.outputs, *(["depth"] if one.renders else [])]
     for name in needed:
         if name not in store.recipe.arrays:
             raise InputError(
@@ -239,7 +267,9 @@ def _check(one: Judged, store: Store) -> None:
     settings = one.predictor.config.data
     cameras = {f"the training data of {one.name}": camera for camera in one.predictor.cameras}
     cameras[str(store.path)] = Camera.of(store.recipe)
-    check_cameras(cameras, settings.camera, mixed=settings.mixed_cameras)
+    check_cameras(cameras, settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens))
+    if one.predictor.optics is not None and not one.renders:
+        check_captures(one.predictor, store, split, one.name)
 
 
 def _begin(one: Judged, store: Store, options: Options) -> None:
@@ -262,11 +292,11 @@ def _rows(store: Store, split: str, options: Options) -> int:
 def _samples(store: Store, split: str, rows: int) -> Iterator[Sample]:
     sources = store.sources(split)
     for row in range(rows):
-        yield Sample(sources[row], store.sample(split, row))
+        yield Sample(row, sources[row], store.sample(split, row))
 
 
 def _judge(one: Judged, sample: Sample, options: Options, found: Shown) -> None:
-    picture = sample.arrays[one.input]
+    picture = one.look(sample)
     said = one.predict(picture)
     found.pictures[one.name] = picture
     if one.depth is not None:

@@ -133,6 +133,8 @@ def report_numbers(found: Evaluation) -> dict[str, Any]:
     judged = []
     for one in found.judged:
         entry: dict[str, Any] = {"name": one.name, "facts": one.facts}
+        if one.predictor is not None and one.predictor.optics is not None:
+            entry["mask"] = one.predictor.optics.mask.numbers()
         if one.depth is not None:
             entry["depth"] = one.depth.result().as_dict()
         if one.images is not None:
@@ -200,6 +202,7 @@ def _run(one: Judged) -> EvaluatedRun:
         name=one.name,
         depth_curve=scores.depth_curve if scores else None,
         calibration=one.uncertainty.result() if one.uncertainty is not None else None,
+        mask=one.mask,
         facts=one.facts,
     )
 

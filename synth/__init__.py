@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from .fill import fill_depth
     from .fit import fit_scene
     from .lightfield import LightField, light_field_lens, refocus
-    from .mask_files import load_mask, save_mask
     from .procedural import procedural_scene
     from .psf import PsfBank
-    from .pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, SpiralMask, ZernikeMask
+    from .pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, RadialMask, SpiralMask, ZernikeMask
     from .pupil.designs import fisher_mask
+    from .pupil.files import load_mask, save_mask
     from .readers import read_scenes
     from .recipe import Recipe, load_recipe
     from .rendering import render
@@ -40,6 +40,7 @@ _HOME = {
     "PHONES": "breathing",
     "Patch": "scene",
     "PsfBank": "psf",
+    "RadialMask": "pupil",
     "Recipe": "recipe",
     "Scene": "scene",
     "Sensor": "sensor",
@@ -53,7 +54,7 @@ _HOME = {
     "fisher_mask": "pupil.designs",
     "fit_scene": "fit",
     "light_field_lens": "lightfield",
-    "load_mask": "mask_files",
+    "load_mask": "pupil.files",
     "load_recipe": "recipe",
     "open_store": "store",
     "picture_aperture": "apertures",
@@ -64,7 +65,7 @@ _HOME = {
     "render": "rendering",
     "render_stack": "stack",
     "round_aperture": "apertures",
-    "save_mask": "mask_files",
+    "save_mask": "pupil.files",
 }
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "LightField",
     "Patch",
     "PsfBank",
+    "RadialMask",
     "Recipe",
     "Scene",
     "Sensor",

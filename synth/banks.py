@@ -8,12 +8,12 @@ import numpy.typing as npt
 from .. import InputError
 from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
 from .camera import ThinLens
-from .mask_files import load_mask, read_heights
 from .places import Place
 from .psf import PsfBank
 from .psf_field import StoredBank
 from .psf_files import bank_digest, load_bank
-from .pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, Mask, SpiralMask, ZernikeMask
+from .pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, Mask, RadialMask, SpiralMask, ZernikeMask
+from .pupil.files import load_mask, read_heights
 from .recipe import Recipe
 from .recipe_psf import (
     AmplitudeMaskSection,
@@ -30,6 +30,7 @@ from .recipe_psf import (
     MaskSection,
     MeasuredPsf,
     PowerExponentialPsf,
+    RadialMaskSection,
     SpiralMaskSection,
     ZernikeMaskSection,
 )
@@ -151,6 +152,9 @@ def make_mask(section: MaskSection) -> Mask:
             return CubicMask(section.strength, **base)
         case HeightMapSection():
             return HeightMap(read_heights(section.path), **base)
+        case RadialMaskSection():
+            heights = section.heights if section.path is None else read_heights(section.path)
+            return RadialMask(heights, section.form, **base)
         case AmplitudeMaskSection():
             pattern = coded_aperture(section.pattern) if section.pattern else picture_aperture(str(section.picture))
             return AmplitudeMask(pattern, section.square, **base)

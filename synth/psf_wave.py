@@ -1,6 +1,5 @@
 """PSF banks of masks in the pupil: wave optics bound to a lens, its sensor and three wavelengths."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,48 +10,15 @@ from .camera import ThinLens
 from .psf_sampled import SampledBank
 from .pupil import Mask
 from .pupil.propagation import check_samples, defocused, mask_fields, psf_at_pixels
+from .pupil.windows import POINTS_ACROSS, check_held, check_light, check_request, check_window, planes_over
 from .shapes import rounded
 
 Float64 = npt.NDArray[np.float64]
 
-POINTS_ACROSS = 1024
-"""Points across the pupil at which a mask is looked at, whatever the number of cells."""
 PUPILS_AT_ONCE = 2**21
 """Cells of the pupils that are held at once: 32 MB."""
-LEAST_ENERGY = 0.2
-"""Kernels that hold less of the light are no picture of the PSF."""
-LARGEST_BANK = 10**8
-"""Values of all kernels together: 800 MB while they are made."""
 LARGEST_AUTO = 255
 """Largest window, pixels, that is chosen from an energy."""
-
-
-def defocus_planes(low: float, high: float, planes: int) -> Float64:
-    """Lay at most `planes` planes, uniform in defocus, that serve everything from `low` to `high`.
-
-    Where focus lies between, it is one of the planes; each plane serves half a step to either side.
-
-    Parameters
-    ----------
-    low, high
-        Defocus (or CoC) of the farthest and the nearest depth.
-    planes
-        2 or more; or 1, which is then at the middle, or in focus.
-
-    Raises
-    ------
-    InputError
-        If the range is empty or there are no planes.
-    """
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high and planes >= 1):
-        raise InputError(f"{planes} planes cannot be laid from a defocus of {low:g} to {high:g}.")
-    if planes == 1 or low == high:
-        return np.array([0.0 if low <= 0 <= high else (low + high) / 2])
-    step = (high - low) / (planes - 1)
-    if not low <= 0 <= high:
-        return np.linspace(low, high, planes)
-    before, after = (math.ceil(extent / step - 0.5 - 1e-9) for extent in (-low, high))
-    return np.asarray(np.arange(-max(before, 0), max(after, 0) + 1) * step)
 
 
 def mask_bank(
@@ -98,20 +64,16 @@ def mask_bank(
         the CoC or cannot hold the energy, or the glass is unknown at a wavelength.
     """
     wavelengths = tuple(float(w) for w in np.atleast_1d(np.asarray(wavelengths, np.float64)))
-    _check_request(wavelengths, energy, planes=planes, size=size, samples=samples)
+    check_request(wavelengths, energy, planes=planes, size=size, samples=samples)
     psi = _planes(mask, lens, depth, planes, defocus)
     coc = psi / lens.defocus_per_coc(mask.wavelength)
     optics = _Optics(mask, lens, wavelengths, samples, float(np.abs(psi).max()), size or 1)
     if size is None:
         size = _size_for(energy, psi, coc, optics)
-    _check_window(size, coc, lens, len(wavelengths))
+    check_window(size, coc, lens, len(wavelengths))
     kernels = np.maximum(optics.window(psi, size), 0.0)
     held = kernels.sum(axis=(2, 3))
-    if held.min() < LEAST_ENERGY:
-        raise InputError(
-            f"kernels of {size} px hold only {held.min():.1%} of the light (the scale of diffraction is "
-            f"{1 / min(optics.pixels):.3g} px): raise psf.size, or check the aperture, the pixel pitch and the mask."
-        )
+    check_held(float(held.min()), size, min(optics.pixels))
     return SampledBank(
         "mask",
         lens,
@@ -136,8 +98,7 @@ class _Optics:
         check_samples(samples, defocus * steepest, size * max(self.pixels), mask.steepness() * steepest)
         oversampling = max(1, POINTS_ACROSS // samples)
         self.fields, self.light = mask_fields(mask, wavelengths, samples, oversampling=oversampling)
-        if not float(self.light) > 1e-6:
-            raise InputError(f"the mask ({mask.name}) lets no light through the pupil: check pattern and obstruction.")
+        check_light(float(self.light), mask)
 
     def window(self, psi: Float64, size: int) -> Float64:
         """Share of the light on each pixel of a window: (planes, wavelengths, size, size)."""
@@ -156,50 +117,12 @@ def _planes(
     """Return the psi of each plane, radians at the design wavelength."""
     if (depth is None) == (defocus is None):
         raise InputError("a bank of a mask needs either depth = (nearest, farthest) or defocus = [...], not both.")
-    if depth is None:
-        psi = np.asarray(defocus, np.float64)
-        if psi.ndim != 1 or not psi.size or not np.isfinite(psi).all() or (np.diff(psi) <= 0).any():
-            raise InputError("defocus must be an ascending list of finite numbers (radians): depths from far to near.")
-        return psi
-    if not 0 < depth[0] < depth[1]:
-        raise InputError(f"depth must be (nearest, farthest) in metres, both positive, not {tuple(depth)}.")
-    low, high = (float(lens.defocus(z, mask.wavelength)) for z in reversed(depth))
-    psi = defocus_planes(low, high, planes)
-    if len(psi) == 1 < planes:
-        raise InputError(
-            f"{planes} planes on both sides of the focus leave the focus plane alone: psf.planes must be 3 or more."
-        )
+    if depth is not None:
+        return planes_over(lens, depth, planes, mask.wavelength)
+    psi = np.asarray(defocus, np.float64)
+    if psi.ndim != 1 or not psi.size or not np.isfinite(psi).all() or (np.diff(psi) <= 0).any():
+        raise InputError("defocus must be an ascending list of finite numbers (radians): depths from far to near.")
     return psi
-
-
-def _check_request(wavelengths: Sequence[float], energy: float, **numbers: int | None) -> None:
-    if len(wavelengths) not in (1, 3):
-        raise InputError(f"a bank of a mask needs 1 or 3 wavelengths, not {len(wavelengths)}.")
-    if not all(0 < w < 1e-3 for w in wavelengths):
-        raise InputError(f"wavelengths must be positive lengths in metres (550e-9), not {list(wavelengths)}.")
-    if not 0 < energy < 1:
-        raise InputError(f"psf.energy must be between 0 and 1, not {energy}.")
-    for name, most in (("planes", 4096), ("size", 4096), ("samples", 8192)):
-        value = numbers[name]
-        if value is not None and not (isinstance(value, int | np.integer) and value <= most):
-            raise InputError(f"psf.{name} must be a whole number up to {most}, not {value!r}.")
-
-
-def _check_window(size: int, coc: Float64, lens: ThinLens, colours: int) -> None:
-    if not size >= 1:
-        raise InputError(f"psf.size must be 1 pixel or more, not {size}.")
-    if (values := len(coc) * colours * size**2) > LARGEST_BANK:
-        raise InputError(
-            f"a bank of {len(coc)} planes of {size}x{size} px in {colours} colours has {values / 1e6:.0f} million "
-            f"values, and at most {LARGEST_BANK / 1e6:.0f} million are made: lower psf.planes or psf.size."
-        )
-    widest = float(np.abs(coc).max())
-    if widest > size:
-        at = lens.depth_at_coc(coc[np.argmax(np.abs(coc))])
-        raise InputError(
-            f"the circle of confusion is {widest:.1f} px at {at:.3g} m and does not fit kernels of {size} px: raise "
-            f"psf.size to {math.ceil(widest * 1.2) // 2 * 2 + 1} or more, or narrow the depth range."
-        )
 
 
 def _size_for(energy: float, psi: Float64, coc: Float64, optics: _Optics) -> int:

@@ -9,8 +9,7 @@ from .psf_shapes import POWER_TAIL
 from .units import parse_length
 
 Length = Annotated[float, BeforeValidator(parse_length), Field(gt=0)]
-
-
+Height = Annotated[float, BeforeValidator(parse_length)]
 Wavelength = Annotated[float, BeforeValidator(parse_length), Field(ge=1e-7, le=1e-4)]
 
 
@@ -161,6 +160,21 @@ class HeightMapSection(_MaskSection):
     path: str
 
 
+class RadialMaskSection(_MaskSection):
+    """A radially symmetric mask: heights from the centre to the edge, here or in a .npy file, metres."""
+
+    kind: Literal["radial"]
+    heights: tuple[Height, ...] | None = Field(default=None, min_length=1, max_length=4096)
+    path: str | None = None
+    form: Literal["linear", "flat"] = "linear"
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.heights is None) == (self.path is None):
+            raise ValueError("a radial mask needs either heights or the path of a file of them")
+        return self
+
+
 class AmplitudeMaskSection(_MaskSection):
     """A coded aperture with its diffraction: a pattern by name or a picture."""
 
@@ -192,6 +206,7 @@ MaskSection = Annotated[
     | FisherMaskSection
     | CubicMaskSection
     | HeightMapSection
+    | RadialMaskSection
     | AmplitudeMaskSection
     | MaskFileSection,
     Field(discriminator="kind"),

@@ -31,6 +31,7 @@ ALLOWED = {
         "synth.recipe",
         "synth.recipe_errors",
         "synth.units",
+        "synth.sensor_presets",
         "evaluate.metrics",
     },
     "pipelines": {"", "pipelines", "synth", "evaluate", "train"},

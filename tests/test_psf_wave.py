@@ -11,8 +11,8 @@ from defocal import InputError
 from defocal.evaluate.psf_measures import rotation_angles
 from defocal.synth import PsfBank, ThinLens
 from defocal.synth.psf_sampled import SampledBank
-from defocal.synth.psf_wave import defocus_planes
 from defocal.synth.pupil import AmplitudeMask, ClearMask, CubicMask, HeightMap, SpiralMask
+from defocal.synth.pupil.windows import defocus_planes
 
 GREEN = 550e-9
 

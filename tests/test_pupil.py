@@ -17,6 +17,7 @@ from defocal.synth.pupil import (
     CubicMask,
     Glass,
     HeightMap,
+    RadialMask,
     SpiralMask,
     ZernikeMask,
     mask_from,
@@ -37,6 +38,8 @@ MASKS = {
     "zernike": ZernikeMask((0.0, 0.0, 0.0, 0.0, 0.7, -0.4, 0.3, 0.2)),
     "cubic": CubicMask(8.0),
     "heights": HeightMap(np.linspace(0, 1e-6, 36).reshape(6, 6)),
+    "profile": RadialMask(np.array([0.0, 4e-7, 9e-7, 2e-7])),
+    "flat rings": RadialMask(np.array([0.0, 4e-7, 9e-7]), "flat"),
     "coded": AmplitudeMask(np.tri(5)),
     "square": AmplitudeMask(np.tri(5), square=True),
 }

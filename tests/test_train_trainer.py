@@ -68,7 +68,7 @@ def test_a_resumed_run_makes_the_very_steps_of_an_uninterrupted_one(finished, ti
 
         def step(batch):
             if training.step + 1 == stop:
-                training.stopped.set()
+                training.stop.wished.set()
             return make(batch)
 
         training._make_step = step

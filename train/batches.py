@@ -33,7 +33,7 @@ def uniforms(seed: int, epoch: int, sample: int, slices: int = 0) -> Float64:
 
 def prepare(
     batch: Batch, settings: DataSettings, facts: Facts, device: torch.device | str = "cpu", *, seed: int = 0,
-    epoch: int = 0, training: bool = True,
+    epoch: int = 0, training: bool = True, surface: bool = False,
 ) -> Batch:  # fmt: skip
     """Return what a model takes and is compared with, of a batch of `StoreDataset`.
 
@@ -49,6 +49,8 @@ def prepare(
         Decide the augmentations, with each sample's `index`.
     training
         Crop at random and augment; or crop the middle.
+    surface
+        Also give `surface`, for a renderer: (B, h, w) metres, NaN where unknown, whatever `settings.depth` says.
 
     Returns
     -------
@@ -70,6 +72,9 @@ def prepare(
         ready = _flip(ready, settings, random)
         if settings.augment.warps:
             ready = warp(ready, settings.augment, random[:, BLUR])
+    if surface:
+        known = torch.isfinite(ready["depth"]) & ready.get("valid", torch.ones_like(ready["depth"], dtype=torch.bool))
+        ready["surface"] = torch.where(known, ready["depth"], torch.nan).squeeze(1)
     _mask_depth(ready, settings)
     pictures = {name: ready[name] for name in PICTURES if name in ready}
     if training and settings.augment.colours:

@@ -98,17 +98,19 @@ def _words(key: str, value: Any) -> str:
     return f"{value * factor:.6g} {unit}"
 
 
-def _keys(camera: Camera) -> dict[str, Any]:
+def _keys(camera: Camera, psf: bool) -> dict[str, Any]:
     """Return what must agree, by names that the recipe has too; a section that differs is named by its keys."""
     keys: dict[str, Any] = {name: getattr(camera, name) for name in LENS}
     # Where a key is drawn it is the distribution that must agree, not its typical value.
     keys |= {name.removeprefix("camera."): table for name, table in camera.drawn.items()}
     for section, values in (("psf", camera.optics), ("stack", camera.stack)):
         keys |= {f"{section}.{key}": value for key, value in values.items() if f"{section}.{key}" not in keys}
-    return keys
+    return keys if psf else {key: value for key, value in keys.items() if not key.startswith("psf.")}
 
 
-def check_cameras(cameras: Mapping[str, Camera], expected: CameraSettings, *, mixed: bool = False) -> None:
+def check_cameras(
+    cameras: Mapping[str, Camera], expected: CameraSettings, *, mixed: bool = False, psf: bool = True
+) -> None:
     """Refuse stores whose cameras differ among themselves, or from the one that is expected.
 
     A network learns the blur of one camera; on another's pictures its depths are wrong without a sign of it.
@@ -121,6 +123,8 @@ def check_cameras(cameras: Mapping[str, Camera], expected: CameraSettings, *, mi
         What a configuration says.
     mixed
         Whether differences are wanted.
+    psf
+        Whether the PSFs of the cameras must agree: those of sharp pictures are not seen.
 
     Raises
     ------
@@ -131,7 +135,7 @@ def check_cameras(cameras: Mapping[str, Camera], expected: CameraSettings, *, mi
         return
     how = "give data that one camera made, or set mixed_cameras = true."
     for name, camera in cameras.items():
-        found = {**_keys(camera), "psf": camera.psf}
+        found = {**_keys(camera, psf), "psf": camera.psf}
         for key, value in expected.model_dump(exclude_none=True).items():
             if not _same(found[key], value):
                 raise InputError(
@@ -139,9 +143,9 @@ def check_cameras(cameras: Mapping[str, Camera], expected: CameraSettings, *, mi
                     f"{name}: correct the one, or set mixed_cameras = true."
                 )
     first, *others = cameras
-    reference = _keys(cameras[first])
+    reference = _keys(cameras[first], psf)
     for name in others:
-        keys = _keys(cameras[name])
+        keys = _keys(cameras[name], psf)
         for key in dict.fromkeys((*reference, *keys)):
             ours, theirs = reference.get(key, "not given"), keys.get(key, "not given")
             if not _same(ours, theirs):

@@ -18,6 +18,17 @@ LAST, BEST = "last.pt", "best.pt"
 FORMAT = 1
 
 
+class _Optics(BaseModel):
+    """What it holds of a mask: the mask itself, JSON data, and the parameters that are learned."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    mask: str
+    numbers: dict[str, float]
+    parameters: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor] | None
+
+
 class _State(BaseModel):
     """What a checkpoint holds."""
 
@@ -28,6 +39,7 @@ class _State(BaseModel):
     data: str
     model: dict[str, torch.Tensor]
     average: dict[str, torch.Tensor] | None
+    optics: _Optics | None = None
     optimiser: dict[str, Any]
     step: int = Field(ge=0)
     steps: int = Field(ge=1)
@@ -99,6 +111,42 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not whole or not all(isinstance(one, dict) and {"camera", "encoding"} <= one.keys() for one in data):
         raise InputError(f"{path} does not say what it was trained with and on: fetch a fresh copy.")
     return state
+
+
+def checkpoint_of(run: str | Path, which: str = "best") -> Path:
+    """Return the checkpoint of a run's folder, or the path itself if it is a file.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    path = Path(run)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"there is no run at {path}.")
+    names = (BEST, LAST) if which == "best" else (LAST,)
+    for name in names:
+        if (path / name).is_file():
+            return path / name
+    raise InputError(f"{path} is not the folder of a run, or has no checkpoint yet: it holds no {names[0]}.")
+
+
+def start_from(model: torch.nn.Module, run: str | Path) -> str:
+    """Put the best weights of a run into a model; return a sentence about them, without the run's place.
+
+    Raises
+    ------
+    InputError
+        If there is no such run, or its model is another one.
+    """
+    path = checkpoint_of(run)
+    state = load_checkpoint(path)
+    load_weights(model, state["average"] or state["model"], str(path))
+    config, stores = json.loads(state["config"]), ", ".join(str(one.get("recipe")) for one in json.loads(state["data"]))
+    through = " through the mask of that run" if state.get("optics") else ""
+    return f"all weights are those of step {state['step']} of {config.get('name')}, trained on {stores}{through}"
 
 
 def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], origin: str) -> None:

@@ -16,6 +16,7 @@ from ..synth.recipe_errors import explain
 from .devices import Precision
 from .losses import LossSettings
 from .models import ModelSettings
+from .optics.settings import OpticsSettings
 from .optimise import OptimiserSection, ScheduleSection
 from .settings import DataSettings, Section
 from .targets import DepthTarget, TargetSection
@@ -29,6 +30,9 @@ class RunSection(Section):
     steps: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0)
     """Times that all samples are seen; in the place of `steps`."""
+    start_from: str | None = Field(default=None, exclude=True)
+    """Folder of a run, or a checkpoint, whose best weights the model begins with; the optimiser begins anew. This names
+    a place, so nothing that is kept has it: `run.json` says what it was."""
     accumulate: int = Field(default=1, ge=1)
     """Parts that a batch is computed in, one after the other, where it does not fit into memory."""
     validate_every: int | None = Field(default=None, ge=1)
@@ -76,7 +80,30 @@ class Config(Section):
     loss: LossSettings
     optimiser: OptimiserSection = OptimiserSection()
     schedule: ScheduleSection = ScheduleSection()
+    optics: OpticsSettings | None = None
+    """A mask to learn, and a camera to render with while training; left out, the stores hold what is seen."""
     run: RunSection
+
+    @model_validator(mode="after")
+    def _sees(self) -> Self:
+        if self.optics is None:
+            return self
+        if self.data.input != "aif" or "depth" not in self.data.targets:
+            raise ValueError(
+                "optics renders captures of sharp pictures and depths: set data.input = 'aif', and 'depth' among "
+                "data.targets"
+            )
+        if self.data.through_lens:
+            raise ValueError(
+                f"data.extra holds {self.data.through_lens[0]}, which the stores' own optics made: leave it out with "
+                "optics"
+            )
+        if changed := [name for name in ("blur", "sharpen", "noise") if getattr(self.data.augment, name)]:
+            raise ValueError(
+                f"data.augment.{changed[0]} would change the scene before the lens: leave it out with optics, whose "
+                "sensor brings noise"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -98,7 +125,7 @@ class Config(Section):
         try:
             return cls.model_validate_json(json.dumps(data))
         except ValidationError as error:
-            raise InputError(explain(error, origin, tagged=("model", "target", "loss"))) from None
+            raise InputError(explain(error, origin, tagged=("model", "target", "loss", "optics.mask"))) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{origin} holds a value that configs do not use: {str(error)[:200]}.") from None
 
@@ -148,10 +175,13 @@ def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = 
 
 
 def _resolve(data: dict[str, Any], base: Path) -> None:
-    """Make the path of a checkpoint of weights absolute: in a file it is relative to the file, else to where we are."""
-    model = data.get("model")
-    if isinstance(model, dict) and isinstance(model.get("weights"), str) and model["weights"]:
-        model["weights"] = os.path.abspath(base / model["weights"])
+    """Make the paths of files absolute: in a config file they are relative to the file, else to where we are."""
+    for section, name in (("model", "weights"), ("run", "start_from"), ("optics.mask", "path")):
+        table: Any = data
+        for part in section.split("."):
+            table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(table, dict) and isinstance(table.get(name), str) and table[name]:
+            table[name] = os.path.abspath(base / table[name])
 
 
 def _apply(data: dict[str, Any], change: str) -> None:

@@ -166,7 +166,7 @@ class StoreDataset(Dataset[Batch]):
             limit=settings.limit if training else settings.validation_limit,
             subset=settings.subset,
         )
-        data.check_cameras(settings.camera, mixed=settings.mixed_cameras)
+        data.check_cameras(settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens))
         data._check_settings(settings, training)
         return data
 
@@ -223,7 +223,8 @@ class StoreDataset(Dataset[Batch]):
                 f"{height} by {width} pixels: make it smaller."
             )
         augment = settings.augment
-        if not training or not augment.flips or augment.allow_asymmetric:
+        # What shows no PSFs may be flipped: a mirrored scene is as good, and what optics make of it is their own.
+        if not training or not augment.flips or augment.allow_asymmetric or not settings.through_lens:
             return
         flips = self.flips
         wrong = [flip for flip in augment.flips if flip not in flips]
@@ -245,9 +246,9 @@ class StoreDataset(Dataset[Batch]):
         """Camera of each store, by the store's path."""
         return {part.path: part.camera for part in self._parts}
 
-    def check_cameras(self, expected: CameraSettings, *, mixed: bool = False) -> None:
+    def check_cameras(self, expected: CameraSettings, *, mixed: bool = False, psf: bool = True) -> None:
         """Refuse stores whose cameras differ among themselves or from the expected one; see `cameras`."""
-        check_cameras(self.cameras, expected, mixed=mixed)
+        check_cameras(self.cameras, expected, mixed=mixed, psf=psf)
 
     @property
     def shards(self) -> list[int]:

@@ -40,6 +40,7 @@ class Feed:
 
     def __init__(self, config: Config, stores: Sequence[str | Path], team: Team) -> None:
         self.settings, self.seed = config.data, config.seed
+        self._surface = config.optics is not None
         self.team = team
         cores = os.cpu_count() or 1
         if self.settings.workers * team.world > 4 * cores + 4:
@@ -82,6 +83,11 @@ class Feed:
         return common_depth([Camera.of_dict(one["camera"]) for one in self.facts])
 
     @property
+    def encoded(self) -> bool:
+        """Whether the model's pictures are sRGB."""
+        return self.training.facts.encoding == "srgb" and self.settings.light == "encoded"
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of what the model sees, pixels."""
         return self.settings.crop or self.training.facts.size
@@ -104,14 +110,17 @@ class Feed:
     def ready(self, batch: Batch, step: int) -> Batch:
         """Return what the model takes, and is compared with, at a step."""
         return prepare(
-            batch, self.settings, self.training.facts, self.team.device, seed=self.seed, epoch=self.epoch(step)
-        )
+            batch, self.settings, self.training.facts, self.team.device, seed=self.seed, epoch=self.epoch(step),
+            surface=self._surface,
+        )  # fmt: skip
 
     def validation(self) -> Iterator[Batch]:
         """Yield all validation data once, ready for the model."""
         self._checker.start(0)
         for batch in self._checker:
-            yield prepare(batch, self.settings, self.unseen.facts, self.team.device, training=False)
+            yield prepare(
+                batch, self.settings, self.unseen.facts, self.team.device, training=False, surface=self._surface
+            )
 
     def close(self) -> None:
         """Stop the processes that read."""

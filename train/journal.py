@@ -127,6 +127,15 @@ def write_json(path: Path, facts: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote; {} where there is nothing of the kind."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def machine() -> dict[str, Any]:
     """Describe this machine and what computes on it; nothing here tells who or where."""
     return {

@@ -1,8 +1,9 @@
 """Optimisers and the course of their learning rate, as configs name them."""
 
 import math
-from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -26,9 +27,9 @@ class OptimiserSection(Section):
     clip: float | None = Field(default=None, gt=0)
     """Largest norm of all gradients together; longer ones are shortened."""
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimiser of these parameters."""
-        wanted = [p for p in parameters if p.requires_grad]
+    def build(self, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
+        """Return the optimiser of groups of parameters, as torch takes them."""
+        wanted = list(groups)
         if self.kind == "sgd":
             return torch.optim.SGD(wanted, lr=self.rate, momentum=self.momentum, weight_decay=self.weight_decay)
         kind = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW
@@ -72,7 +73,78 @@ class ScheduleSection(Section):
         return 1.0
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give all parameters of an optimiser the same learning rate."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters that share a learning rate.
+
+    Attributes
+    ----------
+    prefix
+        Of its numbers' names in the log.
+    parameters
+        Those that are learned.
+    rate
+        Before any factor.
+    clip
+        Largest norm of all its gradients together; None leaves them.
+    decays
+        Whether weight decay reaches it.
+    factor
+        Of the rate at a step, beside the schedule's.
+    """
+
+    prefix: str
+    parameters: Sequence[torch.nn.Parameter]
+    rate: float
+    clip: float | None
+    decays: bool = True
+    factor: Callable[[int], float] = lambda step: 1.0
+
+
+class Steps:
+    """Turns gradients into steps, each group's with its own rate and clip.
+
+    Parameters
+    ----------
+    section, schedule
+        Of the config.
+    groups
+        Of parameters; those without any are left out.
+    """
+
+    def __init__(self, section: OptimiserSection, schedule: ScheduleSection, groups: Sequence[Group]) -> None:
+        self.schedule, self.groups = schedule, [group for group in groups if group.parameters]
+        self._optimiser = section.build(
+            {"params": list(group.parameters), **({} if group.decays else {"weight_decay": 0.0})}
+            for group in self.groups
+        )
+
+    def begin(self, step: int, steps: int) -> dict[str, float]:
+        """Forget the last gradients; set the rates of a step, counted from 0, of so many, and return them by name."""
+        self._optimiser.zero_grad(set_to_none=True)
+        factor = self.schedule.at(step, steps)
+        rates = {f"{group.prefix}rate": group.rate * factor * group.factor(step) for group in self.groups}
+        for table, rate in zip(self._optimiser.param_groups, rates.values(), strict=True):
+            table["lr"] = rate
+        return rates
+
+    def norms(self) -> dict[str, float]:
+        """Clip the gradients; return their norms before that by name."""
+        return {
+            f"{group.prefix}gradient": float(
+                torch.nn.utils.clip_grad_norm_(group.parameters, math.inf if group.clip is None else group.clip)
+            )
+            for group in self.groups
+        }
+
+    def step(self) -> None:
+        """Change the parameters."""
+        self._optimiser.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return torch's state of the optimiser."""
+        return self._optimiser.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back torch's state of the optimiser."""
+        self._optimiser.load_state_dict(dict(state))

@@ -12,12 +12,14 @@ import torch
 
 from .. import InputError
 from ..synth.camera import ThinLens
+from ..synth.pupil import mask_from
 from .batches import linear_to_srgb, srgb_to_linear
 from .cameras import Camera, common_depth, common_lens
-from .checkpoint import BEST, LAST, load_checkpoint
+from .checkpoint import BEST, LAST, checkpoint_of, load_checkpoint
 from .config import Config
 from .devices import pick_device
 from .models import Model, enable_dropout, restore
+from .optics.module import FinishedMask, Optics, check_camera
 from .seeds import key
 from .targets import Target
 
@@ -37,6 +39,8 @@ class Predictor:
         Steps after which these weights were kept.
     steps, last
         Steps of the whole training, and those that it has made.
+    optics
+        The mask that was learned with the model, and the camera around it; None of a run on captures.
     """
 
     def __init__(
@@ -50,6 +54,20 @@ class Predictor:
         self.device = device
         self.model: Model = restore(self.config.model, state["average"] or state["model"], heads).to(device)
         self.target = Target(self.config.target, self.lens, common_depth(self.cameras))
+        self.optics = self._optics(state, origin)
+
+    def _optics(self, state: Mapping[str, Any], origin: str) -> Optics | None:
+        if self.config.optics is None:
+            return None
+        try:
+            kept = state["optics"]
+            mask = FinishedMask(mask_from(json.loads(kept["mask"])), kept["numbers"])
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"{origin} holds no usable mask ({str(error).rstrip('.')}): fetch a fresh copy.") from None
+        lens = check_camera(self.lens)
+        encoded = self.facts[0]["encoding"] == "srgb"
+        optics = Optics(self.config.optics, lens, common_depth(self.cameras), encoded=encoded, mask=mask)
+        return optics.to(self.device)
 
     @property
     def decodes(self) -> bool:
@@ -118,6 +136,48 @@ class Predictor:
         return {name: array[0] if images.ndim == 3 else array for name, array in found.items()}
 
     @torch.no_grad()
+    def capture(self, aif: Images, depth: npt.NDArray[np.floating[Any]], sample: int = 0) -> Images:
+        """Make of a sharp picture what the camera behind the learned mask sees, as a store would hold it.
+
+        Parameters
+        ----------
+        aif
+            (h, w, 3), uint8 or uint16, encoded as in the store trained on.
+        depth
+            (h, w) metres, NaN where unknown.
+        sample
+            A number on which the sensor's noise depends, beside the run's seed.
+
+        Returns
+        -------
+        (h, w, 3) of the type of `aif`, which `predict` takes.
+
+        Raises
+        ------
+        InputError
+            If the run learned no mask, or these are no such arrays.
+        """
+        if self.optics is None:
+            raise InputError("this run was trained on captures: it has no mask to render with.")
+        if aif.ndim != 3 or depth.shape != aif.shape[:2] or aif.dtype not in (np.uint8, np.uint16):
+            raise InputError(
+                f"a capture is made of (h, w, 3) uint8 or uint16 and (h, w) metres, not {aif.shape} {aif.dtype} and "
+                f"{depth.shape}."
+            )
+        if not np.isfinite(depth).any():
+            raise InputError("a capture needs some known depth: there is none.")
+        known = np.isfinite(depth)
+        batch = {
+            "aif": as_batch(aif), "depth": torch.from_numpy(np.where(known, depth, 1.0).astype(np.float32))[None],
+            "valid": torch.from_numpy(known)[None], "index": torch.tensor([sample]),
+        }  # fmt: skip
+        moved = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        image = self.optics(moved, key(self.config.seed, "capture"))["image"][0]
+        most = 255 if aif.dtype == np.uint8 else 65535
+        found: Images = np.rint(image.permute(1, 2, 0).cpu().numpy() * most).astype(aif.dtype)
+        return found
+
+    @torch.no_grad()
     def tensors(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return "depth" (b, h, w) in metres and "aif" (b, 3, h, w) of a batch on the model's device, of any size."""
         outputs = {name: value.float() for name, value in self.model.predict(dict(batch)).items()}
@@ -177,26 +237,6 @@ def as_batch(images: Images) -> torch.Tensor:
     else:
         raise InputError(f"images must be uint8, uint16 or of floating point, not {images.dtype}.")
     return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
-
-
-def checkpoint_of(run: str | Path, which: str = "best") -> Path:
-    """Return the checkpoint of a run's folder, or the path itself if it is a file.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    path = Path(run)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise InputError(f"there is no run at {path}.")
-    names = (BEST, LAST) if which == "best" else (LAST,)
-    for name in names:
-        if (path / name).is_file():
-            return path / name
-    raise InputError(f"{path} is not the folder of a run, or has no checkpoint yet: it holds no {names[0]}.")
 
 
 def load_model(

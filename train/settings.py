@@ -182,6 +182,11 @@ class DataSettings(Section):
         stack = ("focus",) if self.input == "stack" else ()
         return tuple(dict.fromkeys((self.input, *stack, *self.targets, *self.extra)))
 
+    @property
+    def through_lens(self) -> tuple[str, ...]:
+        """Names of those arrays that show the PSFs of the stores."""
+        return tuple(name for name in self.arrays if name in ("capture", "stack", "dual", "raw", "stack_raw"))
+
     @classmethod
     def parse(cls, data: Mapping[str, Any], origin: str = "the section data") -> "DataSettings":
         """Check settings given as nested mappings.

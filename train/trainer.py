@@ -9,9 +9,7 @@ import contextlib
 import json
 import math
 import shutil
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +18,22 @@ import numpy as np
 import torch
 
 from .. import InputError
-from .average import Average
-from .checkpoint import BEST, LAST, load_checkpoint, load_weights, save_checkpoint
+from .checkpoint import BEST, LAST, load_checkpoint, start_from
 from .config import Config, config_difference
 from .devices import Team, autocast, device_words, join_team, out_of_memory
 from .feeding import Feed
 from .holding import empty, hold
-from .journal import RUN, Journal, machine, write_json
+from .journal import RUN, Journal, machine, read_json, write_json
+from .keeping import Keeper
 from .loader import died
 from .losses import build_loss
 from .meter import Meter
 from .models import build
-from .optimise import set_rate
+from .optics.module import Optics, check_camera
+from .optimise import Group, Steps
+from .pipeline import Pipeline
 from .seeds import key
+from .stopping import Stop
 from .targets import Target
 from .validation import LARGER_IS_BETTER, Scores, Shown, draw, shown
 
@@ -133,7 +134,7 @@ def _explained(error: Exception, training: "Training") -> InputError | None:
 
 
 class Training:
-    """A run under way: model, optimiser and where they stand.
+    """A run under way: pipeline of optics and model, optimiser, and where they stand.
 
     Parameters
     ----------
@@ -153,16 +154,19 @@ class Training:
         if "depth" in self.model.outputs:
             self.target.check(self.model.bounds)
         self._check_possible()
+        self.pipeline = Pipeline(self.model, self._optics())
         self.loss = build_loss(config.loss)
-        self.optimiser = config.optimiser.build(self.model.parameters())
-        self.average = Average(self.model, config.run.ema) if config.run.ema else None
+        self.optimiser = Steps(config.optimiser, config.schedule, self._groups())
+        if state is None and config.run.start_from is not None:
+            self.model.note = start_from(self.model, config.run.start_from)
+        self.keeper = Keeper(out, self.pipeline, self.optimiser, config.run.ema)
         self.steps = config.run.length(self.feed.per_epoch)
         self.step, self.best = 0, dict[str, float]()
         self.numbers = dict[str, float]()
         if state is not None:
             self._restore(state)
         self.running = self._wrapped()
-        self.stopped, self.interrupted = threading.Event(), False
+        self.stop = Stop()
         self.begins, self.lock = state is None, None
         if team.leads:
             out.mkdir(parents=True, exist_ok=True)
@@ -195,12 +199,30 @@ class Training:
         if needed is not None and needed not in targets:
             raise InputError(f"run.best is {best!r}, and this model is not trained for {needed}: use 'loss'.")
 
+    def _optics(self) -> Optics | None:
+        settings, seed = self.config.optics, key(self.config.seed, "mask")
+        if settings is None:
+            return None
+        lens = check_camera(self.feed.lens)
+        return Optics(settings, lens, self.feed.depth, seed, encoded=self.feed.encoded).to(self.team.device)
+
+    def _groups(self) -> list[Group]:
+        """Return what is learned: the network's weights, and the parameters of the mask."""
+        own, optics = self.config.optimiser, self.config.optics
+        groups = [Group("", [p for p in self.model.parameters() if p.requires_grad], own.rate, own.clip)]
+        if optics is not None and self.pipeline.optics is not None:
+            learned = [p for p in self.pipeline.optics.parameters() if p.requires_grad]
+            groups.append(Group("mask_", learned, optics.rate, optics.clip, decays=False, factor=optics.factor))
+        return groups
+
     def _wrapped(self) -> torch.nn.Module:
-        model = torch.compile(self.model) if self.config.run.compile else self.model
+        pipeline = self.pipeline
+        if self.config.run.compile:
+            pipeline = Pipeline(torch.compile(self.model), pipeline.optics)  # type: ignore[arg-type]
         if self.team.world > 1:
             devices = [self.team.device] if self.team.device.type == "cuda" else None
-            return torch.nn.parallel.DistributedDataParallel(model, device_ids=devices)
-        return model  # type: ignore[return-value]
+            return torch.nn.parallel.DistributedDataParallel(pipeline, device_ids=devices)
+        return pipeline
 
     def run(self) -> Outcome:
         """Make the steps that are left."""
@@ -213,14 +235,14 @@ class Training:
             return self._outcome()
         run, meter = self.config.run, Meter()
         every = run.validate_every or max(1, self.steps // 10)
-        with self._stopping():
+        with self.stop.listening():
             for batch in meter.timed(self.feed.batches(self.step)):
                 terms = self._make_step(batch)
                 meter.samples += self.config.data.batch_size * self.team.world
                 self.step += 1
                 if self.step % REPORTED_STEPS == 0 or self.step == self.steps:
                     self._report(terms, meter)
-                last = self.step == self.steps or self.team.any(self.stopped.is_set())
+                last = self.step == self.steps or self.team.any(self.stop.wished.is_set())
                 if self.step % every == 0 or self.step == self.steps:
                     meter.apart(self._validate)
                 if last or self.step % (run.save_every or every) == 0:
@@ -234,65 +256,65 @@ class Training:
         config, step = self.config, self.step
         torch.manual_seed(key(config.seed, "step", step, self.team.rank))
         self.model.train()
-        rate = config.optimiser.rate * config.schedule.at(step, self.steps)
-        set_rate(self.optimiser, rate)
-        self.optimiser.zero_grad(set_to_none=True)
+        rates = self.optimiser.begin(step, self.steps)
         summed: dict[str, float] = {}
         parts = _parts(batch, config.run.accumulate)
         for i, part in enumerate(parts):
             ready = self.feed.ready(part, step)
             waits = i + 1 < len(parts) and self.team.world > 1
             with self.running.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
-                terms = self._terms(self.running, ready)[0]
+                terms = self._terms(self.running, ready, key(config.seed, "noise", step))[0]
                 (terms["total"] / len(parts)).backward()  # type: ignore[no-untyped-call]
             for name, value in terms.items():
                 summed[name] = summed.get(name, 0.0) + float(value.detach()) / len(parts)
-        clip = config.optimiser.clip
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if clip is None else clip))
-        if not (math.isfinite(summed["total"]) and math.isfinite(norm)):
-            self._refuse(batch, summed, norm)
+        norms = self.optimiser.norms()
+        if not all(map(math.isfinite, (summed["total"], *norms.values()))):
+            self._refuse(batch, {**summed, **norms})
         self.optimiser.step()
-        if self.average is not None:
-            self.average.update(self.model, step)
-        return {**summed, "rate": rate, "gradient": norm}
+        self.keeper.update(step)
+        return {**summed, **rates, **norms}
 
     def _terms(
-        self, model: torch.nn.Module, batch: Mapping[str, torch.Tensor]
+        self, pipeline: torch.nn.Module, batch: Mapping[str, torch.Tensor], noise: int
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Return the terms of the loss, and what the model said."""
+        """Return the terms of the loss, and what the pipeline said."""
         targets = dict(batch)
         if "depth" in batch:
             known = torch.where(batch["valid"], batch["depth"], torch.ones_like(batch["depth"]))
             targets["depth"] = self.target.encode(known)
         with autocast(self.team.device, self.config.run.precision):
-            outputs = model(batch)
+            outputs = pipeline(batch, noise)
         outputs = {name: value.float() for name, value in outputs.items()}
-        return self.loss(outputs, targets, batch.get("valid")), outputs
+        terms = self.loss(outputs, targets, batch.get("valid"))
+        if "penalty" in outputs:
+            terms = {**terms, "penalty": outputs["penalty"], "total": terms["total"] + outputs["penalty"]}
+        return terms, outputs
 
-    def _refuse(self, batch: Mapping[str, torch.Tensor], terms: Mapping[str, float], norm: float) -> None:
+    def _refuse(self, batch: Mapping[str, torch.Tensor], terms: Mapping[str, float]) -> None:
         path = self.out / f"refused-step-{self.step:06d}-rank-{self.team.rank}.npz"
         np.savez(path, **{name: tensor.cpu().numpy() for name, tensor in batch.items()})  # type: ignore[arg-type]
         what = ", ".join(f"{name} {value:g}" for name, value in terms.items())
         raise DivergedError(
-            f"step {self.step}: the loss or its gradient is no finite number ({what}, gradient {norm:g}). Its batch is "
-            f"in {path}; the last checkpoint is from before it. Lower optimiser.rate, or set optimiser.clip."
+            f"step {self.step}: the loss or its gradient is no finite number ({what}). Its batch is "
+            f"in {path}; the last checkpoint is from before it. Lower optimiser.rate, or set optimiser.clip"
+            f"{'; so with optics.rate and optics.clip.' if self.pipeline.optics else '.'}"
         )
 
     @torch.no_grad()
     def _validate(self) -> None:
-        weights = self.average.model if self.average is not None else self.model
-        weights.eval()
+        pipeline = self.keeper.pipeline.eval()
         scores = Scores()
         pictures: list[Shown] = []
         for ready in self.feed.validation():
-            terms, outputs = self._terms(weights, ready)
+            terms, outputs = self._terms(pipeline, ready, key(self.config.seed, "validation noise"))
             scores.losses(terms, len(ready["index"]))
             predicted = self.target.decode(outputs["depth"]) if "depth" in outputs else None
             if predicted is not None and "depth" in ready:
                 scores.depth(predicted, ready["depth"], ready["valid"])
             if "aif" in outputs and "aif" in ready:
                 scores.images(outputs["aif"], ready["aif"])
-            pictures += shown(ready, outputs, predicted, self.config.run.pictures - len(pictures))
+            seen = {"image": outputs["image"]} if "image" in outputs else {}
+            pictures += shown({**ready, **seen}, outputs, predicted, self.config.run.pictures - len(pictures))
         if not scores.sums and self.team.world == 1:
             return
         self.numbers = scores.numbers(self.team)
@@ -305,20 +327,18 @@ class Training:
         self.journal.say(f"step {self.step} of {self.steps}: validation {_words(self.numbers)}")
         if self.team.leads:
             draw(self.out / "pictures" / f"step-{self.step:06d}.png", pictures)
+            self.keeper.show_mask(self.step, self.journal)
         name = self.config.run.best
         sign = -1.0 if name in LARGER_IS_BETTER else 1.0
         if not self.best or sign * self.numbers[name] < sign * self.best[name]:
             self.best = {**self.numbers, "step": self.step}
             if self.team.leads:
-                save_checkpoint(self.out / BEST, self._state())
+                self.keeper.save(BEST, self._facts())
 
-    def _state(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         return {
             "config": json.dumps(self.config.to_dict()),
             "data": json.dumps(self.feed.facts),
-            "model": self.model.state_dict(),
-            "average": self.average.model.state_dict() if self.average is not None else None,
-            "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "steps": self.steps,
             "numbers": self.numbers,
@@ -327,7 +347,7 @@ class Training:
 
     def _save(self) -> None:
         if self.team.leads:
-            save_checkpoint(self.out / LAST, self._state())
+            self.keeper.save(LAST, self._facts())
         self.begins = self.begins and self.step == 0
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -335,13 +355,7 @@ class Training:
             raise InputError(f"the run in {self.out} was begun with another config: {difference}.")
         if json.loads(state["data"]) != self.feed.facts:
             raise InputError(f"the run in {self.out} was begun on other data: give the same stores, in the same order.")
-        load_weights(self.model, state["model"], str(self.out / LAST))
-        try:
-            self.optimiser.load_state_dict(state["optimiser"])
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise InputError(f"{self.out / LAST} is damaged: its optimiser's state does not fit ({error}).") from None
-        if self.average is not None:
-            load_weights(self.average.model, state["average"], str(self.out / LAST))
+        self.keeper.restore(state)
         self.step, self.best, self.numbers = state["step"], state["best"], state["numbers"]
 
     def _report(self, terms: Mapping[str, float], meter: "Meter") -> None:
@@ -359,36 +373,21 @@ class Training:
         write_json(self.out / CONFIG, self.config.to_dict())
         parameters = sum(p.numel() for p in self.model.parameters())
         facts = {"device": device_words(self.team.device), "processes": self.team.world, "parameters": parameters}
+        facts["weights"] = self.model.note if self.begins else read_json(self.out / RUN).get("weights")
         write_json(self.out / RUN, {**machine(), **facts, "steps": self.steps, "data": self.feed.facts})
         self.journal.say(
             f"{self.config.name}: {self.config.model.kind} {parameters / 1e6:.3f} M parameters, {facts['device']}; "
             f"{self.feed.words}; learns {self.target.words}."
         )
-        if self.step:
+        if not self.begins:
             self.journal.say(f"Going on after step {self.step} of {self.steps}.")
         else:
             self.journal.say(f"In this model {self.model.note}.")
+        if self.pipeline.optics is not None:
+            self.journal.say(f"It looks through {self.pipeline.optics.words}.")
 
     def _outcome(self) -> Outcome:
-        return Outcome(self.step, self.steps, self.numbers, self.best, self.interrupted)
-
-    @contextlib.contextmanager
-    def _stopping(self) -> Iterator[None]:
-        """Take SIGTERM, by which batch systems end a job, as a wish to save and stop after the step under way."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def stop(number: int, frame: Any) -> None:
-            self.interrupted |= number == signal.SIGINT
-            self.stopped.set()
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return Outcome(self.step, self.steps, self.numbers, self.best, self.stop.interrupted)
 
 
 def _parts(batch: Mapping[str, torch.Tensor], count: int) -> list[dict[str, torch.Tensor]]:

@@ -4,6 +4,7 @@ Everything that computes is written on the array API: numpy arrays give banks in
 with gradients.
 """
 
+from .files import load_mask, save_mask
 from .glass import GLASSES, Glass
 from .masks import (
     MASKS,
@@ -12,6 +13,7 @@ from .masks import (
     CubicMask,
     HeightMap,
     Mask,
+    RadialMask,
     SpiralMask,
     ZernikeMask,
     mask_from,
@@ -27,8 +29,11 @@ __all__ = [
     "Glass",
     "HeightMap",
     "Mask",
+    "RadialMask",
     "SpiralMask",
     "ZernikeMask",
+    "load_mask",
     "mask_from",
     "mask_psfs",
+    "save_mask",
 ]

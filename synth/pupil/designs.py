@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace, device
 
-from .masks import DESIGN_WAVELENGTH, Mask, ZernikeMask
+from .base import DESIGN_WAVELENGTH, Mask
+from .masks import ZernikeMask
 from .phase import Array
 from .propagation import defocused, mask_fields, psf_at_pixels, pupil_grid
 

@@ -4,10 +4,13 @@ The pupil is the unit disk: x right, y down as the camera sees it, u the radius,
 """
 
 import math
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from array_api_compat import array_namespace
+import numpy as np
+import numpy.typing as npt
+from array_api_compat import array_namespace, device
 
 from ... import InputError
 
@@ -75,11 +78,13 @@ def spiral_phase_rings(
     -------
     Radians, not wrapped; differentiable with respect to N and epsilon.
     """
-    rings = zone_rings(u, zones, confinement, gain)
-    phase = rings[0] * (zone_charge(1, lobes) * phi)
-    for zone, ring in enumerate(rings[1:], start=2):
-        phase = phase + ring * (zone_charge(zone, lobes) * phi)
-    return phase
+    # The sum of charges times rings, with each step taken once: charges grow by N from zone to zone.
+    radii = [zone_radius(zone, zones, confinement) for zone in range(zones + 1)]
+    inner, *between, outer = [array_namespace(u).tanh(gain * (u - radius)) for radius in radii]
+    charge = zone_charge(1, lobes) * inner - zone_charge(zones, lobes) * outer
+    if between:
+        charge = charge + lobes * sum(between[1:], between[0])
+    return 0.5 * charge * phi
 
 
 def spiral_phase_blend(
@@ -160,3 +165,54 @@ def zernike(j: int, u: Array, phi: Array) -> Array:
         return math.sqrt(n + 1) * radial
     angular = xp.cos(m * phi) if m > 0 else xp.sin(-m * phi)
     return math.sqrt(2 * (n + 1)) * radial * angular
+
+
+def zernike_on(coefficients: Any, x: Array, y: Array) -> Array:
+    """Sum of Zernike polynomials over a grid, in a small part of the time that point by point takes.
+
+    A polynomial in x and y of degree n is ``T(y)^T C T(x)``, T the n + 1 Chebyshev polynomials: C holds all
+    coefficients, and no power is taken of any point.
+
+    Parameters
+    ----------
+    coefficients
+        (J,) of Noll's polynomials 1 to J; numbers, or a tensor that gradients reach.
+    x, y
+        (w,) columns and (h,) rows, from -1 to 1.
+
+    Returns
+    -------
+    (h, w).
+    """
+    xp = array_namespace(x)
+    if hasattr(coefficients, "requires_grad"):
+        values = xp.astype(coefficients, x.dtype)
+    elif any(hasattr(a, "requires_grad") for a in coefficients):
+        values = xp.stack([xp.asarray(a, dtype=x.dtype, device=device(x)) for a in coefficients])
+    else:
+        values = xp.asarray(coefficients, dtype=x.dtype, device=device(x))
+    products = xp.asarray(_zernike_products(values.shape[0]), dtype=x.dtype, device=device(x))
+    size = products.shape[1]
+    weights = xp.reshape(xp.matmul(values, xp.reshape(products, (-1, size * size))), (size, size))
+    down, across = (_chebyshev(at, size) for at in (y, x))
+    return xp.matmul(xp.matrix_transpose(down), xp.matmul(weights, across))
+
+
+def _chebyshev(at: Array, count: int) -> Array:
+    """Chebyshev polynomials 0 to count - 1 at (n,) points: (count, n)."""
+    xp = array_namespace(at)
+    found = [xp.ones_like(at), at]
+    while len(found) < count:
+        found.append(2.0 * at * found[-1] - found[-2])
+    return xp.stack(found[:count])
+
+
+@lru_cache(maxsize=8)
+def _zernike_products(count: int) -> npt.NDArray[np.float64]:
+    """Coefficients of Noll's polynomials 1 to `count` in products of Chebyshev polynomials: (count, y, x)."""
+    size = noll(count)[0] + 1
+    nodes = np.cos(np.pi * (np.arange(size) + 0.5) / size)
+    x, y = np.meshgrid(nodes, nodes)
+    values = np.stack([zernike(j, np.hypot(x, y), np.arctan2(y, x)) for j in range(1, count + 1)])
+    into = _chebyshev(nodes, size) * np.where(np.arange(size) == 0, 1.0, 2.0)[:, None] / size
+    return np.asarray(into @ values @ into.T)

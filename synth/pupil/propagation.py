@@ -13,7 +13,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from ... import InputError
-from .masks import Mask
+from .base import Mask
 from .phase import Array, phasor
 
 QUADRATURE_ERROR = 1e-6

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .. import InputError
-from .files import write_atomically
-from .pupil import Mask, mask_from
+from ... import InputError
+from ..files import write_atomically
+from .masks import Mask, mask_from
 
 FILE_VERSION = 1
 
@@ -54,7 +54,7 @@ def load_mask(path: str | Path) -> Mask:
 
 
 def read_heights(path: str | Path) -> npt.NDArray[np.float64]:
-    """Read a height map, metres, from a .npy file; what it may hold is checked by `HeightMap`.
+    """Read heights, metres, from a .npy file; `HeightMap` and `RadialMask` check what it may hold.
 
     Raises
     ------
