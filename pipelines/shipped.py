@@ -125,7 +125,9 @@ def _look_into_mask(data: dict[str, Any]) -> None:
     """Say in a recipe what the file of its mask holds: the dataset shall depend on that, and not on its place."""
     psf = data.get("psf")
     mask = psf.get("mask") if isinstance(psf, dict) else None
-    if isinstance(mask, dict) and mask.get("kind") == "file" and isinstance(mask.get("path"), str):
+    if not isinstance(psf, dict) or not isinstance(mask, dict):
+        return
+    if mask.get("kind") == "file" and isinstance(mask.get("path"), str):
         from ..synth.banks import file_section
 
         data["psf"] = {**psf, "mask": {**file_section(mask["path"]), **mask}}
