@@ -37,6 +37,7 @@ section{margin:2.2rem 0}section>h2{font-size:1.25rem;margin:0 0 .5rem}
 """
 )
 _SHOWN, _POINTS, _ROUND = 480, 720, 0.9
+_SLOPE = 20
 _GREY = 128
 
 
@@ -179,17 +180,21 @@ def _maps(page: MaskPage) -> str:
 
 
 def _cuts(page: MaskPage) -> str:
-    """Draw heights along the row through the centre, and around a circle."""
-    n = len(page.heights)
-    at = np.unique(np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int))
-    across = (at - (n - 1) / 2) * page.cell * 1e3
+    """Draw heights along a line through the centre, and around a circle."""
+    middle, reach = (len(page.heights) - 1) / 2, _radius(page)
+
+    def cells(radius: Float, angle: Float) -> tuple[Any, Any]:
+        return tuple(np.rint(middle + radius * part(angle)).astype(int) for part in (np.sin, np.cos))  # type: ignore[return-value]
+
+    across = np.linspace(-reach, reach, _POINTS)
     turn = np.arange(_POINTS) * (2 * np.pi / _POINTS) - np.pi
-    radius = _ROUND * _radius(page)
-    y, x = (np.rint(radius * part(turn) + (n - 1) / 2).astype(int) for part in (np.sin, np.cos))
-    where = f"{_length(radius * page.cell)} from the centre, clockwise from the right, y being down"
-    return _cut(
-        page, "Along the row through the centre", "height in nm", across, "mm", np.full(len(at), n // 2), at
-    ) + (_cut(page, "Around the centre", f"height in nm; {where}", np.degrees(turn), "degrees", y, x))
+    radius = _ROUND * reach
+    line = _cut(
+        page, "Through the centre", f"height in nm; the line falls to the right by {_SLOPE} degrees",
+        across * page.cell * 1e3, "mm from the centre", cells(across, np.radians(_SLOPE)),
+    )  # fmt: skip
+    note = f"height in nm; {_length(radius * page.cell)} from the centre, clockwise from the right"
+    return line + _cut(page, "Around the centre", note, np.degrees(turn), "degrees", cells(radius, turn))
 
 
 def _radius(page: MaskPage) -> float:
@@ -198,10 +203,10 @@ def _radius(page: MaskPage) -> float:
     return float(known[-1] - known[0]) / 2
 
 
-def _cut(page: MaskPage, title: str, note: str, x: Float, unit: str, row: Any, column: Any) -> str:
+def _cut(page: MaskPage, title: str, note: str, x: Float, unit: str, cells: tuple[Any, Any]) -> str:
     lines = [
-        Curve(name=name, run=run, x=np.asarray(x, np.float64), y=np.asarray(cells[row, column], np.float64) * 1e9)
-        for run, (name, cells) in enumerate((("as designed", page.heights), ("as made", page.made)))
+        Curve(name=name, run=run, x=np.asarray(x, np.float64), y=np.asarray(heights[cells], np.float64) * 1e9)
+        for run, (name, heights) in enumerate((("as designed", page.heights), ("as made", page.made)))
     ]
     return curve_figure(title, note, lines, x_title=unit)
 
