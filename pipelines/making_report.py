@@ -170,7 +170,7 @@ def _tables(
         notes["Etch steps"] = [
             "White cells stand higher by the depth. To etch the relief into the plate itself, open the black cells; to "
             "etch a mould that the plate is cast from, open the white ones.",
-            "All files show the mask from the sensor, looking towards the scene: the relief seen from above, if it is on "
+            "All files show the mask from the sensor, looking towards the scene: the relief from above, if it is on "
             "the sensor's side of the plate. On the scene's side, mirror them from left to right; for a mould, mirror "
             "them once more.",
         ]

@@ -107,7 +107,9 @@ def _write_aside(out: Path, fill: Callable[[Path], None]) -> None:
 def _write_plate(folder: Path, plate: Plate, levels: Levels) -> None:
     """Write the heights and levels as TIFF, and the etch masks as PNG, all with the size of their cells."""
     per_digit = plate.relief / DIGITS
-    digits = np.rint(plate.heights / np.float32(per_digit)).clip(0, DIGITS).astype(np.uint16)
+    digits = np.empty(plate.heights.shape, np.uint16)
+    for row, heights in enumerate(plate.heights):
+        digits[row] = np.rint(heights / np.float64(per_digit)).clip(0, DIGITS)
     _write_tiff(folder / "heights.tif", digits, plate.cell, f"height in metres = {per_digit!r} * value")
     index = levels.index.astype(np.uint8)
     _write_tiff(folder / "levels.tif", index, plate.cell, f"height in metres = {levels.step!r} * value")

@@ -278,7 +278,7 @@ def test_light_beyond_the_visible_is_looked_at_in_its_own_wavelength(tmp_path):
         (
             ZernikeMask((0, 0, 0, 40)),
             ("--diameter", "1 mm", "--cell", "9 um"),
-            "too coarse: .* --cell '[0-9.]+ um' or finer",
+            "too coarse: .* '[0-9.]+ um' or finer",
         ),
         (ClearMask(), ("--diameter", "1 mm", "--cell", "9 um"), "has no height"),
         (AmplitudeMask(np.eye(3)), ("--diameter", "1 mm", "--cell", "9 um"), "amplitude alone"),
