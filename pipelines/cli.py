@@ -9,8 +9,9 @@ import click
 
 from .. import InputError, __version__
 from ..synth.places import Place
-from .commands import LOCAL, MISMATCH, PLACE, Group, print_json, table
+from .commands import LOCAL, MASK, MISMATCH, PLACE, Group, print_json, table
 from .commands_export import export
+from .commands_mask import mask
 from .commands_release import diff, release, unpack
 from .commands_scenes import scenes
 from .commands_train import configs, evaluate, train
@@ -22,6 +23,7 @@ def _recipe_options(command: _Command) -> _Command:
     for option in (
         click.option("--scenes", metavar="KIND:PATH", help="Take the scenes from there, for example folder:my-rgbd."),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Make at most N samples."),
+        MASK,
         click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Use this seed, not the recipe's."),
         click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
                      help="Change a key of the recipe, for example camera.f_number=4. May be repeated."),
@@ -172,16 +174,17 @@ def resume(out: Place, **options: Any) -> None:
 @cli.command()
 @click.argument("target")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs: numbers, with units in their names.")
-def info(target: str, as_json: bool) -> None:
+@MASK
+def info(target: str, as_json: bool, mask: Path | None) -> None:
     """Describe a dataset or a recipe in words, or for programs in numbers."""
     if as_json:
         from .facts import target_numbers
 
-        print_json(target_numbers(target))
+        print_json(target_numbers(target, mask))
         return
     from .info import describe_target
 
-    table(describe_target(target))
+    table(describe_target(target, mask))
 
 
 @cli.command()
@@ -194,11 +197,12 @@ def info(target: str, as_json: bool) -> None:
     show_default=True,
     help="Samples on the page; the sheet shows the first six.",
 )
-def preview(target: str, out: Path | None, count: int) -> None:
+@MASK
+def preview(target: str, out: Path | None, count: int, mask: Path | None) -> None:
     """Draw samples of a dataset or a recipe: a contact sheet (PNG), a page (HTML), and of focal stacks the sweep."""
     from .preview import write_preview
 
-    for path in write_preview(target, out, count):
+    for path in write_preview(target, out, count, mask):
         click.echo(f"Wrote {path}")
 
 
@@ -208,11 +212,12 @@ def preview(target: str, out: Path | None, count: int) -> None:
 @click.option("--save", type=LOCAL, metavar="FILE.npz", help="Also write the kernels to a file.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
               help="Change a key of the recipe, for example psf.mask.lobes=2. May be repeated.")  # fmt: skip
-def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ...]) -> None:
+@MASK
+def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ...], mask: Path | None) -> None:
     """Draw the PSFs of a recipe or a dataset over depth, with their rotation and MTF."""
     from .psf import write_psf
 
-    facts, written = write_psf(target, out, save, changes=changes)
+    facts, written = write_psf(target, out, save, changes=changes, mask=mask)
     table(facts)
     for path in written:
         click.echo(f"Wrote {path}")
@@ -261,7 +266,7 @@ def verify(store: Place, rerender: int, as_json: bool) -> None:
         click.echo(f"It is the release {verdict.release}")
 
 
-for command in (scenes, release, unpack, diff, export, configs, train, evaluate):
+for command in (mask, scenes, release, unpack, diff, export, configs, train, evaluate):
     cli.add_command(command)
 
 

@@ -42,6 +42,11 @@ class LocalType(PlaceType):
 
 
 PLACE, LOCAL = PlaceType(), LocalType()
+MASK = click.option(
+    "--mask", type=click.Path(path_type=Path), metavar="FILE",
+    help="Put the mask of this file into the pupil, in place of the recipe's: RUN/mask.json of a training.",
+)  # fmt: skip
+"""The option that a recipe's mask is replaced by."""
 
 
 class Group(click.Group):

@@ -6,6 +6,7 @@ are a contract: within one `FACTS` version none is renamed, removed or given ano
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from .generate import free_bytes
 from .memory import shard_bytes, worker_bytes
 from .plan import COMPRESSED, SHARP, Cost, Survey
 from .release_manifest import is_release, stored_id
-from .shipped import find_recipe
+from .shipped import find_recipe, refuse_mask
 
 FACTS = 1
 """Version of the layout."""
@@ -189,8 +190,8 @@ def _total(splits: Facts, key: str) -> int:
     return sum(split[key] for split in splits.values())
 
 
-def target_numbers(target: str) -> Facts:
-    """Describe the dataset in the folder `target`, or the recipe of that name or path.
+def target_numbers(target: str, mask: Path | None = None) -> Facts:
+    """Describe the dataset in the folder `target`, or the recipe of that name or path with the mask of a file in it.
 
     Raises
     ------
@@ -198,8 +199,9 @@ def target_numbers(target: str) -> Facts:
         If it is neither.
     """
     if (where := dataset_at(target)) is not None:
+        refuse_mask(target, mask)
         return store_numbers(open_store(where, unfinished=True))
-    return recipe_numbers(find_recipe(target))
+    return recipe_numbers(find_recipe(target, mask=mask))
 
 
 def plan_numbers(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Place, costs: Cost) -> Facts:

@@ -1,5 +1,7 @@
 """Datasets and recipes in words."""
 
+from pathlib import Path
+
 from ..synth.camera import ThinLens
 from ..synth.commit import dataset_digest, markers, read_samples
 from ..synth.draws import Draw
@@ -10,7 +12,7 @@ from ..synth.recipe_psf import Section
 from ..synth.recipe_scenes import DatasetScenes, ProceduralScenes, ReadScenes
 from ..synth.sensor import Sensor
 from ..synth.store import Store, finished, open_store
-from .shipped import find_recipe
+from .shipped import find_recipe, refuse_mask
 
 UNSAID = (
     "obstruction", "form", "gain", "roundness", "rotation", "wrapped", "square", "energy", "rim", "side", "nodes",
@@ -127,6 +129,8 @@ def psf_words(section: Section) -> str:
             words.append(psf_words(inner))
         elif key == "kind":
             words.append(str(value))
+        elif key == "sha256":
+            words.append(f"sha256 {value[:12]}")
         elif key in ("wavelength", "wavelengths"):
             metres = value if isinstance(value, tuple | list) else [value]
             words.append(
@@ -188,8 +192,8 @@ def store_facts(store: Store) -> Facts:
     return facts
 
 
-def describe_target(target: str) -> Facts:
-    """Describe the dataset in the folder `target`, or the recipe of that name or path.
+def describe_target(target: str, mask: Path | None = None) -> Facts:
+    """Describe the dataset in the folder `target`, or the recipe of that name or path with the mask of a file in it.
 
     Raises
     ------
@@ -197,6 +201,7 @@ def describe_target(target: str) -> Facts:
         If it is neither.
     """
     if (where := dataset_at(target)) is not None:
+        refuse_mask(target, mask)
         store = open_store(where, unfinished=True)
         return store_facts(store) + recipe_facts(store.recipe)
-    return recipe_facts(find_recipe(target))
+    return recipe_facts(find_recipe(target, mask=mask))

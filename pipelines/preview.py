@@ -21,13 +21,13 @@ from ..synth.samples import SampleMaker
 from ..synth.slices import reference_slice
 from ..synth.store import open_store
 from .info import recipe_facts
-from .shipped import find_recipe
+from .shipped import find_recipe, refuse_mask
 
 Arrays = dict[str, npt.NDArray[Any]]
 ON_SHEET = 6
 
 
-def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
+def write_preview(target: str, out: Path | None, count: int, mask: Path | None = None) -> list[Path]:
     """Draw up to `count` samples, evenly spread.
 
     Parameters
@@ -37,6 +37,10 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     out
         Folder for `contact.png` (the first few of the samples) and `preview.html`, and where there are focal stacks
         `sweep.webp` and `stack.png` (the first of them); `<target>-preview` if None.
+    count
+        Samples on the page.
+    mask
+        A file whose mask stands in the pupil of the recipe, in place of its own.
 
     Returns
     -------
@@ -47,8 +51,11 @@ def write_preview(target: str, out: Path | None, count: int) -> list[Path]:
     InputError
         If there is no such dataset or recipe, or the folder cannot be written.
     """
-    path = dataset_at(target)
-    recipe, samples, total = _from_recipe(target, count) if path is None else _from_store(path, count)
+    if (path := dataset_at(target)) is None:
+        recipe, samples, total = _from_recipe(find_recipe(target, mask=mask), count)
+    else:
+        refuse_mask(target, mask)
+        recipe, samples, total = _from_store(path, count)
     views = _views(recipe, samples)
     out = out or beside(target, "-preview")
     page = html_page(recipe.name, dict(recipe_facts(recipe)), views, _histograms(views), _notes(views, total))
@@ -119,8 +126,8 @@ def _from_store(path: Place, count: int) -> tuple[Recipe, list[tuple[int, str, A
     return store.recipe, samples, len(rows)
 
 
-def _from_recipe(target: str, count: int) -> tuple[Recipe, list[tuple[int, str, Arrays]], int]:
-    maker = SampleMaker(find_recipe(target))
+def _from_recipe(recipe: Recipe, count: int) -> tuple[Recipe, list[tuple[int, str, Arrays]], int]:
+    maker = SampleMaker(recipe)
     samples = [(i, maker.source(i), maker.make(i)) for i in _spread(maker.count, count)]
     return maker.recipe, samples, maker.count
 

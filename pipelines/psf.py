@@ -40,7 +40,7 @@ def bank_of(target: str, **changes: Any) -> tuple[Recipe, StoredBank]:
     """
     if (where := dataset_at(target)) is not None:
         if any(changes.values()):
-            raise InputError(f"{target} is a dataset, whose PSFs are made: --set and --seed are for recipes.")
+            raise InputError(f"{target} is a dataset, whose PSFs are made: --set and --mask are for recipes.")
         store = open_store(where, unfinished=True)
         return store.recipe, checked_bank(stored_folders(store.path)[0])
     recipe = find_recipe(target, **changes)

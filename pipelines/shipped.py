@@ -38,7 +38,7 @@ def shipped_text(name: str) -> str:
 
 def find_recipe(
     name: str, *, scenes: str | None = None, limit: int | None = None, seed: int | None = None,
-    changes: Sequence[str] = (),
+    changes: Sequence[str] = (), mask: str | Path | None = None,
 ) -> Recipe:  # fmt: skip
     """Load a recipe and apply changes to it.
 
@@ -54,6 +54,8 @@ def find_recipe(
         Instead of the recipe's.
     changes
         "section.key=value" each, the value in TOML; a bare word is a string.
+    mask
+        A file: its mask stands in the pupil, in place of the recipe's.
 
     Raises
     ------
@@ -69,6 +71,8 @@ def find_recipe(
         data["scenes"] = _scenes(scenes, data.get("scenes"))
     if seed is not None:
         data["seed"] = seed
+    if mask is not None:
+        _put_mask(data, name, os.path.abspath(mask))
     for change in changes:
         _apply(data, change)
     section = data.get("scenes")
@@ -77,6 +81,7 @@ def find_recipe(
         if limit is not None and type(count) is int:
             section["count"] = min(limit, count)
     _resolve_paths(data, base)
+    _look_into_mask(data)
     return Recipe.parse(data, origin=f"recipe {name}")
 
 
@@ -88,6 +93,44 @@ def _resolve_paths(data: dict[str, Any], base: Path) -> None:
             for key in PATHS:
                 if isinstance(section.get(key), str) and "\0" not in section[key]:
                     section[key] = os.path.abspath(base / section[key])
+
+
+def _put_mask(data: dict[str, Any], name: str, path: str) -> None:
+    """Put the mask of a file into a recipe's pupil; one that was made with a certain mask takes no other."""
+    psf = data.get("psf")
+    kind = psf.get("kind") if isinstance(psf, dict) else "disk"
+    if not isinstance(psf, dict) or kind != "mask":
+        raise InputError(
+            f'--mask puts a mask into the pupil of a recipe with psf.kind = "mask", and recipe {name} has {kind!r}: '
+            "choose another one, for example rpsf-learned."
+        )
+    old = psf.get("mask")
+    digest = old.get("sha256") if isinstance(old, dict) else None
+    psf["mask"] = {"kind": "file", "path": path, **({} if digest is None else {"sha256": digest})}
+
+
+def refuse_mask(target: str, mask: Path | None) -> None:
+    """Refuse to put a mask into a dataset.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
+    if mask is not None:
+        raise InputError(f"{target} is a dataset, whose PSFs are made: --mask is for recipes.")
+
+
+def _look_into_mask(data: dict[str, Any]) -> None:
+    """Say in a recipe what the file of its mask holds: the dataset shall depend on that, and not on its place."""
+    psf = data.get("psf")
+    mask = psf.get("mask") if isinstance(psf, dict) else None
+    if not isinstance(psf, dict) or not isinstance(mask, dict):
+        return
+    if mask.get("kind") == "file" and isinstance(mask.get("path"), str):
+        from ..synth.banks import file_section
+
+        data["psf"] = {**psf, "mask": {**file_section(mask["path"]), **mask}}
 
 
 def split_kind(text: str) -> tuple[str, Path]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from ..synth.banks import checked_bank, make_bank, stored_bank
+from ..synth.banks import checked_bank, make_bank, stored_bank, stored_mask
 from ..synth.camera import ThinLens
 from ..synth.commit import dataset_digest, read_samples
 from ..synth.places import Place
@@ -16,6 +16,7 @@ from ..synth.psf_files import bank_arrays
 from ..synth.recipe_scenes import ProceduralScenes
 from ..synth.samples import SampleMaker
 from ..synth.seeding import Purpose, generator
+from ..synth.sources import Source, open_source
 from ..synth.store import Store, array_digest, open_store, sample_digest, versions
 from .release_manifest import HOSTS, MANIFEST, RELEASED, Damage, check_files, is_release, stored_id
 
@@ -137,7 +138,7 @@ def check_store(
     verdict.digest = dataset_digest(rows)
     table = {(row["split"], int(row["row"])): row for row in rows}
     verdict.problems += _check_folder(store)
-    maker = _maker(store)
+    scenes = _scenes(store)
     if len(table) != len(store) or len(table) != len(rows):
         verdict.problems.append(f"samples.csv lists {len(table)} samples where the arrays hold {len(store)}.")
     try:
@@ -145,7 +146,7 @@ def check_store(
             arrays = _check_sample(store, split, row, index, table.get((split, row)), verdict.problems)
             if arrays is not None:
                 observe(split, arrays)
-            if maker is not None and (listed := table.get((split, row))) and listed["source"] != maker.source(index):
+            if scenes is not None and (listed := table.get((split, row))) and listed["source"] != scenes.name(index):
                 verdict.problems.append(f"sample {index}: samples.csv names another source than its own.")
             report(1)
     except InputError as error:
@@ -155,9 +156,9 @@ def check_store(
     return verdict
 
 
-def _maker(store: Store) -> SampleMaker | None:
-    """Return the maker of a store whose scenes need no files."""
-    return SampleMaker(store.recipe) if isinstance(store.recipe.scenes, ProceduralScenes) else None
+def _scenes(store: Store) -> Source | None:
+    """Return the scenes of a store that need no files."""
+    return open_source(store.recipe) if isinstance(store.recipe.scenes, ProceduralScenes) else None
 
 
 def _check_folder(store: Store) -> list[str]:
@@ -255,7 +256,12 @@ def _check_psf(store: Store, split: str, problems: list[str]) -> None:
     psf = store.recipe.psf.model_dump_json()
     if '"path":"' in psf or '"picture":"' in psf:
         return
-    made = make_bank(store.recipe).sampled(*store.recipe.scenes.depth)
+    try:
+        mask = stored_mask(store.recipe, stored)
+    except InputError as error:
+        problems.append(f"psf/main of split {split}: {error}")
+        return
+    made = make_bank(store.recipe, mask=mask).sampled(*store.recipe.scenes.depth)
     kernels, found = (bank_arrays(bank)["kernel"][0] for bank in (made, stored))
     if kernels.shape != found.shape or not np.allclose(kernels, found, rtol=0, atol=1e-6):
         problems.append(f"psf/main of split {split} is not the PSF bank of the recipe.")

@@ -191,10 +191,15 @@ class AmplitudeMaskSection(_MaskSection):
 
 
 class MaskFileSection(Section):
-    """A mask from a file that `save_mask` wrote."""
+    """A mask from a file that `save_mask` or a training wrote.
+
+    A dataset knows the mask by its content, and holds it with its PSFs; where the file lay is not kept.
+    """
 
     kind: Literal["file"]
-    path: str
+    path: str | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of the mask's content, see `banks.mask_digest`; taken from the file where it is left out."""
     wavelength: Wavelength | None = None
     """Design wavelength that the file states; needed, and compared, where `camera.defocus` counts by it."""
 

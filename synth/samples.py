@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from .banks import half_banks, make_bank
+from .banks import half_banks, make_bank, pinned, stored_mask
 from .camera import ThinLens
 from .captures import Shot, frame_margin
 from .distortion import distorted
@@ -60,9 +60,10 @@ class SampleMaker:
     """
 
     def __init__(self, recipe: Recipe, bank: PsfBank | None = None) -> None:
-        self.recipe, self._bank = recipe, bank
+        self.recipe, self._bank = (pinned(recipe) if bank is None else recipe), bank
         self._banks: dict[tuple[str, ThinLens | None], PsfBank] = {}
         self._halves: dict[str, tuple[PsfBank, PsfBank]] = {}
+        self._mask = None if bank is None else stored_mask(recipe, bank)
         self.scenes = open_source(recipe)
         self.count, self.size = self.scenes.count, self.scenes.size
 
@@ -247,7 +248,7 @@ class SampleMaker:
         if key not in self._banks:
             if len(self._banks) >= MOST_BANKS:
                 self._banks.pop(next(iter(self._banks)))
-            self._banks[key] = make_bank(recipe, lens)
+            self._banks[key] = make_bank(recipe, lens, self._mask)
         return self._banks[key]
 
 

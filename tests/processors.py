@@ -62,6 +62,7 @@ SHIPPED = {
     **{name: (name, _SMALL) for name in _LIGHT},
     **{name: (name, _TINY) for name in _HEAVY},
     "fossa": ("fossa", _SMALL, "camera.pixel_pitch=281.25e-6"),
+    "rpsf-learned": ("rpsf-learned", "--mask", "{inputs}/mask.json", _TINY),
     "hci-refocused": ("hci-refocused", "--scenes", "hci:{inputs}/hci"),
 }
 """Every recipe that ships, with changes that make it small; "{inputs}" is the folder of `write_inputs`."""
@@ -104,6 +105,8 @@ def write_inputs(folder: Path) -> Path:
     import cv2
     from datasets_a import hci
 
+    from defocal.synth import SpiralMask, save_mask
+
     rng = np.random.default_rng(5)
     y, x = np.mgrid[:150, :200].astype(float)
     for name in ("frames/rgb", "frames/depth", "photos"):
@@ -126,6 +129,7 @@ def write_inputs(folder: Path) -> Path:
     for i in range(4):
         photo = rng.integers(0, 256, (75, 100, 3), dtype=np.uint8).repeat(4, axis=0).repeat(4, axis=1)
         cv2.imwrite(str(folder / f"photos/{i}.jpg"), cv2.GaussianBlur(photo, (9, 9), 0))
+    save_mask(SpiralMask(lobes=1.3, confinement=0.62, form="rings"), folder / "mask.json")
     size = (48, 64)
     root = hci(folder / "hci", size=size, views=True)
     v, u = np.mgrid[: size[0], : size[1]].astype(float)
@@ -143,7 +147,7 @@ def arguments(kind: str, inputs: Path, out: Path, limit: int = 2) -> list[str]:
     recipe, *changes = (word.format(inputs=inputs) for word in KINDS[kind])
     words = ["generate", recipe, str(out), "--limit", str(limit)]
     while changes:
-        words += [changes.pop(0), changes.pop(0)] if changes[0] == "--scenes" else ["--set", changes.pop(0)]
+        words += [changes.pop(0), changes.pop(0)] if changes[0].startswith("--") else ["--set", changes.pop(0)]
     return words
 
 
