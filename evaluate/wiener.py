@@ -1,12 +1,12 @@
 """Restoration by the Wiener filter, where the blur is known: of one kernel, or of one for each layer of depth.
 
-Wiener's filter in the frequency domain is ``conj(H) G / (|H|^2 + NSR)``, H the transform of the kernel and NSR the ratio
-of the power of noise to that of the image, one number for all frequencies (as MATLAB's `deconvwnr`). It takes the picture
-to be one period of a periodic one: `edgetaper` makes it so, as MATLAB's function of this name does.
+Wiener's filter in the frequency domain is ``conj(H) G / (|H|^2 + NSR)``, H the transform of the kernel and NSR the
+ratio of the power of noise to that of the image, one number for all frequencies (as MATLAB's `deconvwnr`). It takes the
+picture to be one period of a periodic one: `edgetaper` makes it so, as MATLAB's function of this name does.
 
 Where blur depends on depth, the RPSF paper (section 5.2) filters the whole picture with the kernel of each layer, cuts
-out of each result the layer's own pixels, and adds them up (its Eq. 7 backwards). What a layer's neighbours bring into it
-is not undone: that is why it rings at edges of depth.
+out of each result the layer's own pixels, and adds them up (its Eq. 7 backwards). What a layer's neighbours bring into
+it is not undone: that is why it rings at edges of depth.
 
 Kernels are [y, x], of unit sum, their axis at (height // 2, width // 2).
 """

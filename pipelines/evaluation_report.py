@@ -213,6 +213,8 @@ def _image(shown: Shown) -> EvaluatedImage:
         target=np.asarray(shown.sample.arrays["depth"], np.float32),
         predictions=shown.predictions,
         picture=pictures[names[0]] if same else pictures,
+        restored=shown.restored,
+        sharp=shown.sample.arrays["aif"] if shown.restored else None,
         uncertainty=shown.spread,
         valid=shown.sample.valid,
     )

@@ -176,10 +176,14 @@ def read_bank(store: Store) -> Bank:
         raise
     except Exception as error:  # zarr raises many kinds of error for damaged data
         raise InputError(
-            f"the PSF bank of {where} ({split}.zarr/{GROUP}) cannot be read ({type(error).__name__}): fetch the dataset "
-            "again."
+            f"the PSF bank of {where} ({split}.zarr/{GROUP}) cannot be read ({type(error).__name__}): fetch the "
+            "dataset again."
         ) from None
-    if kernels.ndim != 4 or coc.shape != kernels.shape[:1] or not (np.isfinite(kernels).all() and (np.diff(coc) > 0).all()):
+    if (
+        kernels.ndim != 4
+        or coc.shape != kernels.shape[:1]
+        or not (np.isfinite(kernels).all() and (np.diff(coc) > 0).all())
+    ):
         raise InputError(f"the PSF bank of {where} is damaged: fetch the dataset again.")
     return Bank.of(kernels, coc, lens).trimmed()
 
@@ -198,8 +202,8 @@ def common_bank(stores: Sequence[str | Path]) -> Bank:
     for store, bank in zip(opened[1:], banks[1:], strict=True):
         if not torch.allclose(bank.optics, first.optics) or store.recipe.psf != opened[0].recipe.psf:
             raise InputError(
-                f"{store.path} has other PSFs than {opened[0].path}, and deblurring needs those of one camera: train on "
-                "one of them."
+                f"{store.path} has other PSFs than {opened[0].path}, and deblurring needs those of one camera: train "
+                "on one of them."
             )
     low, high = min(float(bank.coc[0]) for bank in banks), max(float(bank.coc[-1]) for bank in banks)
     for bank in banks:

@@ -23,7 +23,8 @@ def transfer(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the transform of kernels (..., n, m), their axis at (n // 2, m // 2): (..., H, W // 2 + 1)."""
     n, m = kernel.shape[-2:]
     padded = F.pad(kernel, (0, size[1] - m, 0, size[0] - n))
-    return torch.fft.rfft2(torch.roll(padded, (-(n // 2), -(m // 2)), (-2, -1)))
+    spectrum: Tensor = torch.fft.rfft2(torch.roll(padded, (-(n // 2), -(m // 2)), (-2, -1)))
+    return spectrum
 
 
 def taper_weights(kernel: Tensor, size: tuple[int, int]) -> Tensor:
@@ -50,7 +51,8 @@ def edgetaper(features: Tensor, kernel: Tensor) -> Tensor:
     size = (features.shape[-2], features.shape[-1])
     kept = taper_weights(kernel, size)
     blurred = torch.fft.irfft2(torch.fft.rfft2(features) * transfer(kernel, size), s=size)
-    return kept * features + (1 - kept) * blurred
+    tapered: Tensor = kept * features + (1 - kept) * blurred
+    return tapered
 
 
 def noise_to_signal(features: Tensor) -> Tensor:
@@ -59,16 +61,38 @@ def noise_to_signal(features: Tensor) -> Tensor:
     ``8/30 var(x - median(x)) / std(x)``, the median that of 3x3 pixels. Not free of units: a network can choose it by
     the scale of its features.
     """
-    return checkpoint(_noise_to_signal, features, use_reentrant=False, preserve_rng_state=False)
+    ratio: Tensor = checkpoint(_noise_to_signal, features, use_reentrant=False, preserve_rng_state=False)
+    return ratio
 
 
 def _noise_to_signal(features: Tensor) -> Tensor:
-    around = F.pad(features, (1, 1, 1, 1), mode="reflect")
-    height, width = features.shape[-2:]
-    shifted = [around[..., y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    noise = features - torch.stack(shifted).median(0).values
+    noise = features - median(F.pad(features, (1, 1, 1, 1), mode="reflect"))
     spread = (features.var((-2, -1)) + LEAST).sqrt()
     return NOISE_SHARE * noise.var((-2, -1)) / spread + LEAST
+
+
+def median(features: Tensor) -> Tensor:
+    """Return the median of the 3x3 pixels around each, (..., H - 2, W - 2).
+
+    Columns of three are sorted once for all that share them; the median of nine is that of the greatest of the least,
+    of the median of the middle ones, and of the least of the greatest.
+    """
+    above, here, below = (features[..., k : features.shape[-2] - 2 + k, :] for k in range(3))
+    low, high = torch.minimum(above, here), torch.maximum(above, here)
+    middle = torch.minimum(high, below)
+    columns = torch.minimum(low, below), torch.maximum(low, middle), torch.maximum(high, below)
+    least, mid, most = (
+        [one[..., k : one.shape[-1] - 2 + k] for k in range(3)] for one in (columns[0], columns[1], columns[2])
+    )
+    return _middle(
+        torch.maximum(torch.maximum(least[0], least[1]), least[2]),
+        _middle(*mid),
+        torch.minimum(torch.minimum(most[0], most[1]), most[2]),
+    )
+
+
+def _middle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
 
 
 def wiener_layers(
@@ -125,8 +149,9 @@ def _filtered(
     if len(samples) < len(spectrum):
         spectrum, ratio, mask = spectrum[samples], ratio[samples], mask[samples]
     h = transfer(kernel, size)
-    power = h.real**2 + h.imag**2 + ratio[..., None, None]
-    sharp = torch.fft.irfft2(spectrum * (h.conj() / power), s=size)
+    # Multiplied by its reciprocal: a quotient of complex and real numbers is computed as one of complex ones.
+    share = (h.real**2 + h.imag**2 + ratio[..., None, None]).reciprocal()
+    sharp: Tensor = torch.fft.irfft2(spectrum * (h.conj() * share), s=size)
     top, left, height, width = window
     return sharp[..., top : top + height, left : left + width] * mask[:, None]
 

@@ -20,7 +20,6 @@ from .. import InputError
 from .settings import Section
 from .ssim import ssim_map, whole_windows
 
-
 LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -168,12 +167,12 @@ def _log(value: Tensor, floor: float) -> Tensor:
 def at_own_size(function: LossFunction) -> LossFunction:
     """Make of a loss one that compares a smaller prediction with the target brought to its size.
 
-    The target (B, C, H, W) is reduced bilinearly, as DWDN's public code does: at half the size by means of 2x2 pixels. A
-    pixel is valid where all are that it stands for.
+    The target (B, C, H, W) is reduced bilinearly, as DWDN's public code does: at half the size by means of 2x2 pixels.
+    A pixel is valid where all are that it stands for.
     """
 
     def resized(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-        size = prediction.shape[-2:]
+        size = (prediction.shape[-2], prediction.shape[-1])
         small = F.interpolate(target, size, mode="bilinear", align_corners=False)
         if valid is None:
             return function(prediction, small, None)

@@ -98,8 +98,8 @@ class Predictor:
         lens
             The camera of the images, which must be that of the training data; not checked if left out.
         depth
-            (h, w) or (n, h, w) metres, NaN unknown: what a model that deblurs reads beside the images; measured, or told
-            by another model.
+            (h, w) or (n, h, w) metres, NaN unknown: what a model that deblurs reads beside the images; measured, or
+            told by another model.
 
         Returns
         -------

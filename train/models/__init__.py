@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ... import InputError
-from ..settings import Section
 from ..banks import Bank
+from ..settings import Section
 from .base import Model, Window, crop, enable_dropout, pad_to_multiple
 from .d3net import D3Net, D3NetSettings
 from .dwdn import Dwdn, DwdnSettings

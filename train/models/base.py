@@ -63,7 +63,8 @@ class Model(nn.Module):
         Returns
         -------
         dict
-            One tensor for each name of `outputs` at least, float32 (under autocast too), or float64 for a float64 network.
+            At least one tensor for each name of `outputs`, float32 (under autocast too), or float64 for a float64
+            network.
 
         Raises
         ------
