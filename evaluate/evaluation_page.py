@@ -17,6 +17,7 @@ from .. import InputError
 from .curves import CURVE_STYLE, RUNS, Curve, curve_figure, key
 from .depth_errors import depth_metrics
 from .evaluation_pictures import Scales, bar, shared_scales, spread_colours, thin
+from .image_errors import image_metrics
 from .measures import measure
 from .page import HEAD, STYLE
 from .pictures import UInt8, coc_colours, depth_colours, eight_bits, resized, webp_bytes
@@ -73,6 +74,10 @@ class EvaluatedImage:
         By name of the run, floating point (H, W), m: standard deviation of the prediction.
     valid
         bool (H, W): pixels that count; the others are drawn as unknown in the error map.
+    restored
+        By name of the run, uint8 (H, W, 3), sRGB: the all-in-focus image that it makes.
+    sharp
+        uint8 or uint16 (H, W, 3), sRGB: the true one.
     """
 
     name: str
@@ -81,6 +86,8 @@ class EvaluatedImage:
     picture: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]] | None = None
     uncertainty: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     valid: npt.NDArray[np.bool_] | None = None
+    restored: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    sharp: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         shape = self.target.shape
@@ -170,7 +177,7 @@ def evaluation_page(
     if len(set(names)) < len(names):
         raise InputError("the runs of a page need different names; at least two share one.")
     for image in images:
-        strange = sorted({*image.predictions, *image.uncertainty} - set(names))
+        strange = sorted({*image.predictions, *image.uncertainty, *image.restored} - set(names))
         if strange:
             raise InputError(f"image {image.name!r} has a prediction of {strange[0]!r}, which is not among the runs.")
     rows = "".join(f"<tr><th scope=row>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items())
@@ -297,12 +304,17 @@ def _article(image: EvaluatedImage, names: Sequence[str], width: int) -> str:
     first = "" if image.picture is None or own else _input(image.picture, image.name, width)  # type: ignore[arg-type]
     truth = _depth(image.target, scales, width)
     first += _figure(truth, f"True depth of {image.name}", "<b>True depth</b>")
+    if image.sharp is not None:
+        first += _picture(image.sharp, f"True all-in-focus image of {image.name}", "Truth", width)
     strips = []
     for k, run in enumerate(names):
-        if run not in image.predictions:
+        if run not in image.predictions and run not in image.restored:
             continue
         parts = _input(own[run], f"{image.name} for {run}", width) if run in own else ""
-        parts += _run_figures(image, run, scales, width)
+        if run in image.predictions:
+            parts += _run_figures(image, run, scales, width)
+        if run in image.restored:
+            parts += _picture(image.restored[run], f"{image.name} restored by {run}", "Restored", width)
         heading = f"<h4>{escape(run)} <small>{_own_scores(image, run)}</small></h4>"
         strips.append(f'<div class="run" style="--c:var(--run{k})">{heading}<div class="strip">{parts}</div></div>')
     bars = bar("depth", scales) + (bar("error", scales) if strips else "")
@@ -314,10 +326,14 @@ def _article(image: EvaluatedImage, names: Sequence[str], width: int) -> str:
 
 
 def _input(picture: npt.NDArray[Any], name: str, width: int) -> str:
+    return _picture(picture, f"Input: {name}", "Input", width)
+
+
+def _picture(picture: npt.NDArray[Any], alt: str, caption: str, width: int) -> str:
     small = eight_bits(picture)
     across = min(width, small.shape[1])
     small = resized(small, across, max(1, round(across * small.shape[0] / small.shape[1])))
-    return _figure(small, f"Input: {name}", "<b>Input</b>")
+    return _figure(small, alt, f"<b>{caption}</b>")
 
 
 def _depth(values: npt.NDArray[Any], scales: Scales, width: int) -> UInt8:
@@ -337,10 +353,15 @@ def _run_figures(image: EvaluatedImage, run: str, scales: Scales, width: int) ->
 
 def _own_scores(image: EvaluatedImage, run: str) -> str:
     """Write a few numbers of one image beside its name."""
+    parts = []
+    if run in image.restored and image.sharp is not None:
+        scores = image_metrics(eight_bits(image.restored[run]), eight_bits(image.sharp))
+        parts = [f"PSNR {scores['psnr']:.2f} dB", f"SSIM {scores['ssim']:.3f}"]
+    if run not in image.predictions:
+        return escape(" \u00b7 ".join(parts))
     found = depth_metrics(image.predictions[run], image.target, np.isfinite(image.error(run)))
     if not found["pixels"]:
         return "no pixel counts"
-    parts = []
     for name in ("rmse", "abs_rel", "delta1"):
         kind = measure(name)
         parts.append(f"{kind.title} {found[name]:.{kind.digits}f}{f' {kind.unit}' if kind.unit else ''}")

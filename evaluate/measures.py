@@ -48,6 +48,7 @@ MEASURES: dict[str, Measure] = {
     "ssim": Measure(title="SSIM", higher=True, digits=4),
     "ause": Measure(title="AUSE"),
     "aurg": Measure(title="AURG", higher=True),
+    "rmse_defocus": Measure(title="RMSE of defocus", unit="rad"),
 }
 """Every number that the metrics of this package give, in the order of tables; formulas are in docs/metrics.md."""
 

@@ -10,6 +10,7 @@ from .. import InputError
 from ..evaluate.zhuo_sim import defocus_map, depth_from_defocus
 from ..synth.light import decode
 from ..synth.store import Store
+from .restoration import AsCaptured, Restorer, Wiener
 
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 MOST_LOOKED_AT = 64
@@ -94,5 +95,10 @@ class ZhuoSim:
         return np.nan_to_num(depth, nan=2.0 / (1 / self.near + 1 / self.far)).astype(np.float32)
 
 
-BASELINES: dict[str, Callable[[Store], Baseline]] = {"mean-depth": MeanDepth, "zhuo-sim": ZhuoSim}
+BASELINES: dict[str, Callable[[Store], Baseline | Restorer]] = {
+    "mean-depth": MeanDepth,
+    "zhuo-sim": ZhuoSim,
+    "as-captured": AsCaptured,
+    "wiener": Wiener,
+}
 """By the names that `defocal evaluate --baseline` takes."""

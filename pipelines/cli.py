@@ -13,6 +13,7 @@ from .commands import LOCAL, MASK, MISMATCH, PLACE, Group, print_json, table
 from .commands_export import export
 from .commands_mask import mask
 from .commands_release import diff, release, unpack
+from .commands_reproduce import reproduce
 from .commands_scenes import scenes
 from .commands_train import configs, evaluate, train
 
@@ -266,7 +267,7 @@ def verify(store: Place, rerender: int, as_json: bool) -> None:
         click.echo(f"It is the release {verdict.release}")
 
 
-for command in (mask, scenes, release, unpack, diff, export, configs, train, evaluate):
+for command in (mask, scenes, release, unpack, diff, export, configs, train, evaluate, reproduce):
     cli.add_command(command)
 
 

@@ -58,7 +58,9 @@ def train(
 @click.option("--dropout-samples", "samples", type=click.IntRange(min=2), metavar="N",
               help="Predict N times with dropout, for uncertainty; D3-Net has 50.")  # fmt: skip
 @click.option("--baseline", "baselines", multiple=True, metavar="NAME",
-              help="Also judge mean-depth or zhuo-sim. May be repeated.")  # fmt: skip
+              help="Also judge mean-depth or zhuo-sim; as-captured or wiener. May be repeated.")  # fmt: skip
+@click.option("--depth-from", type=LOCAL, metavar="RUN",
+              help="Run that tells the depth which models that deblur read; the true depth if left out.")  # fmt: skip
 @click.option("--pictures", type=click.IntRange(0, 50), default=6, show_default=True, help="Images on the page.")
 @click.option("--captures", type=click.Choice(["rendered", "stored"]), default="rendered", show_default=True,
               help="Of runs that learned a mask: render captures through it, or take the store's.")  # fmt: skip

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from ..evaluate.defocus_errors import DefocusScores
 from ..evaluate.metrics import PROTOCOLS, DepthScores, ImageScores
 from ..evaluate.uncertainty import UncertaintyScores, monte_carlo
+from ..synth.pupil.masks import DESIGN_WAVELENGTH
 from ..synth.store import Store, open_store
-from ..train.cameras import Camera, check_cameras
+from ..train.cameras import Camera, check_cameras, common_lens
 from ..train.journal import RUN
 from ..train.optics.pictures import mask_picture, number_words
 from ..train.prediction import Predictor, load_model
-from .baselines import BASELINES, Baseline
+from .baselines import BASELINES
 from .captures import check_captures
+from .restoration import Restorer
 
 CURVE_BINS = 12
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -50,6 +53,8 @@ class Options:
         or "stored", the store's own captures, which must be of that mask.
     device
         Where to compute.
+    depth_from
+        Run that tells the depth which those read that deblur, from the same captures; true depth if left out.
     """
 
     split: str | None = None
@@ -61,6 +66,7 @@ class Options:
     which: str = "best"
     captures: str = "rendered"
     device: str = "auto"
+    depth_from: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +96,8 @@ class Judged:
         What runs that differ in their seeds alone have in common.
     input
         Which array of the store it is given, or something rendered of.
+    predict
+        What it tells of a picture, given with depth in metres, or with None where it does not read depth.
     renders
         Whether it is given a capture that is rendered of the sharp picture, through the mask that it learned.
     mask
@@ -99,13 +107,15 @@ class Judged:
     name: str
     group: str
     input: str
-    predict: Callable[[Picture], dict[str, npt.NDArray[np.float32]]]
+    predict: Callable[[Picture, Depth | None], dict[str, npt.NDArray[np.float32]]]
     facts: dict[str, str]
     renders: bool = False
     mask: npt.NDArray[np.uint8] | None = None
     outputs: tuple[str, ...] = ("depth",)
+    reads_depth: bool = False
     predictor: Predictor | None = None
     depth: DepthScores | None = None
+    defocus: DefocusScores | None = None
     images: ImageScores | None = None
     uncertainty: UncertaintyScores | None = None
 
@@ -125,6 +135,7 @@ class Shown:
     predictions: dict[str, Depth] = field(default_factory=dict)
     spread: dict[str, Depth] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
+    restored: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,13 +185,14 @@ def evaluate(
     store = open_store(data)
     if options.protocol not in PROTOCOLS:
         raise InputError(f"there is no protocol {options.protocol!r}: choose from {', '.join(PROTOCOLS)}.")
-    judged = [_run(path, options) for path in runs] + [_baseline(name, store) for name in options.baselines]
+    judged = [_run(path, options) for path in runs] + [_baseline(name, store, options) for name in options.baselines]
     if not judged:
         raise InputError("nothing to evaluate: give the folder of a run, or --baseline.")
     if options.captures not in ("rendered", "stored"):
         raise InputError(f"captures are rendered or stored, not {options.captures!r}.")
     _check_names(judged)
     split = options.split or _split(judged, store)
+    source = _depth_source(judged, store, split, options)
     for one in judged:
         _check(one, store, split)
         _begin(one, store, options)
@@ -191,8 +203,9 @@ def evaluate(
     wanted = set(np.linspace(0, rows - 1, min(options.pictures, rows)).round().astype(int).tolist())
     for row, sample in enumerate(_samples(store, split, rows)):
         found = Shown(sample)
+        depth = source(sample) if source is not None else None
         for one in judged:
-            _judge(one, sample, options, found)
+            _judge(one, sample, depth, options, found)
         if row in wanted:
             shown.append(found)
         if report is not None:
@@ -216,6 +229,8 @@ def _run(path: Path, options: Options) -> Judged:
         facts["device"] = str(json.loads(about.read_text(encoding="utf-8")).get("device", "not told"))
     if options.samples:
         predictor.check_dropout()
+    if predictor.reads_depth:
+        facts["depth"] = _depth_words(options)
     optics = predictor.optics
     if optics is not None:
         facts |= {"input": f"{options.captures} captures", "optics": optics.words}
@@ -223,19 +238,50 @@ def _run(path: Path, options: Options) -> Judged:
     return Judged(
         name=path.stem if path.is_file() else path.name, group=json.dumps(data, sort_keys=True),
         input="capture" if optics is not None and options.captures == "stored" else config.data.input,
-        predict=predictor.predict, facts=facts, renders=optics is not None and options.captures == "rendered",
+        predict=lambda image, depth: predictor.predict(image, depth=depth), facts=facts,
+        renders=optics is not None and options.captures == "rendered",
         mask=mask_picture(optics) if optics is not None else None, outputs=predictor.model.outputs,
-        predictor=predictor,
+        reads_depth=predictor.reads_depth, predictor=predictor,
     )  # fmt: skip
 
 
-def _baseline(name: str, store: Store) -> Judged:
+def _depth_words(options: Options) -> str:
+    return f"told by {options.depth_from.name}" if options.depth_from else "true"
+
+
+def _depth_source(judged: list[Judged], store: Store, split: str, options: Options) -> Callable[[Sample], Depth] | None:
+    """Return what tells the depth that those read who deblur; None if nobody does.
+
+    Raises
+    ------
+    InputError
+        If a run is to tell it and cannot, or nobody would read it.
+    """
+    readers = [one.name for one in judged if one.reads_depth]
+    if options.depth_from is None:
+        return (lambda sample: sample.arrays["depth"]) if readers else None
+    if not readers:
+        raise InputError("--depth-from tells depth to what deblurs, and nothing here does: leave it out.")
+    teller = _run(options.depth_from, replace(options, samples=0))
+    if "depth" not in teller.outputs or teller.reads_depth or teller.input != "capture":
+        raise InputError(f"{options.depth_from} does not tell depth of captures: give another run as --depth-from.")
+    _check(teller, store, split)
+    return lambda sample: teller.predict(sample.arrays[teller.input], None)["depth"]
+
+
+def _baseline(name: str, store: Store, options: Options) -> Judged:
     if name not in BASELINES:
         raise InputError(f"there is no baseline {name!r}: choose from {', '.join(BASELINES)}.")
-    baseline: Baseline = BASELINES[name](store)
+    method = BASELINES[name](store)
+    if isinstance(method, Restorer):
+        facts = {"baseline": method.words} | ({"depth": _depth_words(options)} if method.reads_depth else {})
+        return Judged(
+            name=name, group=name, input="capture", predict=lambda image, depth: {"aif": method.restore(image, depth)},
+            facts=facts, outputs=("aif",), reads_depth=method.reads_depth,
+        )  # fmt: skip
     return Judged(
-        name=name, group=name, input="capture", predict=lambda image: {"depth": baseline.predict(image)},
-        facts={"baseline": baseline.words},
+        name=name, group=name, input="capture", predict=lambda image, depth: {"depth": method.predict(image)},
+        facts={"baseline": method.words},
     )  # fmt: skip
 
 
@@ -256,7 +302,7 @@ def _split(judged: list[Judged], store: Store) -> str:
 
 
 def _check(one: Judged, store: Store, split: str) -> None:
-    needed = [one.input, *one.outputs, *(["depth"] if one.renders else [])]
+    needed = [one.input, *one.outputs, *(["depth"] if one.renders or one.reads_depth else [])]
     for name in needed:
         if name not in store.recipe.arrays:
             raise InputError(
@@ -278,6 +324,10 @@ def _begin(one: Judged, store: Store, options: Options) -> None:
     edges = np.geomspace(near, far, CURVE_BINS + 1) if np.isfinite(far) else None
     if "depth" in one.outputs:
         one.depth = DepthScores(protocol, depth_edges=edges)
+        if (camera := common_lens([Camera.of(store.recipe)])) is not None and np.isfinite(far):
+            # The phase is counted where masks are designed, if not said otherwise: at 550 nm.
+            scale = camera.coc_per_dioptre * camera.defocus_per_coc(DESIGN_WAVELENGTH)
+            one.defocus = DefocusScores(scale=scale, depth=(near, far), protocol=protocol)
         if options.samples and one.predictor is not None:
             one.uncertainty = UncertaintyScores(protocol, edges)
     if "aif" in one.outputs:
@@ -295,15 +345,18 @@ def _samples(store: Store, split: str, rows: int) -> Iterator[Sample]:
         yield Sample(row, sources[row], store.sample(split, row))
 
 
-def _judge(one: Judged, sample: Sample, options: Options, found: Shown) -> None:
+def _judge(one: Judged, sample: Sample, depth: Depth | None, options: Options, found: Shown) -> None:
     picture = one.look(sample)
-    said = one.predict(picture)
+    said = one.predict(picture, depth if one.reads_depth else None)
     found.pictures[one.name] = picture
     if one.depth is not None:
         found.predictions[one.name] = said["depth"]
         one.depth.add(said["depth"], sample.arrays["depth"], sample.valid)
+    if one.defocus is not None:
+        one.defocus.add(said["depth"], sample.arrays["depth"], sample.valid)
     if one.images is not None:
         aif = sample.arrays["aif"]
+        found.restored[one.name] = np.rint(np.clip(said["aif"], 0, 1) * 255).astype(np.uint8)
         one.images.add(said["aif"], aif.astype(np.float32) / np.iinfo(aif.dtype).max)
     if one.uncertainty is not None and one.predictor is not None:
         with one.predictor.sampling():

@@ -81,6 +81,8 @@ def _numbers(one: Judged, key: str) -> dict[str, float]:
         scores: Scores = one.depth.result()
         values = getattr(scores, key)
         numbers |= {name: values[name] for name in (*DEPTH_COLUMNS, *MORE_COLUMNS) if name in values}
+    if one.defocus is not None:
+        numbers["rmse_defocus"] = getattr(one.defocus, key)
     if one.images is not None:
         numbers |= getattr(one.images.result(), key)
     if one.uncertainty is not None and key == "per_image":
@@ -137,6 +139,9 @@ def report_numbers(found: Evaluation) -> dict[str, Any]:
             entry["mask"] = one.predictor.optics.mask.numbers()
         if one.depth is not None:
             entry["depth"] = one.depth.result().as_dict()
+        if one.defocus is not None:
+            entry["depth"]["mean over images"]["rmse_defocus"] = _plain(one.defocus.per_image)
+            entry["depth"]["over all pixels"]["rmse_defocus"] = _plain(one.defocus.per_pixel)
         if one.images is not None:
             entry["aif"] = one.images.result().as_dict()
         if one.uncertainty is not None:
@@ -216,6 +221,8 @@ def _image(shown: Shown) -> EvaluatedImage:
         target=np.asarray(shown.sample.arrays["depth"], np.float32),
         predictions=shown.predictions,
         picture=pictures[names[0]] if same else pictures,
+        restored=shown.restored,
+        sharp=shown.sample.arrays["aif"] if shown.restored else None,
         uncertainty=shown.spread,
         valid=shown.sample.valid,
     )

@@ -13,9 +13,10 @@ from ..synth import load_mask
 from ..synth.banks import checked_bank, make_mask
 from ..synth.camera import ThinLens
 from ..synth.places import dataset_at
-from ..synth.psf_wave import LARGEST_AUTO, defocus_planes
+from ..synth.psf_wave import LARGEST_AUTO
 from ..synth.pupil import Mask, mask_from
 from ..synth.pupil.propagation import samples_needed
+from ..synth.pupil.windows import defocus_planes
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
 from ..synth.store import open_store, stored_folders

@@ -247,7 +247,7 @@ def test_pixels_in_a_row_are_as_exact_after_a_resumption(tiny_store, tmp_path):
         training = Training(settings, [tiny_store], tmp_path / "run", team, resume=False)
         kernels = [p for p in training.model.parameters() if p.ndim == 4]
         assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
-        training.stopped.set()
+        training.stop.wished.set()
         assert not training.run().complete
         training.close()
     train(settings, [tiny_store], tmp_path / "run", resume=True)

@@ -12,12 +12,15 @@ from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from pydantic import Field
 from torch import Tensor
 
 from .. import InputError
 from .settings import Section
 from .ssim import ssim_map, whole_windows
+
+LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def l1(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -161,9 +164,26 @@ def _log(value: Tensor, floor: float) -> Tensor:
     return above.log() + (value - above) / floor
 
 
+def at_own_size(function: LossFunction) -> LossFunction:
+    """Make of a loss one that compares a smaller prediction with the target brought to its size.
+
+    The target (B, C, H, W) is reduced bilinearly, as DWDN's public code does: at half the size by means of 2x2 pixels.
+    A pixel is valid where all are that it stands for.
+    """
+
+    def resized(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        size = (prediction.shape[-2], prediction.shape[-1])
+        small = F.interpolate(target, size, mode="bilinear", align_corners=False)
+        if valid is None:
+            return function(prediction, small, None)
+        whole = F.adaptive_avg_pool2d(valid.unsqueeze(1).float(), size).squeeze(1) == 1
+        return function(prediction, small, whole)
+
+    return resized
+
+
 Output = Literal["depth", "aif"]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
-LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class Term(NamedTuple):
@@ -173,6 +193,13 @@ class Term(NamedTuple):
     name: str
     weight: float
     function: LossFunction
+    scale: str = ""
+    """Which one of several sizes of the output it is of: "half" is what the model returns as `aif_half`."""
+
+    @property
+    def said(self) -> str:
+        """Name of what the model returns."""
+        return f"{self.output}_{self.scale}" if self.scale else self.output
 
 
 class LossBase(Section):
@@ -314,6 +341,18 @@ class HdedLossSettings(LossBase):
         )
 
 
+class DwdnLossSettings(LossBase):
+    """Mean absolute error of the all-in-focus image at the full size and at half of it: DWDN, RPSF section 5.2."""
+
+    kind: Literal["dwdn"] = "dwdn"
+    half_weight: Weight = 1.0
+    """Of the image of half the size."""
+
+    def terms(self) -> tuple[Term, ...]:
+        """Return what is added up."""
+        return (Term("aif", "l1", 1.0, l1), Term("aif", "l1", self.half_weight, at_own_size(l1), "half"))
+
+
 LossSettings = Annotated[
     L1Settings
     | L1GradientSettings
@@ -322,7 +361,8 @@ LossSettings = Annotated[
     | RpsfSettings
     | ScaleInvariantSettings
     | SilogSettings
-    | HdedLossSettings,
+    | HdedLossSettings
+    | DwdnLossSettings,
     Field(discriminator="kind"),
 ]
 
@@ -355,13 +395,13 @@ def build_loss(settings: LossSettings) -> Objective:
         found = {}
         total: Tensor | None = None
         for term in terms:
-            if term.output not in outputs:
+            if term.said not in outputs:
                 continue
             if term.output not in targets:
                 raise InputError(f"the loss {settings.kind} needs the array {term.output!r}, and the data have none.")
             mask = None if term.output == "aif" and settings.aif_valid == "all" else valid
-            value = term.function(outputs[term.output], targets[term.output], mask)
-            found[f"{term.output}/{term.name}"] = value
+            value = term.function(outputs[term.said], targets[term.output], mask)
+            found[f"{term.said}/{term.name}"] = value
             total = term.weight * value if total is None else total + term.weight * value
         if total is None:
             of = " and ".join(sorted({term.output for term in terms}))

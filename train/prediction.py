@@ -104,7 +104,9 @@ class Predictor:
                 )
 
     @torch.no_grad()
-    def predict(self, images: Images, lens: ThinLens | None = None) -> dict[str, npt.NDArray[np.float32]]:
+    def predict(
+        self, images: Images, lens: ThinLens | None = None, *, depth: npt.NDArray[np.floating[Any]] | None = None
+    ) -> dict[str, npt.NDArray[np.float32]]:
         """Tell depth, or an all-in-focus image, or both, of images.
 
         Parameters
@@ -113,6 +115,9 @@ class Predictor:
             (h, w, 3) or (n, h, w, 3), uint8, uint16, or float in [0, 1], encoded as in the store trained on; any size.
         lens
             The camera of the images, which must be that of the training data; not checked if left out.
+        depth
+            (h, w) or (n, h, w) metres, NaN unknown: what a model that deblurs reads beside the images; measured, or
+            told by another model.
 
         Returns
         -------
@@ -121,12 +126,15 @@ class Predictor:
         Raises
         ------
         InputError
-            If the images are not such, or of another camera.
+            If the images are not such, or of another camera, or depth is missing or does not fit.
         """
         if lens is not None:
             self.check_lens(lens)
         batch = as_batch(images).to(self.device)
-        said = self.tensors({"image": srgb_to_linear(batch) if self.decodes else batch})
+        given = {"image": srgb_to_linear(batch) if self.decodes else batch}
+        if self.reads_depth:
+            given["depth"] = self._depth_beside(images, depth)
+        said = self.tensors(given)
         found = {}
         if "depth" in said:
             found["depth"] = said["depth"].cpu().numpy()
@@ -134,6 +142,22 @@ class Predictor:
             aif = linear_to_srgb(said["aif"]) if self.decodes else said["aif"]
             found["aif"] = aif.permute(0, 2, 3, 1).cpu().numpy()
         return {name: array[0] if images.ndim == 3 else array for name, array in found.items()}
+
+    @property
+    def reads_depth(self) -> bool:
+        """Whether the model reads depth beside the image."""
+        return "depth" in self.model.inputs
+
+    def _depth_beside(self, images: Images, depth: npt.NDArray[np.floating[Any]] | None) -> torch.Tensor:
+        if depth is None:
+            raise InputError(
+                f"the model {self.config.model.kind} deblurs by depth: give predict(images, depth=...) in metres, "
+                "measured or as another model tells it."
+            )
+        if depth.shape != images.shape[:-1]:
+            raise InputError(f"depth must have shape {images.shape[:-1]} as the images have, not {depth.shape}.")
+        metres = np.asarray(depth, np.float32)
+        return torch.from_numpy(metres if images.ndim == 4 else metres[None]).to(self.device)
 
     @torch.no_grad()
     def capture(self, aif: Images, depth: npt.NDArray[np.floating[Any]], sample: int = 0) -> Images:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from .. import InputError
+from .banks import common_bank
 from .checkpoint import BEST, LAST, load_checkpoint, start_from
 from .config import Config, config_difference
 from .devices import Team, autocast, device_words, join_team, out_of_memory
@@ -150,6 +151,8 @@ class Training:
         self.model = build(config.model, key(config.seed, "model")).to(team.device)
         if config.run.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.model.reads_bank:
+            self.model.attach(common_bank(stores))
         self.target = Target(config.target, self.feed.lens, self.feed.depth)
         if "depth" in self.model.outputs:
             self.target.check(self.model.bounds)
@@ -193,6 +196,10 @@ class Training:
             raise InputError(
                 f"the model {self.config.model.kind} takes heights and widths that are multiples of {multiple}, not "
                 f"{height} x {width}: set data.crop."
+            )
+        if "depth" in self.model.inputs and "depth" not in self.config.data.targets:
+            raise InputError(
+                f"the model {self.config.model.kind} reads depth beside the image: add 'depth' to data.targets."
             )
         targets = set(self.config.data.targets) & set(self.model.outputs)
         needed = {"psnr": "aif", "rmse": "depth", "mae": "depth", "abs_rel": "depth"}.get(best)
@@ -377,7 +384,7 @@ class Training:
         write_json(self.out / RUN, {**machine(), **facts, "steps": self.steps, "data": self.feed.facts})
         self.journal.say(
             f"{self.config.name}: {self.config.model.kind} {parameters / 1e6:.3f} M parameters, {facts['device']}; "
-            f"{self.feed.words}; learns {self.target.words}."
+            f"{self.feed.words}; learns {self.target.words if 'depth' in self.model.outputs else 'sharp images'}."
         )
         if not self.begins:
             self.journal.say(f"Going on after step {self.step} of {self.steps}.")

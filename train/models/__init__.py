@@ -8,9 +8,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ... import InputError
+from ..banks import Bank
 from ..settings import Section
 from .base import Model, Window, crop, enable_dropout, pad_to_multiple
 from .d3net import D3Net, D3NetSettings
+from .dwdn import Dwdn, DwdnSettings
 from .hded import Hded, HdedSettings
 from .unet import UNet, UNetSettings
 
@@ -27,7 +29,7 @@ __all__ = [
     "restore",
 ]
 
-ModelSettings = Annotated[UNetSettings | D3NetSettings | HdedSettings, Field(discriminator="kind")]
+ModelSettings = Annotated[UNetSettings | D3NetSettings | HdedSettings | DwdnSettings, Field(discriminator="kind")]
 
 
 class Architecture(NamedTuple):
@@ -35,12 +37,15 @@ class Architecture(NamedTuple):
 
     settings: type[Section]
     construct: Callable[[Any], Model]
+    outputs: tuple[str, ...] = ("depth",)
+    """What it returns, where its settings do not say so by `heads`."""
 
 
 MODELS: dict[str, Architecture] = {
     "unet": Architecture(UNetSettings, UNet),
     "d3net": Architecture(D3NetSettings, D3Net),
     "2hded": Architecture(HdedSettings, Hded),
+    "dwdn": Architecture(DwdnSettings, Dwdn, Dwdn.outputs),
 }
 
 
@@ -93,7 +98,7 @@ def restore(settings: ModelSettings, state: Mapping[str, Tensor], heads: Sequenc
     """
     # An ImageNet checkpoint may be gone by now, and would be overwritten.
     changes: dict[str, Any] = {"weights": ""} if "weights" in type(settings).model_fields else {}
-    has = tuple(getattr(settings, "heads", ("depth",)))
+    has = tuple(getattr(settings, "heads", MODELS[settings.kind].outputs))
     wanted = has if heads is None else tuple(heads)
     if not wanted or not set(wanted) <= set(has):
         raise InputError(
@@ -102,6 +107,8 @@ def restore(settings: ModelSettings, state: Mapping[str, Tensor], heads: Sequenc
     if "heads" in type(settings).model_fields:
         changes["heads"] = tuple(name for name in has if name in wanted)
     model = build(settings.model_copy(update=changes))
+    if model.reads_bank:
+        model.attach(Bank.of_state(state))
     left_out = tuple(f"heads.{name}." for name in has if name not in wanted)
     kept = {name: value for name, value in state.items() if not (left_out and name.startswith(left_out))}
     try:

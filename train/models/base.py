@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from ... import InputError
+from ..banks import Bank
 
 
 class Model(nn.Module):
@@ -18,9 +19,13 @@ class Model(nn.Module):
     Attributes
     ----------
     inputs
-        What it reads of a batch. `image` is (B, C, H, W), float, encoded as in the store, in [0, 1].
+        What it reads of a batch. `image` is (B, C, H, W), float, encoded as in the store, in [0, 1]; `depth` (B, H, W),
+        metres, NaN or 0 where unknown.
     outputs
-        What it returns: `depth` (B, H, W) in the units of the target, `aif` (B, 3, H, W) encoded like the image.
+        What it returns: `depth` (B, H, W) in the units of the target, `aif` (B, 3, H, W) encoded like the image. What
+        `compute` returns beside them is for losses alone.
+    reads_bank
+        Whether it needs the PSFs of its camera, by `attach`.
     multiple
         Height and width of its inputs must be divisible by it.
     bounds
@@ -36,11 +41,16 @@ class Model(nn.Module):
     multiple: int = 1
     bounds: tuple[float, float] | None = None
     in_channels: int = 3
+    reads_bank: ClassVar[bool] = False
     note: str = "all weights are random"
 
     def compute(self, *tensors: Tensor) -> dict[str, Tensor]:
         """Return the outputs by name; heights and widths have been checked."""
         raise TypeError(f"{type(self).__name__} does not say how it computes.")
+
+    def attach(self, bank: Bank) -> None:
+        """Take the PSF bank of the camera, if the model `reads_bank`; it is part of its state then."""
+        raise TypeError(f"{type(self).__name__} reads no PSFs.")
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute the outputs of a batch.
@@ -53,7 +63,8 @@ class Model(nn.Module):
         Returns
         -------
         dict
-            One tensor for each name of `outputs`, float32 (under autocast too), or float64 for a float64 network.
+            At least one tensor for each name of `outputs`, float32 (under autocast too), or float64 for a float64
+            network.
 
         Raises
         ------
@@ -78,9 +89,10 @@ class Model(nn.Module):
         padded = dict(batch)
         window = None
         for name in self.inputs:
-            if name in batch and batch[name].ndim >= 4:
+            if name in batch and (batch[name].ndim >= 4 or (name == "depth" and batch[name].ndim == 3)):
                 padded[name], window = pad_to_multiple(batch[name], self.multiple)
-        found: dict[str, Tensor] = self(padded)
+        said = self(padded)
+        found: dict[str, Tensor] = {name: said[name] for name in self.outputs}
         return found if window is None else {name: crop(value, window) for name, value in found.items()}
 
     def _checked(self, batch: Mapping[str, Tensor], name: str) -> Tensor:
@@ -88,6 +100,9 @@ class Model(nn.Module):
         if name not in batch:
             raise InputError(f"{kind} reads {name!r}, and the batch has only {sorted(batch)}.")
         value = batch[name]
+        if name == "depth":
+            self._check_depth(value, batch)
+            return value
         if not value.is_floating_point():
             raise InputError(f"{kind} reads {name!r} as floating-point numbers in [0, 1], not as {value.dtype}.")
         if value.ndim < 4 or (name == "image" and (value.ndim != 4 or value.shape[1] != self.in_channels)):
@@ -101,6 +116,14 @@ class Model(nn.Module):
                 "crop the images, or use predict, which pads them."
             )
         return value
+
+    def _check_depth(self, depth: Tensor, batch: Mapping[str, Tensor]) -> None:
+        shape = (len(batch["image"]), *batch["image"].shape[-2:])
+        if depth.shape != shape or not depth.is_floating_point():
+            raise InputError(
+                f"{type(self).__name__} reads 'depth' as metres of every pixel of the image, floating-point numbers of "
+                f"shape {shape}, not {depth.dtype} of {tuple(depth.shape)}."
+            )
 
 
 class Window(NamedTuple):
