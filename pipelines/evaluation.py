@@ -182,7 +182,7 @@ def evaluate(
     _check_names(judged)
     split = options.split or _split(judged, store)
     for one in judged:
-        _check(one, store, split)
+        _check(one, store)
         _begin(one, store, options)
     rows = _rows(store, split, options)
     if begin is not None:
@@ -255,7 +255,7 @@ def _split(judged: list[Judged], store: Store) -> str:
     return "test" if "test" in store.splits else next(iter(store.splits))
 
 
-def _check(one: Judged, store: Store, split: str) -> None:
+def _check(one: Judged, store: Store) -> None:
     needed = [one.input, *one.outputs, *(["depth"] if one.renders else [])]
     for name in needed:
         if name not in store.recipe.arrays:
@@ -269,7 +269,7 @@ def _check(one: Judged, store: Store, split: str) -> None:
     cameras[str(store.path)] = Camera.of(store.recipe)
     check_cameras(cameras, settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens))
     if one.predictor.optics is not None and not one.renders:
-        check_captures(one.predictor, store, split, one.name)
+        check_captures(one.predictor, store, one.name)
 
 
 def _begin(one: Judged, store: Store, options: Options) -> None:

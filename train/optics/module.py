@@ -105,7 +105,8 @@ class Optics(torch.nn.Module):
         if self.learns:
             return self.bank.kernels(self.mask.mask(), device)
         if self._fixed is None or self._fixed.device != torch.device(device):
-            self._fixed = self.bank.kernels(self.mask.mask(), device).detach()
+            # As its file would have it: what is not learned is the same in both.
+            self._fixed = self.bank.kernels(self.mask.finished(), device).detach()
         return self._fixed
 
     def forward(self, batch: Mapping[str, Tensor], key: int) -> dict[str, Tensor]:
