@@ -17,6 +17,8 @@ from defocal.train.optics.rendering import MODELS, render
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=2e-4)
 NEAR, FAR = 0.8, 6.0
 TWINS = {"layered": models.extended_layers, "eq7": models.masked_sum, "normalised-over": models.normalised_over}
+# Where little of a slice is seen, "normalised-over" divides by numbers as small as 1e-3.
+TOLERANCE = {"layered": 1e-5, "eq7": 1e-5, "normalised-over": 1e-4}
 every_model = pytest.mark.parametrize("model", MODELS)
 
 
@@ -87,7 +89,7 @@ def test_equals_the_numpy_renderer(model, channels, size, count, cut):
     kernels = kernels_of(6, channels, size)
     got = render(*tensors(*zip(*scenes, strict=True)), kernels, model)
     for image, scene in zip(got, scenes, strict=True):
-        np.testing.assert_allclose(image, by_numpy(model, *scene, kernels), atol=1e-5)
+        np.testing.assert_allclose(image, by_numpy(model, *scene, kernels), atol=TOLERANCE[model])
 
 
 @every_model
@@ -125,7 +127,9 @@ def test_a_constant_image_stays_constant():
     _, plane = tensors(*zip(*[patches(40, 50, 5, seed) for seed in range(2)], strict=True))
     for model in ("layered", "normalised-over"):
         out = render(torch.full((2, 3, 40, 50), 0.6), plane, kernels_of(5, 3, 9), model)
-        torch.testing.assert_close(out, torch.full_like(out, 0.6), atol=1e-5, rtol=0)
+        # Less than 1/1000 of a slice is left to the nearer ones.
+        tolerance = 1e-5 if model == "layered" else 1e-3
+        torch.testing.assert_close(out, torch.full_like(out, 0.6), atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(9, 16), (16, 9), (2, 7), (1, 4), (33, 31)])

@@ -5,6 +5,7 @@ cut out, transformed, blurred and put together, and once more for the gradient. 
 pixels are asked for, so that the layers' parts add up in the frequency domain, and each plane is transformed back once.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -60,8 +61,8 @@ def render(aif: Tensor, plane: Tensor, kernels: Tensor, model: str = "layered") 
     """
     _check(aif, plane, kernels, model)
     precision = torch.float64 if kernels.dtype == torch.float64 else torch.float32
-    rendered: Tensor = _Render.apply(kernels.to(precision), aif.detach().to(precision), plane, model)
-    return rendered
+    apply: Callable[..., Tensor] = _Render.apply
+    return apply(kernels.to(precision), aif.detach().to(precision), plane, model)
 
 
 class _Render(torch.autograd.Function):

@@ -222,7 +222,8 @@ def _any(table: npt.NDArray[np.uint8], span: Span, axis: int) -> npt.NDArray[np.
     blocks = slice(span.low // BLOCK, -(-span.high // BLOCK))
     at = [slice(None)] * table.ndim
     at[axis] = blocks
-    return np.bitwise_or.reduce(table[tuple(at)], axis=axis)
+    joined: npt.NDArray[np.uint8] = np.bitwise_or.reduce(table[tuple(at)], axis=axis)
+    return joined
 
 
 def _parts(rows: Span, columns: Span, needed: Flags, most: int) -> Iterator[Part]:
