@@ -273,6 +273,13 @@ def test_depths_that_are_not_asked_for_are_rendered_all_the_same(store):
     assert "surface" not in prepare(raw, chosen, data.facts)
 
 
+def test_parts_of_a_batch_and_half_precision_learn_a_mask_too(store, tmp_path):
+    """Noise is the samples' own, so what a batch is divided into does not alter it; optics compute in float32."""
+    chosen = settings(NOISY, run={"steps": 2, "precision": "bf16", "accumulate": 3})
+    assert train(chosen, [store], tmp_path / "run").complete
+    assert np.isfinite(read_log(tmp_path / "run", "train")[-1]["mask_gradient"])
+
+
 def test_masks_numbers_that_are_none_stop_a_run(store, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "defocal.train.optics.module.render", lambda aif, plane, kernels, model: aif * kernels.sum() / 0
