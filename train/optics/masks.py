@@ -36,6 +36,8 @@ __all__ = ["Bounded", "LearnedMask", "MaskSection", "build_mask"]
 
 Values = npt.NDArray[np.float64]
 
+LEAST_TRANSMISSION = 1e-6
+"""Of a cell that is learned: the amplitude, its square root, has no gradient at 0."""
 OPEN_AND_CLOSED = (0.95, 0.05)
 """Transmissions that a learned aperture starts from where its pattern is so: at 1 and 0 nothing would be learned."""
 
@@ -64,7 +66,8 @@ class Bounded(nn.Module):
     def forward(self) -> Tensor:
         """Return the numbers."""
         share = torch.sigmoid(self.raw) if self.bound == "sigmoid" else torch.remainder(self.raw, 1.0)
-        return self.low + (self.high - self.low) * share
+        # Rounding must not leave the range.
+        return (self.low + (self.high - self.low) * share).clamp(self.low, self.high)
 
 
 class LearnedMask(nn.Module):
@@ -256,7 +259,7 @@ def build_mask(section: MaskSection, seed: int) -> LearnedMask:
             heights = Bounded(_surface(section, (section.rings,), seed), 0.0, section.top, section.bound)
             return LearnedRadial(heights, _base(section) | {"form": section.form}, section.smoothness)
         case AmplitudeSection():
-            transmission = Bounded(_transmission(section, seed), 0.0, 1.0)
+            transmission = _transmissions(_transmission(section, seed))
             return LearnedAmplitude(transmission, _base(section) | {"square": section.square}, section.binary)
         case FileSection():
             mask = load_mask(section.path)
@@ -283,6 +286,10 @@ def _transmission(section: AmplitudeSection, seed: int) -> Values:
     return np.clip(section.start + section.spread * _random(seed, (section.cells,) * 2), 0.01, 0.99)
 
 
+def _transmissions(start: Values) -> Bounded:
+    return Bounded(start, LEAST_TRANSMISSION, 1 - LEAST_TRANSMISSION)
+
+
 def _learned_on(mask: Mask, section: FileSection) -> LearnedMask:
     """Return a module that starts from a mask of a file, with the default ranges of its kind or wider ones."""
     base, origin = _base(mask), f"the mask in {section.path}"
@@ -305,7 +312,7 @@ def _learned_on(mask: Mask, section: FileSection) -> LearnedMask:
             return LearnedRadial(_around(mask.heights, mask), base | {"form": mask.form}, section.smoothness)
         case AmplitudeMask():
             softened = np.clip(np.asarray(mask.transmission, np.float64), OPEN_AND_CLOSED[1], OPEN_AND_CLOSED[0])
-            return LearnedAmplitude(Bounded(softened, 0.0, 1.0), base | {"square": mask.square})
+            return LearnedAmplitude(_transmissions(softened), base | {"square": mask.square})
         case _:
             raise InputError(f"{origin} ({mask.name}) has no parameters that are learned: set learn = false.")
 
