@@ -7,9 +7,12 @@ from test_optics_masks import SECTIONS, made
 
 from defocal import InputError
 from defocal.pipelines.cli import cli
+from defocal.pipelines.generate import create
+from defocal.pipelines.shipped import find_recipe
 from defocal.synth import AmplitudeMask, CubicMask, HeightMap, PsfBank, SpiralMask, ThinLens, ZernikeMask
 from defocal.synth import load_mask as load
 from defocal.synth import save_mask as save
+from defocal.synth.samples import SampleMaker
 
 torch = pytest.importorskip("torch")
 
@@ -77,8 +80,8 @@ def test_any_mask_and_every_point(mask):
 
 
 def test_planes_on_one_side_of_the_focus(few_points):
-    lens = ThinLens(focal_length=0.05, f_number=8.0, focus_distance=0.6, pixel_pitch=12e-6)
-    bank = same(HeightMap(np.linspace(0, 4e-7, 16).reshape(4, 4)), lens, planes=3, size=31, samples=256)
+    lens = ThinLens(focal_length=0.025, f_number=8.0, focus_distance=0.6, pixel_pitch=12e-6)
+    bank = same(HeightMap(np.linspace(0, 4e-7, 16).reshape(4, 4)), lens, planes=3, size=21, samples=128)
     assert (bank.psi < 0).all()
 
 
@@ -100,12 +103,13 @@ def test_strips_make_no_difference(few_points, monkeypatch):
 def test_gradients_are_those_of_differences(few_points, data):
     few_points(48)
     learned = made(data).double()
-    bank = bank_of(lens_for((-1.5, 1.5)), planes=2, size=4, samples=24, wavelengths=COLOURS)
+    bank = bank_of(lens_for((-1.5, 1.5)), planes=3, size=4, samples=24)
 
     def kernels(*raw):
         return bank.kernels(learned.mask(), "cpu")
 
-    assert torch.autograd.gradcheck(kernels, list(learned.parameters()))
+    # Every number of the spiral's slopes; of masks with many parameters sums of them with random weights.
+    assert torch.autograd.gradcheck(kernels, list(learned.parameters()), fast_mode=data["kind"] != "spiral")
 
 
 def test_gradients_reach_heights_and_transmissions_at_once(few_points):
@@ -116,20 +120,20 @@ def test_gradients_reach_heights_and_transmissions_at_once(few_points):
             return super().amplitude(x, y) * through
 
     few_points(48)
-    bank = bank_of(lens_for((-1.5, 1.5)), planes=2, size=4, samples=24)
+    bank = bank_of(lens_for((-1.5, 1.5)), planes=3, size=4, samples=24)
     through = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
     heights = torch.rand(2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
 
     def windows(t, h):
         return bank.windows(Both(h * 1e-6), "cpu")
 
-    assert torch.autograd.gradcheck(windows, (through, heights))
+    assert torch.autograd.gradcheck(windows, (through, heights), fast_mode=True)
 
 
 def test_slopes_of_the_kernels_along_n_and_epsilon(few_points):
     """In the plain units of the mask, against central differences of numpy's bank in float64."""
     lens = lens_for()
-    bank = bank_of(lens, planes=2, wavelengths=(550e-9,))
+    bank = bank_of(lens, planes=3, wavelengths=(550e-9,))
     at = {"lobes": 1.3, "confinement": 0.6}
     values = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in at.items()}
     weights = torch.rand(bank.kernels(SpiralMask(), "cpu").shape, dtype=torch.float64)
@@ -149,8 +153,8 @@ def test_slopes_of_the_kernels_along_n_and_epsilon(few_points):
 def test_n_and_epsilon_of_a_psf_stack_are_found_from_a_wrong_start(few_points, start):
     """Squared differences of all kernels, over the squares of the stack's; Adam on the raw parameters.
 
-    In N the loss has one valley from 0.6 to about 2.2 round the N = 1.3 of the stack; starts beyond it that have a small
-    epsilon too, as (2.6, 0.4), end in another at N = 2.55 and epsilon = 0.36, where the loss is 0.53.
+    In N the loss has one valley from 0.6 to about 2.2 round the N = 1.3 of the stack; starts beyond it that have a
+    small epsilon too, as (2.6, 0.4), end in another at N = 2.55 and epsilon = 0.36, where the loss is 0.53.
     """
     few_points(192)
     bank = bank_of(lens_for((-8, 8)), wavelengths=(550e-9,), planes=5, size=25, samples=48, dtype=torch.float32)
@@ -179,7 +183,18 @@ def test_a_mask_survives_its_file(tmp_path, few_points, data):
     np.testing.assert_allclose(kernels.numpy(), again.kernels, atol=1e-6)
 
 
-def test_a_dataset_has_the_psfs_that_were_trained_with(tmp_path):
+def by_command(recipe, out):
+    done = CliRunner().invoke(cli, ["generate", str(recipe), str(out), "--limit", "1"])
+    assert done.exit_code == 0, done.output
+
+
+def begun(recipe, out):
+    """What the command does first: the store with its bank, and no sample yet, which the renderer compiles for."""
+    create(out, SampleMaker(find_recipe(str(recipe), limit=1)))
+
+
+@pytest.mark.parametrize("generate", [begun, pytest.param(by_command, marks=pytest.mark.slow)])
+def test_a_dataset_has_the_psfs_that_were_trained_with(tmp_path, generate):
     """Mask file, recipe, `defocal generate`, the store's bank."""
     learned = made(SECTIONS["spiral"] | {"zones": 3})
     save(learned.finished(), tmp_path / "mask.json")
@@ -199,8 +214,7 @@ def test_a_dataset_has_the_psfs_that_were_trained_with(tmp_path):
         samples = 64
         """
     )
-    done = CliRunner().invoke(cli, ["generate", str(tmp_path / "mine.toml"), str(tmp_path / "out"), "--limit", "1"])
-    assert done.exit_code == 0, done.output
+    generate(tmp_path / "mine.toml", tmp_path / "out")
     stored = PsfBank.load(tmp_path / "out")
     bank = DifferentiableBank(stored.lens, (0.8, 4.0), wavelengths=COLOURS, planes=5, size=15, samples=64)
     kernels = bank.kernels(learned.mask(), "cpu").detach().numpy()
@@ -218,10 +232,13 @@ def test_a_dataset_has_the_psfs_that_were_trained_with(tmp_path):
         ),
         (lambda: bank_of(wavelengths=(1.0,)), "wavelengths must be positive lengths"),
         (lambda: bank_of(wavelengths=COLOURS[:2]), "needs 1 or 3 wavelengths, not 2"),
-        (lambda: bank_of(planes=2, lens=lens_for((-1, 9))), "leave the focus plane alone: optics.planes"),
-        (lambda: bank_of().check(ZernikeMask((0, 0, 0, 9.0))), "the pupil is undersampled"),
+        (lambda: bank_of(planes=2), "leave the focus plane alone: optics.planes"),
+        (lambda: bank_of().check(ZernikeMask((0, 0, 0, 30.0))), "the pupil is undersampled"),
         (lambda: bank_of().check(AmplitudeMask(np.eye(65)[:, :1] @ np.eye(65)[:1] * 1e-4)), "lets no light through"),
-        (lambda: bank_of(lens_for((-1, 1), 0.2), size=3).check(SpiralMask(form="rings")), "hold only .* of the light"),
+        (
+            lambda: bank_of(lens_for((-0.2, 0.2), 0.2), size=3).check(SpiralMask(zones=1)),
+            "hold only .* of the light",
+        ),
     ],
 )
 def test_what_cannot_be_right_is_refused(make, sentence):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ... import InputError
@@ -132,6 +133,9 @@ class LearnedZernike(LearnedMask):
         start = FISHER_COEFFICIENTS if given == "fisher" else () if isinstance(given, str) else given
         values = np.zeros(section.last)
         values[: len(start)] = start[: section.last]
+        if given == "zero" and section.wrapped and section.first > 1:
+            # In the middle of the turn: at phase 0 every height would jump to the other end at the first step.
+            values[0] = math.pi
         self.register_buffer("before", torch.from_numpy(values[: section.first - 1]).float())
         self.learned = Bounded(values[section.first - 1 :], -section.limit, section.limit)
 
@@ -323,9 +327,9 @@ def _spiral_of(mask: SpiralMask, base: dict[str, Any], origin: str) -> SpiralSec
             kind="spiral", zones=int(mask.zones), lobes=float(mask.lobes), confinement=float(mask.confinement),
             form=mask.form, gain=float(mask.gain), **base,
         )  # fmt: skip
-    except ValueError as error:
-        detail = str(error).splitlines()[2].strip()
-        raise InputError(f"{origin} cannot be learned on ({detail}): use kind = 'spiral' with wider ranges.") from None
+    except ValidationError as error:
+        found = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"{origin} cannot be learned on ({found}): use kind = 'spiral' with wider ranges.") from None
 
 
 def _around(heights: Any, mask: Mask) -> Bounded:
