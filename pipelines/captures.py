@@ -3,6 +3,8 @@
 import numpy as np
 
 from .. import InputError
+from ..synth.banks import stored_bank
+from ..synth.places import place
 from ..synth.psf import PsfBank
 from ..synth.psf_sampled import SampledBank
 from ..synth.recipe_psf import MaskPsf
@@ -13,7 +15,7 @@ TOLERANCE = 0.02
 """Share of a kernel's light that may lie elsewhere: another sampling of the pupil moves less."""
 
 
-def check_captures(predictor: Predictor, store: Store, split: str, name: str) -> None:
+def check_captures(predictor: Predictor, store: Store, name: str) -> None:
     """Refuse captures through another mask than the one that a run has learned: depth from them would be wrong.
 
     The kernels that the store holds are compared with those of the run's mask on the same planes.
@@ -28,7 +30,7 @@ def check_captures(predictor: Predictor, store: Store, split: str, name: str) ->
     how = f"leave out --captures stored, or generate a store with {name}'s mask.json"
     if not isinstance(psf, MaskPsf):
         raise InputError(f"the captures of {store.path} were made with psf.kind = {psf.kind!r} and no mask: {how}.")
-    bank = PsfBank.load(str(store.path / split))
+    bank = stored_bank(place(store.path), store.recipe)
     assert isinstance(bank, SampledBank)
     stored = bank.kernels
     wanted = PsfBank.from_mask(

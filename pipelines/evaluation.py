@@ -192,9 +192,9 @@ def evaluate(
         raise InputError(f"captures are rendered or stored, not {options.captures!r}.")
     _check_names(judged)
     split = options.split or _split(judged, store)
-    source = _depth_source(judged, store, split, options)
+    source = _depth_source(judged, store, options)
     for one in judged:
-        _check(one, store, split)
+        _check(one, store)
         _begin(one, store, options)
     rows = _rows(store, split, options)
     if begin is not None:
@@ -265,7 +265,7 @@ def _depth_source(judged: list[Judged], store: Store, split: str, options: Optio
     teller = _run(options.depth_from, replace(options, samples=0))
     if "depth" not in teller.outputs or teller.reads_depth or teller.input != "capture":
         raise InputError(f"{options.depth_from} does not tell depth of captures: give another run as --depth-from.")
-    _check(teller, store, split)
+    _check(teller, store)
     return lambda sample: teller.predict(sample.arrays[teller.input], None)["depth"]
 
 
@@ -301,7 +301,7 @@ def _split(judged: list[Judged], store: Store) -> str:
     return "test" if "test" in store.splits else next(iter(store.splits))
 
 
-def _check(one: Judged, store: Store, split: str) -> None:
+def _check(one: Judged, store: Store) -> None:
     needed = [one.input, *one.outputs, *(["depth"] if one.renders or one.reads_depth else [])]
     for name in needed:
         if name not in store.recipe.arrays:
@@ -315,7 +315,7 @@ def _check(one: Judged, store: Store, split: str) -> None:
     cameras[str(store.path)] = Camera.of(store.recipe)
     check_cameras(cameras, settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens))
     if one.predictor.optics is not None and not one.renders:
-        check_captures(one.predictor, store, split, one.name)
+        check_captures(one.predictor, store, one.name)
 
 
 def _begin(one: Judged, store: Store, options: Options) -> None:

@@ -27,9 +27,9 @@ class OptimiserSection(Section):
     clip: float | None = Field(default=None, gt=0)
     """Largest norm of all gradients together; longer ones are shortened."""
 
-    def build(self, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-        """Return the optimiser of groups of parameters, as torch takes them."""
-        wanted = list(groups)
+    def build(self, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+        """Return the optimiser of parameters, those that are frozen left out, or of groups as torch takes them."""
+        wanted = [p for p in parameters if isinstance(p, dict) or p.requires_grad]
         if self.kind == "sgd":
             return torch.optim.SGD(wanted, lr=self.rate, momentum=self.momentum, weight_decay=self.weight_decay)
         kind = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW

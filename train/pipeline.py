@@ -42,13 +42,13 @@ class Pipeline(nn.Module):
 
         Returns
         -------
-        What the model returns; through optics also `image`, what the model saw, and where the mask is learned
+        What the model returns; through optics also `image`, what the model saw, and where the mask adds to the loss
         `penalty`, a scalar.
         """
         if self.optics is None:
             return dict(self.model(batch))
         seen = self.optics(world(batch), key)
-        penalty = {"penalty": self.optics.mask.penalty()} if self.optics.learns else {}
+        penalty = {"penalty": self.optics.mask.penalty()} if self.optics.penalises else {}
         return {**self.model({**batch, "image": seen["image"]}), "image": seen["image"], **penalty}
 
     def state(self, average: "Pipeline | None" = None) -> dict[str, Any]:

@@ -67,9 +67,7 @@ class SpiralSection(_MaskSection):
             if name not in self.frozen:
                 _check_inside(name, start, low, high, f"widen {name}_range, or freeze it")
         if self.form == "hard" and len(set(self.frozen)) < 2:
-            raise ValueError(
-                "form = 'hard' cannot be learned: use rings or blend, or frozen = ['lobes', 'confinement']"
-            )
+            raise ValueError("form = 'hard' has no gradient: use rings or blend, or frozen = ['lobes', 'confinement']")
         return self
 
 
@@ -89,7 +87,7 @@ class ZernikeSection(_MaskSection):
     limit: float = Field(default=math.pi / 2, gt=0, le=1e3)
     """Largest coefficient that is learned, either way."""
     wrapped: bool = False
-    """Made modulo one wave, as a lithographic mask; else as one smooth surface."""
+    """Made modulo one wave, as a lithographic mask; else as one smooth surface. Zeros then start at half a wave."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ... import InputError
@@ -36,6 +37,8 @@ __all__ = ["Bounded", "LearnedMask", "MaskSection", "build_mask"]
 
 Values = npt.NDArray[np.float64]
 
+LEAST_TRANSMISSION = 1e-6
+"""Of a cell that is learned: the amplitude, its square root, has no gradient at 0."""
 OPEN_AND_CLOSED = (0.95, 0.05)
 """Transmissions that a learned aperture starts from where its pattern is so: at 1 and 0 nothing would be learned."""
 
@@ -64,7 +67,8 @@ class Bounded(nn.Module):
     def forward(self) -> Tensor:
         """Return the numbers."""
         share = torch.sigmoid(self.raw) if self.bound == "sigmoid" else torch.remainder(self.raw, 1.0)
-        return self.low + (self.high - self.low) * share
+        # Rounding must not leave the range.
+        return (self.low + (self.high - self.low) * share).clamp(self.low, self.high)
 
 
 class LearnedMask(nn.Module):
@@ -129,6 +133,9 @@ class LearnedZernike(LearnedMask):
         start = FISHER_COEFFICIENTS if given == "fisher" else () if isinstance(given, str) else given
         values = np.zeros(section.last)
         values[: len(start)] = start[: section.last]
+        if given == "zero" and section.wrapped and section.first > 1:
+            # In the middle of the turn: at phase 0 every height would jump to the other end at the first step.
+            values[0] = math.pi
         self.register_buffer("before", torch.from_numpy(values[: section.first - 1]).float())
         self.learned = Bounded(values[section.first - 1 :], -section.limit, section.limit)
 
@@ -256,7 +263,7 @@ def build_mask(section: MaskSection, seed: int) -> LearnedMask:
             heights = Bounded(_surface(section, (section.rings,), seed), 0.0, section.top, section.bound)
             return LearnedRadial(heights, _base(section) | {"form": section.form}, section.smoothness)
         case AmplitudeSection():
-            transmission = Bounded(_transmission(section, seed), 0.0, 1.0)
+            transmission = _transmissions(_transmission(section, seed))
             return LearnedAmplitude(transmission, _base(section) | {"square": section.square}, section.binary)
         case FileSection():
             mask = load_mask(section.path)
@@ -283,6 +290,10 @@ def _transmission(section: AmplitudeSection, seed: int) -> Values:
     return np.clip(section.start + section.spread * _random(seed, (section.cells,) * 2), 0.01, 0.99)
 
 
+def _transmissions(start: Values) -> Bounded:
+    return Bounded(start, LEAST_TRANSMISSION, 1 - LEAST_TRANSMISSION)
+
+
 def _learned_on(mask: Mask, section: FileSection) -> LearnedMask:
     """Return a module that starts from a mask of a file, with the default ranges of its kind or wider ones."""
     base, origin = _base(mask), f"the mask in {section.path}"
@@ -305,7 +316,7 @@ def _learned_on(mask: Mask, section: FileSection) -> LearnedMask:
             return LearnedRadial(_around(mask.heights, mask), base | {"form": mask.form}, section.smoothness)
         case AmplitudeMask():
             softened = np.clip(np.asarray(mask.transmission, np.float64), OPEN_AND_CLOSED[1], OPEN_AND_CLOSED[0])
-            return LearnedAmplitude(Bounded(softened, 0.0, 1.0), base | {"square": mask.square})
+            return LearnedAmplitude(_transmissions(softened), base | {"square": mask.square})
         case _:
             raise InputError(f"{origin} ({mask.name}) has no parameters that are learned: set learn = false.")
 
@@ -316,9 +327,9 @@ def _spiral_of(mask: SpiralMask, base: dict[str, Any], origin: str) -> SpiralSec
             kind="spiral", zones=int(mask.zones), lobes=float(mask.lobes), confinement=float(mask.confinement),
             form=mask.form, gain=float(mask.gain), **base,
         )  # fmt: skip
-    except ValueError as error:
-        detail = str(error).splitlines()[2].strip()
-        raise InputError(f"{origin} cannot be learned on ({detail}): use kind = 'spiral' with wider ranges.") from None
+    except ValidationError as error:
+        found = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"{origin} cannot be learned on ({found}): use kind = 'spiral' with wider ranges.") from None
 
 
 def _around(heights: Any, mask: Mask) -> Bounded:

@@ -69,6 +69,8 @@ class Optics(torch.nn.Module):
     ----------
     learns
         Whether anything of the mask is learned.
+    penalises
+        Whether the mask adds to the loss.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Optics(torch.nn.Module):
         self.sensor = DifferentiableSensor(settings.sensor) if settings.sensor is not None else None
         # Asked for once: a copy that averages over steps needs no gradients, and changes all the same.
         self.learns = any(parameter.requires_grad for parameter in self.mask.parameters())
+        self.penalises = self.learns and self.mask.penalty().requires_grad
         self._fixed: Tensor | None = None
 
     @property
@@ -105,7 +108,8 @@ class Optics(torch.nn.Module):
         if self.learns:
             return self.bank.kernels(self.mask.mask(), device)
         if self._fixed is None or self._fixed.device != torch.device(device):
-            self._fixed = self.bank.kernels(self.mask.mask(), device).detach()
+            # As its file would have it: what is not learned is the same in both.
+            self._fixed = self.bank.kernels(self.mask.finished(), device).detach()
         return self._fixed
 
     def forward(self, batch: Mapping[str, Tensor], key: int) -> dict[str, Tensor]:

@@ -27,7 +27,8 @@ def mask_picture(optics: Optics) -> UInt8:
     -------
     (h, w, 3) uint8. Each PSF is scaled to its own greatest value, and drawn with its square root.
     """
-    kernels = optics.kernels("cpu").float().numpy()
+    # As it will be made, and on the processor wherever it is learned.
+    kernels = optics.bank.kernels(optics.mask.finished(), "cpu").float().numpy()
     chosen = np.unique(np.linspace(0, len(kernels) - 1, min(MOST_PLANES, len(kernels))).round().astype(int))
     scale = max(1, math.ceil(LEAST_TILE / kernels.shape[-1]))
     tile, rows = kernels.shape[-1] * scale, kernels.shape[1]
