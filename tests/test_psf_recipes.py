@@ -76,6 +76,7 @@ def every_psf(files):
         "fisher": {"kind": "mask", "mask": {"kind": "fisher", "wrapped": True}, **mask},
         "cubic": {"kind": "mask", "mask": {"kind": "cubic", "strength": 5.0}, **mask},
         "heights": {"kind": "mask", "mask": {"kind": "height-map", "path": str(files / "heights.npy")}, **mask},
+        "radial": {"kind": "mask", "mask": {"kind": "radial", "heights": ["0 nm", "400 nm", 2e-7]}, **mask},
         "amplitude": {"kind": "mask", "mask": {"kind": "amplitude", "pattern": "mura-7"}, **mask},
         "file": {
             "kind": "mask",
@@ -87,7 +88,7 @@ def every_psf(files):
 
 KINDS = (
     "power", "iris", "ring", "pattern", "picture", "measured", "field", "cat-eye", "clear", "spiral", "zernike",
-    "fisher", "cubic", "heights", "amplitude", "file",
+    "fisher", "cubic", "heights", "radial", "amplitude", "file",
 )  # fmt: skip
 
 

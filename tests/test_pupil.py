@@ -321,6 +321,10 @@ def test_wrong_glasses_are_refused(make):
         (lambda: CubicMask(math.inf), "strength"),
         (lambda: HeightMap(np.zeros((2, 3))), "heights"),
         (lambda: HeightMap(np.full((2, 2), 0.5)), "micrometres"),
+        (lambda: RadialMask(np.zeros((2, 2))), "along a radius"),
+        (lambda: RadialMask([0.5]), "micrometres"),
+        (lambda: RadialMask([math.nan]), "not finite"),
+        (lambda: RadialMask([0.0], "round"), "linear or flat"),
         (lambda: AmplitudeMask(np.full((2, 2), 2.0)), "transmission"),
         (lambda: AmplitudeMask(np.zeros((2, 2))), "lets some light through"),
         (lambda: mask_from({"kind": "magic"}), "kind must be one of"),
@@ -330,6 +334,44 @@ def test_wrong_glasses_are_refused(make):
 def test_wrong_masks_are_refused_in_one_sentence(make, what):
     with pytest.raises(InputError, match=what):
         make()
+
+
+@each_mask
+def test_a_grid_has_the_heights_and_amplitudes_of_its_points(mask):
+    x, y = np.linspace(-0.98, 0.97, 23), np.linspace(-0.7, 1.0, 17)
+    points = np.meshgrid(x, y)
+    np.testing.assert_array_equal(mask.amplitude_on(x, y), mask.amplitude(*points))
+    if mask.height(*points) is None:
+        assert mask.height_on(x, y) is None
+    else:
+        inside = np.hypot(*points) <= 1
+        np.testing.assert_allclose(mask.height_on(x, y)[inside], mask.height(*points)[inside], atol=1e-18)
+
+
+def test_zernike_polynomials_of_high_order_over_a_grid():
+    coefficients = np.random.default_rng(1).normal(size=120)
+    x, y = np.linspace(-0.7, 0.7, 31), np.linspace(-0.6, 0.7, 29)
+    mask = ZernikeMask(coefficients)
+    height = mask.height(*np.meshgrid(x, y))
+    np.testing.assert_allclose(mask.height_on(x, y), height, atol=1e-9 * np.abs(height).max())
+
+
+def test_radial_profiles_are_interpolated_or_flat():
+    x, y = np.array([0.0, 0.25, 0.3, 0.5, 1.0]), np.zeros(5)
+    heights = np.array([1e-7, 3e-7, 2e-7])
+    np.testing.assert_allclose(RadialMask(heights).height(x, y), np.interp(x, [0, 0.5, 1], heights), atol=1e-20)
+    flat = RadialMask(heights, "flat").height(x, y)
+    np.testing.assert_allclose(flat, heights[[0, 0, 0, 1, 2]])
+    np.testing.assert_array_equal(RadialMask([2e-7]).height(x, y), np.full(5, 2e-7))
+    turned = RadialMask(heights).height(0.6 * x, 0.8 * x)
+    np.testing.assert_allclose(turned, RadialMask(heights).height(x, y), atol=1e-20)
+
+
+def test_steepness_of_radial_profiles():
+    """Of a linear one its steepest piece; of flat rings a step of a whole turn is none."""
+    turn = GREEN / (GLASSES["NOA61"].index(GREEN) - 1)
+    assert RadialMask([0.0, turn / 4, 0.0]).steepness() == pytest.approx(math.pi)
+    assert RadialMask([0.0, turn, 0.0], "flat").steepness() == pytest.approx(0, abs=1e-6)
 
 
 @each_mask
