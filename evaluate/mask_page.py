@@ -132,7 +132,7 @@ def _length(metres: float) -> str:
 def _thin(cells: Float) -> Float:
     """Pick cells: the mean of a wrapped relief would show heights that are not there."""
     at = np.unique(np.linspace(0, len(cells) - 1, min(len(cells), _SHOWN)).round().astype(int))
-    return cells[np.ix_(at, at)]
+    return np.asarray(cells[np.ix_(at, at)])
 
 
 def _coloured(position: Float, table: int | None) -> UInt8:
@@ -183,8 +183,9 @@ def _cuts(page: MaskPage) -> str:
     """Draw heights along a line through the centre, and around a circle."""
     middle, reach = (len(page.heights) - 1) / 2, _radius(page)
 
-    def cells(radius: Float, angle: Float) -> tuple[Any, Any]:
-        return tuple(np.rint(middle + radius * part(angle)).astype(int) for part in (np.sin, np.cos))  # type: ignore[return-value]
+    def cells(radius: Any, angle: Any) -> tuple[Any, Any]:
+        y, x = (np.rint(middle + radius * part(angle)).astype(int) for part in (np.sin, np.cos))
+        return y, x
 
     across = np.linspace(-reach, reach, _POINTS)
     turn = np.arange(_POINTS) * (2 * np.pi / _POINTS) - np.pi

@@ -92,7 +92,7 @@ class Levels:
     @property
     def heights(self) -> Float64:
         """Height of each level, metres: (count,)."""
-        return np.arange(self.count) * self.step
+        return np.asarray(np.arange(self.count) * self.step, np.float64)
 
     @property
     def etches(self) -> list[float]:

@@ -20,7 +20,6 @@ from defocal.synth.samples import SampleMaker
 
 LEARNED = SpiralMask(lobes=1.3, confinement=0.62, form="rings")
 PSF = {"kind": "mask", "mask": {"kind": "file"}, "planes": 5, "size": 15, "samples": 64}
-SMALL = ("psf.samples=64", "scenes.size=[40, 56]", "scenes.count=2")
 
 
 def defocal(*arguments):
