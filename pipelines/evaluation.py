@@ -249,7 +249,7 @@ def _depth_words(options: Options) -> str:
     return f"told by {options.depth_from.name}" if options.depth_from else "true"
 
 
-def _depth_source(judged: list[Judged], store: Store, split: str, options: Options) -> Callable[[Sample], Depth] | None:
+def _depth_source(judged: list[Judged], store: Store, options: Options) -> Callable[[Sample], Depth] | None:
     """Return what tells the depth that those read who deblur; None if nobody does.
 
     Raises

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""IMAGE-DNN: layers and count, what it reads, its loss of two sizes; training, prediction and evaluation whole."""
-=======
 """IMAGE-DNN: DWDN's layers and count, what it reads, its loss of two sizes; training, prediction, evaluation whole."""
->>>>>>> deblur
 
 import json
 
