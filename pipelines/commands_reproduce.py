@@ -16,8 +16,10 @@ from .commands import FAILED, LOCAL
               "paper's own.")  # fmt: skip
 @click.option("--out", type=LOCAL, metavar="FOLDER", help="Where everything goes; PAPER-SCALE if left out.")
 @click.option("--scenes", metavar="KIND:PATH", help="Take the scenes from there, not procedural ones.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
+              help="Steps to do at a time, where one does not need another.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the commands, and do nothing.")
-def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, dry_run: bool) -> None:
+def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, jobs: int, dry_run: bool) -> None:
     """Do what PAPER did: rpsf.
 
     Each step is an ordinary command, printed before it runs. After an interruption the same command goes on. The page
@@ -34,7 +36,7 @@ def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, dry_
         return
     prepare(work)
     try:
-        run_steps(work.steps, work.out / "times.json", click.echo)
+        run_steps(work.steps, work.out / "times.json", click.echo, jobs)
     except StepError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(FAILED)

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -14,8 +16,6 @@ from typing import Any, Protocol
 from ..synth.files import write_atomically
 from .evaluation_report import NUMBERS
 from .generate import begun, complete
-
-INTERRUPTED = 130
 
 
 class StepError(Exception):
@@ -141,38 +141,106 @@ def spoken(words: Sequence[str]) -> str:
     return shlex.join(["defocal", *words])
 
 
-def run_steps(steps: Sequence[Step], times: Path, say: Callable[[str], None]) -> None:
-    """Do what is not done yet, one step after the other.
+def run_steps(steps: Sequence[Step], times: Path, say: Callable[[str], None], jobs: int = 1) -> None:
+    """Do what is not done yet.
 
     Parameters
     ----------
     steps
-        In the order in which they need each other.
+        In an order in which they could be done one after the other.
     times
         JSON file of how long each took, by what it leaves, in seconds; interruptions add up.
     say
         Is told of each step.
+    jobs
+        How many to do at a time, where one does not need what another leaves. Several share the processors, and write
+        what they say into `logs` beside `times`.
 
     Raises
     ------
     StepError
-        If one fails.
+        If one fails; those under way are stopped, and go on when they are asked for again.
     """
-    taken: dict[str, float] = json.loads(times.read_text(encoding="utf-8")) if times.is_file() else {}
-    for number, step in enumerate(steps, start=1):
-        heading = f"[{number}/{len(steps)}]"
-        if step.done():
-            say(f"{heading} {step.out} is done.")
-            continue
-        words = step.command()
-        say(f"{heading} $ {spoken(words)}")
-        begun_at = time.monotonic()
+    Work(steps, times, say, jobs).run()
+
+
+class Work:
+    """Steps under way; see `run_steps`."""
+
+    def __init__(self, steps: Sequence[Step], times: Path, say: Callable[[str], None], jobs: int) -> None:
+        self.steps, self.times, self.say, self.jobs = steps, times, say, jobs
+        self.taken: dict[str, float] = json.loads(times.read_text(encoding="utf-8")) if times.is_file() else {}
+        self.left = list(range(len(steps)))
+        self.going: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
+
+    def run(self) -> None:
+        """Do them."""
         try:
-            status = subprocess.run([sys.executable, "-m", "defocal.pipelines.cli", *words], check=False).returncode
-        except KeyboardInterrupt:
-            status = INTERRUPTED
-        taken[step.out.name] = taken.get(step.out.name, 0.0) + time.monotonic() - begun_at
-        write_atomically(times, json.dumps(taken, indent=2) + "\n")
-        if status or not step.done():
-            reason = "was interrupted" if status in (0, 1, INTERRUPTED) else f"failed (exit code {status})"
-            raise StepError(f"step {number} of {len(steps)}, {step.out}, {reason}: give the same command to go on.")
+            while self.left or self.going:
+                while len(self.going) < self.jobs and (number := self._next()) is not None:
+                    self._begin(number)
+                self._wait()
+        finally:
+            for process, _ in self.going.values():
+                process.terminate()
+            for process, _ in self.going.values():
+                process.wait()
+
+    def _heading(self, number: int) -> str:
+        return f"[{number + 1}/{len(self.steps)}]"
+
+    def _next(self) -> int | None:
+        """Return a step that needs nothing of what is not done yet; None if there is none now."""
+        for number in list(self.left):
+            undone = [k for k in (*self.left, *self.going) if k < number]
+            words = self.steps[number].fresh()
+            if any(str(self.steps[k].out) in word for k in undone for word in words):
+                continue
+            if not self.steps[number].done():
+                return number
+            self.say(f"{self._heading(number)} {self.steps[number].out} is done.")
+            self.left.remove(number)
+        return None
+
+    def _begin(self, number: int) -> None:
+        step = self.steps[number]
+        words = step.command()
+        self.say(f"{self._heading(number)} $ {spoken(words)}")
+        command = [sys.executable, "-m", "defocal.pipelines.cli", *words]
+        if self.jobs == 1:
+            process = subprocess.Popen(command)
+        else:
+            folder = self.times.parent / "logs"
+            folder.mkdir(exist_ok=True)
+            threads = str(max(1, (os.cpu_count() or 1) // self.jobs))
+            with (folder / f"{step.out.name}.log").open("ab") as log:
+                process = subprocess.Popen(
+                    command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": threads}
+                )
+        self.left.remove(number)
+        self.going[number] = (process, time.monotonic())
+
+    def _wait(self) -> None:
+        """Wait until one ends; note how long it took."""
+        while self.going:
+            ended = [number for number, (process, _) in self.going.items() if process.poll() is not None]
+            if ended:
+                break
+            time.sleep(0.2)
+        else:
+            return
+        for number in ended:
+            process, begun_at = self.going.pop(number)
+            step = self.steps[number]
+            self.taken[step.out.name] = self.taken.get(step.out.name, 0.0) + time.monotonic() - begun_at
+            write_atomically(self.times, json.dumps(self.taken, indent=2) + "\n")
+            if process.returncode or not step.done():
+                raise StepError(self._failure(number, process.returncode))
+            if self.jobs > 1:
+                self.say(f"{self._heading(number)} {step.out} is done.")
+
+    def _failure(self, number: int, status: int) -> str:
+        step = self.steps[number]
+        where = f", see {self.times.parent / 'logs' / step.out.name}.log" if self.jobs > 1 else ""
+        reason = f"failed (exit code {status}{where})" if status not in (0, -signal.SIGTERM) else "was interrupted"
+        return f"step {number + 1} of {len(self.steps)}, {step.out}, {reason}: give the same command to go on."

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - its usual name
+import torch.nn.functional as F  # noqa: N812
 
 pytestmark = pytest.mark.bench
 BATCH, SIZE, PLANES = 8, 256, 16

@@ -4,8 +4,6 @@ The same as `defocal.synth` does for its model "hasinoff", for many layers at on
 kept: a quarter of the memory, from which the full ones follow by interpolation.
 """
 
-from itertools import product
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -33,58 +31,56 @@ def continued(image: Tensor, known: Tensor) -> Tensor:
     return doubled + (image - doubled) * known
 
 
-def halves(aif: Tensor, plane: Tensor, images: Tensor, planes: Tensor) -> Tensor:
-    """Continue layers of images, at half the resolution.
+def halves(aif: Tensor, plane: Tensor, planes: list[int]) -> Tensor:
+    """Continue layers of one image, at half the resolution.
 
     Parameters
     ----------
     aif
-        (B, 3, H, W) floating.
+        (3, H, W) floating.
     plane
-        (B, H, W) plane of each pixel.
-    images, planes
-        (N,) int64: which layers, each of which has a pixel.
+        (1, H, W) plane of each pixel.
+    planes
+        Which layers, N, each of which has a pixel.
 
     Returns
     -------
     (N, 3, ceil(H / 2), ceil(W / 2)): what `upsampled` takes.
     """
     height, width = plane.shape[-2:]
+    wanted = torch.tensor(planes, dtype=aif.dtype, device=aif.device)[:, None, None, None]
+    number = plane[None].to(aif.dtype)
     if min(height, width) < 2:
-        known = (plane[images] == planes[:, None, None])[:, None].to(aif.dtype)
-        mean = (aif[images] * known).sum((-2, -1), keepdim=True) / known.sum((-2, -1), keepdim=True)
-        return mean.expand(-1, -1, -(-height // 2), -(-width // 2)).contiguous()
+        known = (number == wanted).to(aif.dtype)
+        mean = (aif * known).sum((-2, -1), keepdim=True) / known.sum((-2, -1), keepdim=True)
+        return mean.expand(-1, -1, -(-height // 2), -(-width // 2))
     even = (0, width % 2, 0, height % 2)
-    light = F.pad(aif, even, mode="replicate")
-    number = F.pad(plane[:, None].to(aif.dtype), even, mode="replicate")
-    wanted = planes.to(aif.dtype)[:, None, None, None]
-    total = torch.zeros((), dtype=aif.dtype, device=aif.device)
-    coarse = torch.zeros((), dtype=aif.dtype, device=aif.device)
-    for y, x in product((0, 1), (0, 1)):
-        there = (number[:, :, y::2, x::2][images] == wanted).to(aif.dtype)
-        coarse = torch.addcmul(coarse, light[:, :, y::2, x::2][images], there)
-        total = total + there
-    return continued(coarse / total.clamp_min(1), (total > 0).to(aif.dtype))
+    light, number = F.pad(aif[None], even, mode="replicate"), F.pad(number, even, mode="replicate")
+    first = (number[..., 0::2, 0::2] == wanted).to(aif.dtype)
+    coarse, total = light[..., 0::2, 0::2] * first, first
+    for y, x in ((0, 1), (1, 0), (1, 1)):
+        there = (number[..., y::2, x::2] == wanted).to(aif.dtype)
+        coarse.addcmul_(light[..., y::2, x::2], there)
+        total += there
+    return continued(coarse.div_(total.clamp_min(1)), (total > 0).to(aif.dtype))
 
 
-def upsampled(half: Tensor, which: Tensor, part: Part) -> Tensor:
+def upsampled(half: Tensor, part: Part) -> Tensor:
     """Return what a part's tiles take of layers whose `halves` are given, without what lies beyond the borders.
 
     Parameters
     ----------
     half
-        (N, 3, ceil(H / 2), ceil(W / 2)).
-    which
-        (J,) int64: numbers of the layers.
+        (c, 3, ceil(H / 2), ceil(W / 2)), of as many tiles.
 
     Returns
     -------
-    (J, 3, h, w): rows and columns from `low` to `high` of the part.
+    (c, 3, h, w): rows and columns from `low` to `high` of the part.
     """
     rows, columns = (_coarse(span, size) for span, size in zip((part.rows, part.columns), half.shape[-2:], strict=True))
-    coarse = half[..., rows[0] : rows[1], columns[0] : columns[1]][which]
+    coarse = half[..., rows[0] : rows[1], columns[0] : columns[1]]
     for span, (begin, _), axis in ((part.rows, rows, -2), (part.columns, columns, -1)):
-        coarse = _doubled(coarse, axis).narrow(axis, span.low - 2 * begin, span.high - span.low)
+        coarse = _doubled(coarse, axis).narrow(axis, span.low - 2 * begin, span.length)
     return coarse
 
 
@@ -109,9 +105,15 @@ def _fourfold(image: Tensor) -> Tensor:
 def _doubled(image: Tensor, axis: int) -> Tensor:
     """Double the size along one axis, by linear interpolation."""
     size = image.shape[axis]
-    # With one neighbour more at each end, each pixel becomes two.
-    wide = torch.cat([image.narrow(axis, 0, 1), image, image.narrow(axis, size - 1, 1)], axis)
+    shape = list(image.shape)
+    shape[axis] = 2 * size
+    doubled = image.new_empty(shape)
+    pairs = doubled.unflatten(axis, (size, 2))
+    before, after = pairs.select(axis, 0), pairs.select(axis, 1)
     own = image * 0.75
-    before = own.add(wide.narrow(axis, 0, size), alpha=0.25)
-    after = own.add_(wide.narrow(axis, 2, size), alpha=0.25)
-    return torch.stack([before, after], axis).flatten(axis - 1, axis)
+    rest = size - 1
+    torch.add(own.narrow(axis, 1, rest), image.narrow(axis, 0, rest), alpha=0.25, out=before.narrow(axis, 1, rest))
+    torch.add(own.narrow(axis, 0, rest), image.narrow(axis, 1, rest), alpha=0.25, out=after.narrow(axis, 0, rest))
+    before.select(axis, 0).copy_(image.select(axis, 0))
+    after.select(axis, rest).copy_(image.select(axis, rest))
+    return doubled

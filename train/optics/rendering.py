@@ -1,8 +1,8 @@
 """Captures rendered from images, planes and kernels, differentiable to the kernels.
 
-Nothing of the layers is kept for the way back but one continuation at half resolution: tile by tile the layers are
-cut out, transformed, blurred and put together, and once more for the gradient. Of a kernel's gradient only its own
-pixels are asked for, so that the layers' parts add up in the frequency domain, and each plane is transformed back once.
+Nothing of the layers is kept for the way back but their continuation at half resolution: part by part and layer by
+layer they are cut out, transformed, blurred and put together, and once more for the gradient. Of a kernel's gradient
+only its own pixels are asked for, so that it adds up in the frequency domain, and each plane is transformed back once.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from torch.autograd.function import once_differentiable
 
 from ... import InputError
 from .compositing import MODELS as COMPOSITORS
-from .compositing import Compositor, Layered
+from .compositing import Layered
 from .planes import planes_of
-from .tiles import Part, Plan, plan_tiles
+from .tiles import plan_tiles
 
 __all__ = ["MODELS", "planes_of", "render"]
 
@@ -70,67 +70,26 @@ class _Render(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, kernels: Tensor, aif: Tensor, plane: Tensor, model: str) -> Tensor:
-        batch, size = len(aif), kernels.shape[-1]
-        kind = COMPOSITORS[model]
+        batch, kind = len(aif), COMPOSITORS[model]
         if kind.paired and batch % 2:
             aif, plane = torch.cat([aif, torch.zeros_like(aif[:1])]), torch.cat([plane, plane[-1:]])
-        plan = plan_tiles(plane, len(kernels), size, between=kind.between, pairs=kind.paired)
-        compositor = kind(aif, plane, kernels.shape[1])
-        behind = compositor.continue_layers(plan.parts) if isinstance(compositor, Layered) else None
-        spectra = compositor.kernels(torch.fft.fft2(kernels, s=plan.shape))
+        plan = plan_tiles(plane, len(kernels), kernels.shape[-1], between=kind.between, pairs=kind.paired)
+        compositor = kind(aif, plane, kernels, plan)
         out = torch.empty_like(aif)
         for part in plan.parts:
-            sources = torch.fft.fft2(compositor.sources(part))
-            blurred = _blur(compositor, sources, spectra, part, size)
-            part.made(out)[compositor.images(part)] = compositor.compose(blurred, part)
-        ctx.save_for_backward(kernels, aif, plane, behind)
+            part.made(out)[compositor.images(part)] = compositor.picture(part)
+        ctx.save_for_backward(kernels, aif, plane, *([compositor.behind] if isinstance(compositor, Layered) else []))
         ctx.model, ctx.plan = model, plan
         return out[:batch].clamp_min_(0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, coming: Tensor) -> tuple[Tensor, None, None, None]:
-        kernels, aif, plane, behind = ctx.saved_tensors
-        plan: Plan = ctx.plan
-        size = kernels.shape[-1]
-        compositor = COMPOSITORS[ctx.model](aif, plane, kernels.shape[1])
-        if isinstance(compositor, Layered):
-            compositor.continue_layers(plan.parts, behind)
+        kernels, aif, plane, *behind = ctx.saved_tensors
+        compositor = COMPOSITORS[ctx.model](aif, plane, kernels, ctx.plan, *behind)
         if len(coming) < len(aif):
             coming = torch.cat([coming, torch.zeros_like(coming[:1])])
-        spectra = compositor.kernels(torch.fft.fft2(kernels, s=plan.shape))
-        total = torch.zeros_like(spectra)
-        for part in plan.parts:
-            sources = torch.fft.fft2(compositor.sources(part))
-            blurred = None if compositor.linear else _blur(compositor, sources, spectra, part, size)
-            found = compositor.gradient(blurred, part.made(coming)[compositor.images(part)], part)
-            del blurred
-            spread = found.new_zeros(*found.shape[:2], *plan.shape)
-            _valid(spread, part, size).copy_(found)
-            _add_up(total, compositor.correlate(sources, torch.fft.fft2(spread), part), part)
-        found = torch.fft.ifft2(total)[..., :size, :size]
-        return compositor.kernel_gradient(found).contiguous(), None, None, None
-
-
-def _blur(compositor: Compositor, sources: Tensor, spectra: Tensor, part: Part, size: int) -> Tensor:
-    """Blur what the parts' spectra are of, (J, P, ...), and return what the tiles make, (J or T, Q, h, w) complex."""
-    kernels = spectra[torch.tensor(part.planes, device=spectra.device)]
-    return _valid(torch.fft.ifft2(compositor.spread(sources, kernels, part)), part, size)
-
-
-def _valid(windows: Tensor, part: Part, size: int) -> Tensor:
-    """Return the view of windows (..., height, width) that convolution with kernels leaves whole."""
-    first, rows, columns = size - 1, part.rows, part.columns
-    return windows[..., first : first + rows.stop - rows.start, first : first + columns.stop - columns.start]
-
-
-def _add_up(total: Tensor, found: Tensor, part: Part) -> None:
-    """Add what was found of each layer, (J, ...), to its plane's sum, (K, ...), in an order that never changes."""
-    layers: dict[int, list[int]] = {}
-    for layer, plane in enumerate(part.planes):
-        layers.setdefault(plane, []).append(layer)
-    for plane, which in layers.items():
-        total[plane] += found[which[0]] if len(which) == 1 else found[which].sum(0)
+        return compositor.backward(coming), None, None, None
 
 
 def _check(aif: Tensor, plane: Tensor, kernels: Tensor, model: str) -> None:

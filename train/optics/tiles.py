@@ -17,8 +17,10 @@ BLOCK = 8
 """Pixels along the sides of the blocks for which it is noted which planes they hold."""
 DIVISIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Into how many tiles an axis may be cut."""
-AT_ONCE = 2**18
-"""Points of Fourier transforms, summed over layers, that are worked on at once: a few arrays of some megabytes."""
+AT_ONCE = 2**21
+"""Points of transforms, summed over layers, that are worked on at once; of each some 100 bytes are kept meanwhile."""
+WORK, PER_TILE = 30.0, 0.5
+"""Work at a point besides its transforms, in units of a transform's step; work on a tile, in layers."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -48,9 +50,22 @@ class Span:
     size: int
 
     @property
-    def rest(self) -> int:
-        """Zeros at the window's end."""
-        return self.size - self.before - (self.high - self.low) - self.after
+    def length(self) -> int:
+        """Pixels that it takes of the picture."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True)
+class Block:
+    """The l-th layers of a part's tiles: where they begin and end among all."""
+
+    start: int
+    stop: int
+
+    @property
+    def count(self) -> int:
+        """How many tiles have such a layer."""
+        return self.stop - self.start
 
 
 @dataclass(frozen=True)
@@ -78,11 +93,16 @@ class Part:
     counts: tuple[int, ...]
     planes: tuple[int, ...]
 
-    def blocks(self) -> Iterator[tuple[int, int, int]]:
-        """Yield of the first, second, ... layers where they begin and end among all, and how many they are."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what the tiles make."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the first, second, ... layers."""
         start = 0
         for count in self.counts:
-            yield start, start + count, count
+            yield Block(start, start + count)
             start += count
 
     def owners(self) -> list[int]:
@@ -97,9 +117,21 @@ class Part:
         """Return the view (..., h, w) of an image (..., H, W) that the tiles take."""
         return image[..., self.rows.low : self.rows.high, self.columns.low : self.columns.high]
 
-    def framed(self, inner: Tensor) -> Tensor:
-        """Continue what tiles take (..., h, w) beyond the picture, by mirrors, and to windows by zeros."""
-        return _mirrored(_mirrored(inner, self.rows, -2), self.columns, -1)
+    def inner(self, window: Tensor) -> Tensor:
+        """Return the view (..., h, w) of windows that what the tiles take fills."""
+        rows, columns = self.rows, self.columns
+        return window[..., rows.before : rows.before + rows.length, columns.before : columns.before + columns.length]
+
+    def mirror(self, window: Tensor) -> None:
+        """Continue windows, of which `inner` is filled and the rest is zero, beyond the picture's borders."""
+        columns = self.columns
+        _mirror(window[..., columns.before : columns.before + columns.length], self.rows, -2)
+        _mirror(window, columns, -1)
+
+    def valid(self, window: Tensor, size: int) -> Tensor:
+        """Return the view (..., h, w) of windows that convolution with kernels of a size makes right."""
+        first, (height, width) = size - 1, self.size
+        return window[..., first : first + height, first : first + width]
 
 
 @dataclass(frozen=True)
@@ -152,7 +184,7 @@ def plan_tiles(plane: Tensor, planes: int, size: int, *, between: bool, pairs: b
                 before = np.logical_or.accumulate(needed[..., ::-1], axis=-1)[..., ::-1]
                 needed = behind & before & np.unpackbits(in_image, axis=-1, count=planes).astype(bool)
             points = rows[0].size * columns[0].size
-            work = points * np.log2(points + 1) * float(needed.sum())
+            work = points * (WORK + np.log2(points + 1)) * float(needed.sum() + PER_TILE * needed[..., 0].size)
             fits = points * int(needed.sum(-1).max()) <= at_once
             # Tiles that do not fit cost memory, and are for want of better ones.
             cost = work if fits else 4 * work
@@ -246,16 +278,10 @@ def _parts(rows: Span, columns: Span, needed: Flags, most: int) -> Iterator[Part
         )
 
 
-def _mirrored(inner: Tensor, span: Span, axis: int) -> Tensor:
-    """Add along one axis what a window takes beyond the picture, and zeros."""
-    pieces = []
+def _mirror(window: Tensor, span: Span, axis: int) -> None:
+    """Fill along one axis, in place, what windows take beyond the picture."""
+    end = span.before + span.length
     if span.before:
-        pieces.append(inner.narrow(axis, 0, span.before).flip(axis))
-    pieces.append(inner)
+        window.narrow(axis, 0, span.before).copy_(window.narrow(axis, span.before, span.before).flip(axis))
     if span.after:
-        pieces.append(inner.narrow(axis, inner.shape[axis] - span.after, span.after).flip(axis))
-    if span.rest:
-        shape = list(inner.shape)
-        shape[axis % inner.dim()] = span.rest
-        pieces.append(inner.new_zeros(shape))
-    return torch.cat(pieces, axis) if len(pieces) > 1 else inner
+        window.narrow(axis, end, span.after).copy_(window.narrow(axis, end - span.after, span.after).flip(axis))
