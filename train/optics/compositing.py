@@ -125,7 +125,8 @@ class Compositor(ABC):
         images = self.spectra.new_zeros(block.count, self.sources, *self.plan.shape)
         self.fill(taken.part.inner(images), taken, block)
         taken.part.mirror(images)
-        return torch.fft.fft2(images)
+        spectra: Tensor = torch.fft.fft2(images)
+        return spectra
 
     def kernels_of(self, part: Part, block: Block) -> Tensor:
         """Return the spectra of the kernels of layers, (c, Q or 1, height, width)."""
