@@ -1,5 +1,6 @@
 """The command `reproduce`: a paper's systems, one ordinary command after the other, and a page of what came out."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, jobs
             click.echo(spoken(step.fresh()))
         return
     prepare(work)
+    # So that what is under way is stopped too, and saved.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))
     try:
         run_steps(work.steps, work.out / "times.json", click.echo, jobs)
     except StepError as error:
