@@ -32,7 +32,7 @@ UNITS = {
     "scenes.intrinsics": "px", "scenes.disparity_offset": "px", "scenes.align": "px",
     "camera.focal_length": "m", "camera.focus_distance": "m", "camera.pixel_pitch": "m", "camera.defocus": "rad",
     "psf.rotation": "rad", "psf.size": "px", "psf.wavelengths": "m", "psf.mask.wavelength": "m",
-    "psf.mask.coefficients": "rad", "psf.mask.strength": "rad",
+    "psf.mask.coefficients": "rad", "psf.mask.strength": "rad", "psf.mask.heights": "m",
     "sensor.full_well": "e", "sensor.black_level": "dn", "sensor.white_level": "dn", "sensor.read_noise": "e",
     "sensor.adc_noise": "dn", "sensor.dark_current": "e_per_s", "sensor.exposure_time": "s", "sensor.dsnu": "e",
     "stack.focus": "m", "stack.near": "m", "stack.far": "m", "stack.fov_slope": "m", "stack.shift_mean": "px",

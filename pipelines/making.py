@@ -13,10 +13,8 @@ from ..synth import load_mask
 from ..synth.banks import checked_bank, make_mask
 from ..synth.camera import ThinLens
 from ..synth.places import dataset_at
-from ..synth.psf_wave import LARGEST_AUTO
 from ..synth.pupil import Mask, mask_from
 from ..synth.pupil.propagation import samples_needed
-from ..synth.pupil.windows import defocus_planes
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
 from ..synth.store import open_store, stored_folders
@@ -29,6 +27,8 @@ DEFOCUS, PIXEL = 10.0, 0.5
 COLOURS = (640e-9, 550e-9, 460e-9)
 SIDE_LOBES = 24.0
 """Light that a window holds beyond the circle of confusion, in units of wavelength times f-number."""
+LARGEST_WINDOW = 255
+"""Pixels."""
 MOST_SAMPLES = 1024
 
 
@@ -148,7 +148,9 @@ def view_of(subject: Subject) -> View:
         )  # fmt: skip
     psf = _refuse_other_psfs(subject.recipe, subject.name)
     far, near = (float(lens.defocus(z, mask.wavelength)) for z in reversed(subject.recipe.scenes.depth))
-    psi = defocus_planes(far, near, PLANES)
+    psi = np.linspace(far, near, PLANES)
+    if far <= 0 <= near:
+        psi[np.abs(psi).argmin()] = 0.0
     pixels = [lens.pixel_pitch / (w * lens.working_f_number) for w in psf.wavelengths]
     size = _window(psi, lens.pixel_pitch / (mask.wavelength * lens.working_f_number), psf.size)
     return View(wavelengths=psf.wavelengths, pixels=pixels, defocus=psi, size=size, samples=psf.samples)
@@ -159,7 +161,7 @@ def _window(psi: npt.NDArray[np.float64], pixel: float, size: int | None) -> int
     if size is not None:
         return size
     widest = 4 / math.pi * float(np.abs(psi).max())
-    return min(LARGEST_AUTO, 2 * math.ceil((1.2 * widest + SIDE_LOBES) / pixel / 2) + 1)
+    return min(LARGEST_WINDOW, 2 * math.ceil((1.2 * widest + SIDE_LOBES) / pixel / 2) + 1)
 
 
 def compare(mask: Mask, plate: Plate, levels: Levels, view: View, error: float) -> Found:
