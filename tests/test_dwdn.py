@@ -124,6 +124,16 @@ def test_it_returns_the_image_at_two_sizes_and_half_of_them_for_the_loss_alone()
     assert {name: tuple(value.shape) for name, value in whole.items()} == {"aif": (2, 3, 19, 29)}
 
 
+def test_a_residual_network_adds_to_the_capture():
+    model = build(SMALL.model_copy(update={"residual": True}))
+    model.attach(bank())
+    for tensor in model.picture.parameters():
+        torch.nn.init.zeros_(tensor)
+    found, image = model(batch()), batch()["image"]
+    assert torch.equal(found["aif"], image)
+    torch.testing.assert_close(found["aif_half"], F.avg_pool2d(image, 2))
+
+
 def test_every_parameter_gets_a_gradient_and_the_bank_is_none():
     model = build(SMALL.model_copy(update={"features": 6, "width": 8}))
     model.attach(bank())
