@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -40,6 +41,9 @@ def check_out(out: Path) -> None:
     )
     if foreign:
         raise InputError(f"{out} holds {foreign[0]}, which is no report of ours: give a new folder.")
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{there} cannot be written to: give another folder for the report.")
 
 
 def write_report(found: Evaluation, out: Path) -> list[Path]:

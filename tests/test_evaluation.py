@@ -111,7 +111,7 @@ def test_images_of_any_size_and_type_are_predicted(runs):
     "image",
     [
         np.zeros((8, 8)), np.zeros((8, 8, 4), np.uint8), np.zeros((0, 8, 3), np.uint8), np.zeros((8, 8, 3), np.int32),
-        np.full((8, 8, 3), 2.0), np.full((8, 8, 3), np.nan), np.zeros((1, 1, 8, 8, 3), np.uint8),
+        np.full((8, 8, 3), 2.0), np.full((8, 8, 3), np.nan), np.zeros((1, 1, 8, 8, 3), np.uint8), [[[0.5, 0.5, 0.5]]],
     ],
 )  # fmt: skip
 def test_what_is_no_image_is_refused(image):

@@ -249,6 +249,8 @@ def as_batch(images: Images) -> torch.Tensor:
     InputError
         If they are none.
     """
+    if not isinstance(images, np.ndarray):
+        raise InputError(f"images must be a numpy array, not of type {type(images).__name__}: use np.stack.")
     if images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
         raise InputError(f"images must have shape (h, w, 3) or (n, h, w, 3), not {images.shape}.")
     whole = images if images.ndim == 4 else images[None]

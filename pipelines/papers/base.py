@@ -57,7 +57,7 @@ class Paper(ABC):
         """Return what the page says of how the numbers came about."""
         about, taken = machine(), sum(self.times().values())
         return {
-            "scale": self.scale,
+            "scale": self.scale + " (shows that everything runs; its numbers say nothing)" * (self.scale == "smoke"),
             "seeds": ", ".join(map(str, self.seeds)),
             "scenes": self.scenes or "procedural",
             "machine": f"{about['cores']} cores, {about['processor']}, {about['system']}",
