@@ -220,7 +220,8 @@ def _run(path: Path, options: Options) -> Judged:
     del data["seed"]
     facts = {
         "config": config.name, "seed": str(config.seed), "input": config.data.input,
-        "learns": predictor.target.words, "weights of step": f"{predictor.step} of {predictor.steps}",
+        "learns": predictor.target.words if "depth" in predictor.model.outputs else "sharp images",
+        "weights of step": f"{predictor.step} of {predictor.steps}",
         "parameters": f"{sum(p.numel() for p in predictor.model.parameters()) / 1e6:.3f} M",
         "trained on": ", ".join(f"{one['recipe']} ({one['samples']} samples)" for one in predictor.facts),
     }  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from click.testing import CliRunner
 from conftest import recipe_data
+from stores import noise_store
 from training import config
 
 from defocal import InputError
@@ -316,6 +317,16 @@ def test_the_classical_filter_takes_the_best_ratio_of_a_few(store, tmp_path):
     restored = method.restore(sample["capture"], sample["depth"])
     assert restored.dtype == np.float32
     assert 0 <= restored.min() <= restored.max() <= 1
+
+
+def test_the_classical_filter_says_what_it_lacks(store, tmp_path):
+    for name, output, words in (
+        ("test", {"splits": {"test": 1.0}}, "needs a split 'train'"),
+        ("flat", {"arrays": ["capture", "aif"], "splits": {"train": 1.0}}, "needs the array 'depth'"),
+    ):
+        other = noise_store(tmp_path / name, count=2, output=output)
+        with pytest.raises(InputError, match=words):
+            evaluate([], other, Options(baselines=("wiener",)))
 
 
 def test_flips_that_the_psfs_do_not_have_are_refused(store, tmp_path):

@@ -186,7 +186,6 @@ class Rpsf(Paper):
             for name, (row, _) in ABLATION.items()
         }
         tuned = numbers_of(self.report("noise").judged()[f"tuned-{first}"])[METRIC]
-        noise = {"noise-free captures": ablation["learned mask"][0], "noisy captures, fine-tuned": tuned}
         restored = self.report("restoration").judged()
         images = {
             name: numbers_of(restored[f"{row}-{first}" if row == "deblur" else row])
@@ -196,33 +195,39 @@ class Rpsf(Paper):
             title=TITLE,
             paper=CITATION,
             facts=self.facts(),
-            tables=[
-                PaperTable(
-                    title="Ablation of the mask",
-                    rows=[TableRow(name=name, values={METRIC: values}) for name, values in ablation.items()],
-                    paper={name: {METRIC: number} for name, (_, number) in ABLATION.items()},
-                    note="RMSE of the defocus phase, whose range is \u221210 to 10 rad; unseen scenes.",
-                ),
-                PaperTable(
-                    title="Depth with and without noise",
-                    rows=[TableRow(name=name, values={METRIC: value}) for name, value in noise.items()],
-                    paper={name: {METRIC: number} for name, number in NOISE.items()},
-                    note=f"Of seed {first}, whose mask made the noisy captures.",
-                ),
-                PaperTable(
-                    title="Restoration (Table 1)",
-                    rows=[
-                        TableRow(name=name, values={m: numbers[m] for m in ("psnr", "ssim")})
-                        for name, numbers in images.items()
-                    ],
-                    paper={name: {"psnr": psnr, "ssim": ssim} for name, (_, psnr, ssim) in RESTORATION.items()},
-                    note="Depth, which tells the PSF of a pixel, is the fine-tuned network's, not the true one.",
-                ),
-            ],
+            tables=self._tables(ablation, tuned, images),
             relations=[*_ordered(ablation), *_restored(images)],
             pictures=self._pictures(),
             commands=self.commands(),
         )
+
+    def _tables(
+        self, ablation: dict[str, list[float]], tuned: float, images: dict[str, dict[str, float]]
+    ) -> list[PaperTable]:
+        noise = dict(zip(NOISE, (ablation["learned mask"][0], tuned), strict=True))
+        return [
+            PaperTable(
+                title="Ablation of the mask",
+                rows=[TableRow(name=name, values={METRIC: values}) for name, values in ablation.items()],
+                paper={name: {METRIC: number} for name, (_, number) in ABLATION.items()},
+                note="RMSE of the defocus phase, whose range is \u221210 to 10 rad; unseen scenes.",
+            ),
+            PaperTable(
+                title="Depth with and without noise",
+                rows=[TableRow(name=name, values={METRIC: value}) for name, value in noise.items()],
+                paper={name: {METRIC: number} for name, number in NOISE.items()},
+                note=f"Of seed {self.seeds[0]}, whose mask made the noisy captures.",
+            ),
+            PaperTable(
+                title="Restoration (Table 1)",
+                rows=[
+                    TableRow(name=name, values={m: numbers[m] for m in ("psnr", "ssim")})
+                    for name, numbers in images.items()
+                ],
+                paper={name: {"psnr": psnr, "ssim": ssim} for name, (_, psnr, ssim) in RESTORATION.items()},
+                note="Depth, which tells the PSF of a pixel, is the fine-tuned network's, not the true one.",
+            ),
+        ]
 
     def _pictures(self) -> list[PaperPicture]:
         learned = self._run("learned", self.seeds[0])

@@ -89,16 +89,19 @@ class Dwdn(Model):
         image, depth = tensors
         if "bank_coc" not in self._buffers:
             raise InputError("Dwdn deconvolves with the PSFs of a camera: give it a bank by attach first.")
-        plane = planes_of(depth, self.bank_coc, self.bank_optics)
-        sharp = wiener_layers(
-            self.extract(image), plane, self.bank_kernels[:, 0], taper=self.settings.edgetaper
-        )  # fmt: skip
+        sharp = self._deconvolved(self.extract(image), depth)
         half = self._refine(self.enter_half(_resized(sharp, 0.5)))
         full = self._refine(self.enter_full(torch.cat([sharp, _resized(half, 2.0)], 1)))
         found = {"aif": self.picture(full), "aif_half": self.picture(half)}
         if self.settings.residual:
             found = {"aif": found["aif"] + image, "aif_half": found["aif_half"] + _resized(image, 0.5)}
         return found
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _deconvolved(self, features: Tensor, depth: Tensor) -> Tensor:
+        """Return the features sharp; which layers there are is known when it runs, which no compiler foresees."""
+        plane = planes_of(depth, self.bank_coc, self.bank_optics)
+        return wiener_layers(features, plane, self.bank_kernels[:, 0], taper=self.settings.edgetaper)
 
     def _refine(self, entered: Tensor) -> Tensor:
         first = self.down1(entered)
