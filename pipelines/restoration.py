@@ -100,13 +100,8 @@ class Wiener(Restorer):
     def restore(self, image: Picture, depth: Depth | None) -> npt.NDArray[np.float32]:
         """Return the restored image, (h, w, 3) float32."""
         assert depth is not None
-<<<<<<< HEAD
-        (restored,) = self._restored(image, depth, (self.ratio,))
-        return np.asarray(restored, np.float32)
-=======
         found: npt.NDArray[np.float32] = self._restored(image, depth, (self.ratio,))[0]
         return found
->>>>>>> deblur
 
     def _restored(self, image: Picture, depth: Depth, ratios: tuple[float, ...]) -> npt.NDArray[np.float32]:
         import torch
