@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .commands import FAILED, LOCAL
+from .commands import BAD_INPUT, FAILED, LOCAL
 
 
 @click.command()
@@ -42,7 +42,7 @@ def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, jobs
         run_steps(work.steps, work.out / "times.json", click.echo, jobs)
     except StepError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(FAILED)
+        sys.exit(BAD_INPUT if error.status == BAD_INPUT else FAILED)
     path, relations = write_page(work)
     for one in relations:
         click.echo(f"{one.verdict:<18} {one.text}")

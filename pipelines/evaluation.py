@@ -223,7 +223,10 @@ def _run(path: Path, options: Options) -> Judged:
         "learns": predictor.target.words if "depth" in predictor.model.outputs else "sharp images",
         "weights of step": f"{predictor.step} of {predictor.steps}",
         "parameters": f"{sum(p.numel() for p in predictor.model.parameters()) / 1e6:.3f} M",
-        "trained on": ", ".join(f"{one['recipe']} ({one['samples']} samples)" for one in predictor.facts),
+        "trained on": ", ".join(
+            f"the split {config.data.train_split} of {one['recipe']} ({one['samples']} samples in all)"
+            for one in predictor.facts
+        ),
     }  # fmt: skip
     about = path / RUN if path.is_dir() else path.parent / RUN
     if about.is_file():

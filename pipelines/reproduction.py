@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .. import InputError
 from ..evaluate.paper_page import Reproduction, paper_page
 from ..evaluate.relations import Relation
 from ..synth.files import write_atomically
 from .papers import Paper
+from .papers.base import TIMES
 
 BEGUN, PAGE, NUMBERS = "reproduction.json", "report.html", "relations.json"
 
@@ -19,20 +21,41 @@ def prepare(paper: Paper) -> None:
     Raises
     ------
     InputError
-        If the folder holds anything else, or was begun in another way.
+        If the folder holds anything else, was begun in another way or cannot be written, or there are no such scenes.
     """
     begun = {"paper": paper.name, "scale": paper.scale, "scenes": paper.scenes}
     path = paper.out / BEGUN
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found != begun:
+        if (found := read_json(path, f"delete {paper.out}, or give another --out")) != begun:
             words = ", ".join(f"{name} {value}" for name, value in found.items() if value)
             raise InputError(f"{paper.out} was begun with {words}: give the same, or another --out.")
+        read_json(paper.out / TIMES, f"delete {paper.out / TIMES}")
         return
     if paper.out.exists() and (not paper.out.is_dir() or any(paper.out.iterdir())):
         raise InputError(f"{paper.out} holds something else: give another --out.")
-    paper.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(begun, indent=2) + "\n")
+    paper.check()
+    try:
+        paper.out.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(begun, indent=2) + "\n")
+    except OSError as error:
+        raise InputError(f"{paper.out} cannot be written ({error.strerror}): give another --out.") from None
+
+
+def read_json(path: Path, otherwise: str) -> dict[str, Any]:
+    """Read a JSON object; nothing of a file that is not there.
+
+    Raises
+    ------
+    InputError
+        If it is damaged; `otherwise` says what to do then.
+    """
+    try:
+        found = json.loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged: {otherwise}.")
+    return found
 
 
 def write_page(paper: Paper) -> tuple[Path, Sequence[Relation]]:

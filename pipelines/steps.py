@@ -14,12 +14,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..synth.files import write_atomically
+from ..synth.samples import SampleMaker
+from ..synth.store import open_store
 from .evaluation_report import NUMBERS
 from .generate import begun, complete
+from .shipped import find_recipe
 
 
 class StepError(Exception):
-    """A step failed: a sentence says which, and how to go on."""
+    """A step failed: a sentence says which, and how to go on.
+
+    Attributes
+    ----------
+    status
+        Exit code of its command.
+    """
+
+    def __init__(self, words: str, status: int) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 class Step(Protocol):
@@ -52,8 +65,23 @@ class Generate:
     options: tuple[str, ...] = ()
 
     def done(self) -> bool:
-        """Tell whether the dataset is finished."""
-        return begun(self.out) and complete(self.out)
+        """Tell whether the dataset is finished, and has all its splits."""
+        if not (begun(self.out) and complete(self.out)):
+            return False
+        store = open_store(self.out)
+        return all((self.out / f"{split}.zarr").is_dir() for split in store.recipe.output.splits)
+
+    def check(self) -> None:
+        """Refuse what `generate` would refuse.
+
+        Raises
+        ------
+        InputError
+            If the recipe with these options is none, or its scenes cannot be read.
+        """
+        values = dict(zip(self.options[::2], self.options[1::2], strict=True))
+        changes = [value for name, value in zip(self.options[::2], self.options[1::2], strict=True) if name == "--set"]
+        SampleMaker(find_recipe(self.recipe, scenes=values.get("--scenes"), changes=changes))
 
     def command(self) -> list[str]:
         """Return `generate`, or `resume` where there is a part of it."""
@@ -76,14 +104,15 @@ class Train:
     options: tuple[str, ...] = ()
 
     def done(self) -> bool:
-        """Tell whether the run has made all its steps."""
-        from ..train.checkpoint import LAST, load_checkpoint
+        """Tell whether the run has made all its steps, and holds what others take from it."""
+        from ..train.checkpoint import BEST, LAST, load_checkpoint
+        from ..train.keeping import MASKS
 
-        path = self.out / LAST
-        if not path.is_file():
+        if not all((self.out / name).is_file() for name in (LAST, BEST)):
             return False
-        state = load_checkpoint(path)
-        return bool(state["step"] >= state["steps"])
+        state = load_checkpoint(self.out / LAST)
+        masks = MASKS.values() if state.get("optics") else ()
+        return bool(state["step"] >= state["steps"]) and all((self.out / name).is_file() for name in masks)
 
     def command(self) -> list[str]:
         """Return `train`, with `--resume` where it was interrupted."""
@@ -110,8 +139,12 @@ class Evaluate:
         path = self.out / NUMBERS
         if not path.is_file():
             return False
-        ages = [(run / name).stat().st_mtime for run in self.runs for name in ("last.pt",) if (run / name).is_file()]
-        return path.stat().st_mtime >= max(ages, default=0.0)
+        ages = [(run / "last.pt").stat().st_mtime for run in self.runs if (run / "last.pt").is_file()]
+        try:
+            told = set(self.judged())
+        except (ValueError, LookupError, TypeError):
+            return False
+        return {run.name for run in self.runs} <= told and path.stat().st_mtime >= max(ages, default=0.0)
 
     def command(self) -> list[str]:
         """Return `evaluate`."""
@@ -123,7 +156,7 @@ class Evaluate:
 
     def judged(self) -> dict[str, dict[str, Any]]:
         """Return what was found of each run, and of each baseline, by name; see docs/metrics.md."""
-        found = json.loads((self.out / NUMBERS).read_text(encoding="utf-8"))
+        found = json.loads((self.out / NUMBERS).read_bytes())
         return {one["name"]: one for one in found["judged"]}
 
 
@@ -235,12 +268,17 @@ class Work:
             self.taken[step.out.name] = self.taken.get(step.out.name, 0.0) + time.monotonic() - begun_at
             write_atomically(self.times, json.dumps(self.taken, indent=2) + "\n")
             if process.returncode or not step.done():
-                raise StepError(self._failure(number, process.returncode))
+                raise StepError(self._failure(number, process.returncode), process.returncode)
             if self.jobs > 1:
                 self.say(f"{self._heading(number)} {step.out} is done.")
 
     def _failure(self, number: int, status: int) -> str:
         step = self.steps[number]
         where = f", see {self.times.parent / 'logs' / step.out.name}.log" if self.jobs > 1 else ""
-        reason = f"failed (exit code {status}{where})" if status not in (0, -signal.SIGTERM) else "was interrupted"
-        return f"step {number + 1} of {len(self.steps)}, {step.out}, {reason}: give the same command to go on."
+        name = f"step {number + 1} of {len(self.steps)}, {step.out},"
+        if status in (0, -signal.SIGTERM, -signal.SIGINT):
+            return f"{name} was interrupted: give the same command to go on."
+        return (
+            f"{name} failed (exit code {status}{where}): mend what it says, or delete {step.out} to begin it anew, and "
+            "give the same command to go on."
+        )

@@ -16,7 +16,7 @@ from training import config, config_data
 from defocal import InputError
 from defocal.pipelines.evaluation import Options, evaluate
 from defocal.pipelines.evaluation_report import report_numbers, write_report
-from defocal.synth import Recipe, load_mask, open_store
+from defocal.synth import HeightMap, Recipe, load_mask, open_store, save_mask
 from defocal.train import load_model, train
 from defocal.train import trainer as module
 from defocal.train.batches import prepare
@@ -175,6 +175,18 @@ def test_a_mask_that_is_not_learned_stays_and_says_so_once(store, tmp_path):
     kept.write_text(kept.read_text().replace("1.4", "1.5"))
     with pytest.raises(InputError, match=r"made through another mask than optics\.mask says now"):
         train(fixed, [store], tmp_path / "file", resume=True)
+
+
+@pytest.mark.parametrize("cells", [4, 6])
+def test_a_mask_is_not_learned_on_from_a_file_that_has_changed(store, tmp_path, cells):
+    """Its range comes from the file: the same parameters would be another mask."""
+    kept = tmp_path / "kept.json"
+    save_mask(HeightMap(heights=np.full((4, 4), 2e-7)), kept)
+    chosen = settings({"mask": {"kind": "file", "path": str(kept), "learn": True}, "hold": 0})
+    train(chosen, [store], tmp_path / "run")
+    save_mask(HeightMap(heights=np.full((cells, cells), 9e-7)), kept)
+    with pytest.raises(InputError, match=r"made through another mask than optics\.mask says now"):
+        train(chosen, [store], tmp_path / "run", resume=True)
 
 
 def test_gradients_reach_the_mask_through_bank_renderer_and_sensor(monkeypatch):

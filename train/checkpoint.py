@@ -133,18 +133,25 @@ def checkpoint_of(run: str | Path, which: str = "best") -> Path:
     raise InputError(f"{path} is not the folder of a run, or has no checkpoint yet: it holds no {names[0]}.")
 
 
-def start_from(model: torch.nn.Module, run: str | Path) -> str:
+def start_from(model: torch.nn.Module, run: str | Path, target: Mapping[str, Any]) -> str:
     """Put the best weights of a run into a model; return a sentence about them, without the run's place.
+
+    `target` is the section of that name of the model's config, JSON data.
 
     Raises
     ------
     InputError
-        If there is no such run, or its model is another one.
+        If there is no such run, its model is another one, or it has learned to tell something else.
     """
     path = checkpoint_of(run)
     state = load_checkpoint(path)
-    load_weights(model, state["average"] or state["model"], str(path))
     config, stores = json.loads(state["config"]), ", ".join(str(one.get("recipe")) for one in json.loads(state["data"]))
+    if config.get("target") != target:
+        raise InputError(
+            f"the run of run.start_from has learned the target {json.dumps(config.get('target'))}, and here it is "
+            f"{json.dumps(target)}: its numbers would mean other depths. Give the same target, and data of such depths."
+        )
+    load_weights(model, state["average"] or state["model"], str(path))
     through = " through the mask of that run" if state.get("optics") else ""
     return f"all weights are those of step {state['step']} of {config.get('name')}, trained on {stores}{through}"
 

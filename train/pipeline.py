@@ -82,11 +82,17 @@ class Pipeline(nn.Module):
         if (optics is None) != (self.optics is None):
             raise InputError(f"{origin} {'lacks' if optics is None else 'has'} the mask of a run with optics.")
         if self.optics is not None and optics is not None:
-            if not self.optics.learns and json.loads(optics["mask"]) != self.optics.to_dict():
-                raise InputError(f"{origin} was made through another mask than optics.mask says now: give that one.")
-            load_weights(self.optics.mask, optics["parameters"], origin)
-            if average is not None and average.optics is not None:
-                load_weights(average.optics.mask, optics["average"] or {}, origin)
+            another = InputError(f"{origin} was made through another mask than optics.mask says now: give that one.")
+            try:
+                load_weights(self.optics.mask, optics["parameters"], origin)
+                if average is not None and average.optics is not None:
+                    load_weights(average.optics.mask, optics["average"] or {}, origin)
+            except InputError:
+                raise another from None
+            # Parameters alone do not tell: what they mean may come from a file that has changed.
+            kept = (average or self).optics
+            if kept is None or json.loads(optics["mask"]) != json.loads(json.dumps(kept.to_dict())):
+                raise another
 
 
 def world(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

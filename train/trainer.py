@@ -161,7 +161,7 @@ class Training:
         self.loss = build_loss(config.loss)
         self.optimiser = Steps(config.optimiser, config.schedule, self._groups())
         if state is None and config.run.start_from is not None:
-            self.model.note = start_from(self.model, config.run.start_from)
+            self.model.note = start_from(self.model, config.run.start_from, config.to_dict()["target"])
         self.keeper = Keeper(out, self.pipeline, self.optimiser, config.run.ema)
         self.steps = config.run.length(self.feed.per_epoch)
         self.step, self.best = 0, dict[str, float]()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from ...evaluate.paper_page import Reproduction, duration
 from ...train.journal import machine
-from ..steps import Step, spoken
+from ..steps import Generate, Step, spoken
 
 Scale = Literal["smoke", "small", "full"]
 TIMES = "times.json"
@@ -43,6 +43,19 @@ class Paper(ABC):
     @abstractmethod
     def steps(self) -> list[Step]:
         """Everything that is done, in the order in which it is needed."""
+
+    def check(self) -> None:
+        """Refuse scenes that cannot be read before anything is begun.
+
+        Raises
+        ------
+        InputError
+            If they cannot.
+        """
+        for step in self.steps:
+            if isinstance(step, Generate):
+                step.check()
+                return
 
     @abstractmethod
     def found(self) -> Reproduction:
