@@ -81,8 +81,8 @@ def cut(monkeypatch):
 
 
 @every_model
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize(("channels", "size"), [(3, 7), (1, 6), (3, 4), (1, 1)])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("channels", "size"), [(3, 7), (1, 6), (1, 1)])
 def test_equals_the_numpy_renderer(model, channels, size, count, cut):
     cut(count)
     scenes = [patches(43, 38, 6, seed) for seed in range(3)]
@@ -114,7 +114,7 @@ def test_float64_and_autocast(model):
     single = render(aif.double(), plane.int(), kernels.float(), model)
     assert exact.dtype == torch.float64
     assert single.dtype == torch.float32
-    torch.testing.assert_close(single.double(), exact, atol=1e-5, rtol=0)
+    torch.testing.assert_close(single.double(), exact, atol=TOLERANCE[model], rtol=0)
     with torch.autocast("cpu", torch.bfloat16):
         half = kernels.to(torch.bfloat16).float().requires_grad_()
         out = render(aif.to(torch.bfloat16), plane, half, model)
@@ -123,13 +123,10 @@ def test_float64_and_autocast(model):
     assert torch.isfinite(half.grad).all()
 
 
-def test_a_constant_image_stays_constant():
+def test_with_whole_layers_a_constant_image_stays_constant():
     _, plane = tensors(*zip(*[patches(40, 50, 5, seed) for seed in range(2)], strict=True))
-    for model in ("layered", "normalised-over"):
-        out = render(torch.full((2, 3, 40, 50), 0.6), plane, kernels_of(5, 3, 9), model)
-        # Less than 1/1000 of a slice is left to the nearer ones.
-        tolerance = 1e-5 if model == "layered" else 1e-3
-        torch.testing.assert_close(out, torch.full_like(out, 0.6), atol=tolerance, rtol=0)
+    out = render(torch.full((2, 3, 40, 50), 0.6), plane, kernels_of(5, 3, 9), "layered")
+    torch.testing.assert_close(out, torch.full_like(out, 0.6), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(9, 16), (16, 9), (2, 7), (1, 4), (33, 31)])
@@ -147,16 +144,15 @@ def test_layers_are_continued_as_in_numpy(size):
 
 
 @every_model
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [3, 4])
-def test_gradcheck(model, channels, size):
-    """Three images, the last plane and more empty."""
-    plane = torch.randint(0, 4, (3, 6, 9), generator=torch.Generator().manual_seed(0))
-    plane[1] = plane[1].clamp(1, 2)
-    plane[2] = 3
-    aif = torch.rand(3, 3, 6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize(("channels", "size", "fast"), [(1, 4, False), (3, 3, False), (1, 3, True), (3, 4, True)])
+def test_gradcheck(model, channels, size, fast):
+    """Two images with other planes; one plane is empty in both."""
+    plane = torch.randint(0, 2, (2, 5, 5), generator=torch.Generator().manual_seed(0))
+    plane[1] += 1
+    plane[0, 0, 0] = 3
+    aif = torch.rand(2, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     kernels = kernels_of(5, channels, size, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda k: render(aif, plane, k, model), (kernels,))
+    assert torch.autograd.gradcheck(lambda k: render(aif, plane, k, model), (kernels,), fast_mode=fast)
     render(aif, plane, kernels, model).sum().backward()
     assert (kernels.grad[4] == 0).all(), "no pixel has this plane"
     assert (kernels.grad[3] != 0).any()
@@ -170,7 +166,9 @@ def test_gradcheck_of_tiles(model, channels, cut):
     _, plane = tensors(*zip(*[patches(17, 14, 4, seed) for seed in range(2)], strict=True))
     aif = torch.rand(2, 3, 17, 14, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     raw = kernels_of(4, channels, 3, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda k: render(aif, plane, k / k.sum((2, 3), keepdim=True), model), (raw,))
+    assert torch.autograd.gradcheck(
+        lambda k: render(aif, plane, k / k.sum((2, 3), keepdim=True), model), (raw,), fast_mode=True
+    )
 
 
 @every_model
@@ -181,7 +179,7 @@ def test_gradients_do_not_depend_on_tiles_and_parts(model, cut, monkeypatch):
     def gradient(count, at_once):
         cut(count)
         monkeypatch.setattr(tiles, "AT_ONCE", at_once)
-        raw = kernels_of(6, 3, 7).requires_grad_()
+        raw = kernels_of(6, 3, 7, dtype=torch.float64).requires_grad_()
         out = render(aif, plane, raw / raw.sum((2, 3), keepdim=True), model)
         (out * weight).sum().backward()
         return out.detach(), raw.grad
@@ -189,7 +187,7 @@ def test_gradients_do_not_depend_on_tiles_and_parts(model, cut, monkeypatch):
     whole = gradient(1, 2**24)
     for count, at_once in ((1, 1), (2, 2**14), (4, 2**18)):
         for got, expected in zip(gradient(count, at_once), whole, strict=True):
-            torch.testing.assert_close(got, expected, atol=2e-4 * float(expected.abs().max()), rtol=0)
+            torch.testing.assert_close(got, expected, atol=1e-9 * float(expected.abs().max()), rtol=0)
 
 
 @every_model
@@ -232,8 +230,8 @@ def test_only_inputs_are_kept_for_the_way_back(model):
 # --- tiles -----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(5, 90), st.integers(5, 90), st.integers(1, 5), st.booleans(), st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+@given(st.integers(5, 90), st.integers(5, 90), st.integers(1, 4), st.booleans(), st.integers(0, 10**6))
 def test_every_pixel_is_made_once_and_sees_its_planes(height, width, size, between, seed):
     plane = torch.from_numpy(np.random.default_rng(seed).integers(0, 5, (2, 1, 1))) + torch.zeros(2, height, width)
     plane[0, : height // 2] = 6
@@ -245,7 +243,15 @@ def test_every_pixel_is_made_once_and_sees_its_planes(height, width, size, betwe
             part.made(made)[image] += 1
             mine = {k for i, k in zip(part.owners(), part.planes, strict=True) if i == image}
             assert set(part.taken(plane)[image].unique().tolist()) <= mine
-        assert part.framed(part.taken(plane)).shape[1:] == plan.shape
+        window = torch.zeros(1, *plan.shape)
+        part.inner(window).copy_(part.taken(plane)[:1])
+        part.mirror(window)
+        assert part.valid(window, size).shape[1:] == part.size
+        before, after = size - 1 - size // 2, size // 2
+        around = np.pad(plane[:1], [(0, 0), (before, after), (before, after)], mode="symmetric")
+        rows, columns = (slice(s.start, s.stop + size - 1) for s in (part.rows, part.columns))
+        expected = around[:, rows, columns]
+        np.testing.assert_array_equal(window[:, : expected.shape[1], : expected.shape[2]], expected)
         assert list(part.counts) == sorted(part.counts, reverse=True)
     assert (made == 1).all()
 

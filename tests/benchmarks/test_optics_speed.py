@@ -7,10 +7,12 @@ a process of its own, on a GPU if there is one; nothing asserts a time, only tha
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,9 +98,13 @@ def measure(way, size, path):
     def peak():
         if DEVICE == "cuda":
             return torch.cuda.max_memory_allocated() / 1e6
+        # Of this program alone: `getrusage` counts what the one that started it held.
+        status = Path("/proc/self/status")
+        if status.exists():
+            return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1e3
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
-    (render(aif[:1, :, :64, :64], plane[:1, :64, :64].clamp_max(1), kernels[:2, :, :31, :31], "layered")).sum()
+    render(aif[:1, :, :64, :64], plane[:1, :64, :64].clamp_max(1), kernels[:2, :, :31, :31], "layered")
     start = peak()
     np.save(path.replace(".npz", f"-{way}-{size}.npy"), step().cpu().numpy())
     memory = peak() - start
@@ -120,7 +126,7 @@ def test_against_a_volume_at_once(size, tmp_path):
         found[way] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     peer, ours = (np.load(path.replace(".npz", f"-{way}-{size}.npy")) for way in ("ikoma", "normalised-over"))
     # The paper adds 1e-3 to what it divides by.
-    assert np.abs(peer - ours).mean() < 5e-3
+    assert np.abs(peer - ours).mean() < 1e-3
     where = f"{THREADS} thread(s)" if DEVICE == "cpu" else torch.cuda.get_device_name()
     print(f"\n  {BATCH} x {SIZE}x{SIZE}, {PLANES} planes, kernels of {size} px, forward and backward, {where}")
     for way, told in found.items():

@@ -114,7 +114,8 @@ class Compositor(ABC):
             self.add_gradient(part, part.made(coming)[self.images(part)])
         # What was added up is the conjugate of the correlations' spectrum.
         found = torch.fft.fft2(self.total, norm="forward")[..., : self.size, : self.size]
-        return self.separate(found.conj()).contiguous()
+        gradient: Tensor = self.separate(found.conj()).contiguous()
+        return gradient
 
     def take(self, part: Part) -> Taken:
         """Cut out what a part takes."""

@@ -108,7 +108,8 @@ def _doubled(image: Tensor, axis: int) -> Tensor:
     shape = list(image.shape)
     shape[axis] = 2 * size
     doubled = image.new_empty(shape)
-    pairs = doubled.unflatten(axis, (size, 2))  # type: ignore[no-untyped-call]
+    at = image.dim() + axis + 1
+    pairs = doubled.view(*image.shape[:at], 2, *image.shape[at:])
     before, after = pairs.select(axis, 0), pairs.select(axis, 1)
     own = image * 0.75
     rest = size - 1

@@ -19,7 +19,7 @@ DIVISIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Into how many tiles an axis may be cut."""
 AT_ONCE = 2**21
 """Points of transforms, summed over layers, that are worked on at once; of each some 100 bytes are kept meanwhile."""
-WORK, PER_TILE = 30.0, 0.5
+WORK, PER_TILE = 5.0, 0.5
 """Work at a point besides its transforms, in units of a transform's step; work on a tile, in layers."""
 
 Flags = npt.NDArray[np.bool_]
