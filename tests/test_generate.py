@@ -131,7 +131,7 @@ def killed_and_resumed(folder, seed, workers):
     path = write_recipe(folder, scenes={"count": 40})
     out = folder / f"k{seed}"
     process = command("generate", path, out, "--workers", workers, start_new_session=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not out.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     time.sleep(rng.uniform(0, 1.5))
