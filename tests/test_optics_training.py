@@ -369,10 +369,11 @@ def test_a_checkpoint_without_its_mask_is_refused(finished, tmp_path):
     run = shutil.copytree(finished[0], tmp_path / "run")
     state = load_checkpoint(run / "best.pt")
     del state["format"]
-    broken = {**state["optics"], "mask": "{}"}
-    save_checkpoint(run / "best.pt", {**state, "optics": broken})
-    with pytest.raises(InputError, match="holds no usable mask"):
-        load_model(run, device="cpu")
+    for text in ("{}", "[]", '{"kind": ["clear"]}', f'{{"kind": "spiral", "zones": 1{400 * "0"}}}', 9999 * "["):
+        broken = {**state["optics"], "mask": text}
+        save_checkpoint(run / "best.pt", {**state, "optics": broken})
+        with pytest.raises(InputError, match="holds no usable mask"):
+            load_model(run, device="cpu")
     del state["optics"]
     save_checkpoint(run / "best.pt", state)
     with pytest.raises(InputError, match="holds no usable mask"):

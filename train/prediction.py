@@ -62,7 +62,7 @@ class Predictor:
         try:
             kept = state["optics"]
             mask = FinishedMask(mask_from(json.loads(kept["mask"])), kept["numbers"])
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(f"{origin} holds no usable mask ({str(error).rstrip('.')}): fetch a fresh copy.") from None
         lens = check_camera(self.lens)
         encoded = self.facts[0]["encoding"] == "srgb"
