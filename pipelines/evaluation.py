@@ -239,7 +239,7 @@ def _run(path: Path, options: Options) -> Judged:
     return Judged(
         name=path.stem if path.is_file() else path.name, group=json.dumps(data, sort_keys=True),
         input="capture" if optics is not None and options.captures == "stored" else config.data.input,
-        predict=lambda image, depth: predictor.predict(image, depth=depth), facts=facts,
+        predict=lambda image, depth: predictor.predict(image, depth=depth, anywhere=True), facts=facts,
         renders=optics is not None and options.captures == "rendered",
         mask=mask_picture(optics) if optics is not None else None, outputs=predictor.model.outputs,
         reads_depth=predictor.reads_depth, predictor=predictor,

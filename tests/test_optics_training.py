@@ -243,6 +243,11 @@ def test_noise_of_a_rendered_capture_is_the_samples_own(finished, store):
     assert model.predict(one)["depth"].shape == sample["depth"].shape
     with pytest.raises(InputError, match="needs some known depth"):
         model.capture(sample["aif"], np.full_like(sample["depth"], np.nan))
+    for aif, depth in ((sample["aif"].tolist(), sample["depth"]), (sample["aif"], "far"), (sample["aif"], [1.0])):
+        with pytest.raises(InputError, match="must be a numpy array"):
+            model.capture(aif, depth)
+    with pytest.raises(InputError, match="sample must be a whole number"):
+        model.capture(sample["aif"], sample["depth"], "0")
     with pytest.raises(InputError, match="a capture is made of"):
         model.capture(sample["aif"][..., 0], sample["depth"])
 
