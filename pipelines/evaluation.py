@@ -264,6 +264,11 @@ def _depth_source(judged: list[Judged], store: Store, options: Options) -> Calla
     if not readers:
         raise InputError("--depth-from tells depth to what deblurs, and nothing here does: leave it out.")
     teller = _run(options.depth_from, replace(options, samples=0))
+    if teller.renders and "depth" in teller.outputs:
+        raise InputError(
+            f"{options.depth_from} learned a mask and looks at captures that are rendered through it, which "
+            "--depth-from has none of: let it look at the store's own with --captures stored, or give another run."
+        )
     if "depth" not in teller.outputs or teller.reads_depth or teller.input != "capture":
         raise InputError(f"{options.depth_from} does not tell depth of captures: give another run as --depth-from.")
     _check(teller, store)
