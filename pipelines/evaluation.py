@@ -242,7 +242,7 @@ def _run(path: Path, options: Options) -> Judged:
     return Judged(
         name=path.stem if path.is_file() else path.name, group=json.dumps(data, sort_keys=True),
         input="capture" if optics is not None and options.captures == "stored" else config.data.input,
-        predict=lambda image, depth: predictor.predict(image, depth=depth), facts=facts,
+        predict=lambda image, depth: predictor.predict(image, depth=depth, anywhere=True), facts=facts,
         renders=optics is not None and options.captures == "rendered",
         mask=mask_picture(optics) if optics is not None else None, outputs=predictor.model.outputs,
         reads_depth=predictor.reads_depth, predictor=predictor,
@@ -267,6 +267,11 @@ def _depth_source(judged: list[Judged], store: Store, options: Options) -> Calla
     if not readers:
         raise InputError("--depth-from tells depth to what deblurs, and nothing here does: leave it out.")
     teller = _run(options.depth_from, replace(options, samples=0))
+    if teller.renders and "depth" in teller.outputs:
+        raise InputError(
+            f"{options.depth_from} learned a mask and looks at captures that are rendered through it, which "
+            "--depth-from has none of: let it look at the store's own with --captures stored, or give another run."
+        )
     if "depth" not in teller.outputs or teller.reads_depth or teller.input != "capture":
         raise InputError(f"{options.depth_from} does not tell depth of captures: give another run as --depth-from.")
     _check(teller, store)

@@ -75,6 +75,8 @@ def find_recipe(
         _put_mask(data, name, os.path.abspath(mask))
     for change in changes:
         _apply(data, change)
+    if mask is not None:
+        _check_pupil(data, name, "leave out either --mask or the --set that makes it so")
     section = data.get("scenes")
     if isinstance(section, dict):
         count = section.get("count", limit)
@@ -97,16 +99,24 @@ def _resolve_paths(data: dict[str, Any], base: Path) -> None:
 
 def _put_mask(data: dict[str, Any], name: str, path: str) -> None:
     """Put the mask of a file into a recipe's pupil; one that was made with a certain mask takes no other."""
-    psf = data.get("psf")
-    kind = psf.get("kind") if isinstance(psf, dict) else "disk"
-    if not isinstance(psf, dict) or kind != "mask":
-        raise InputError(
-            f'--mask puts a mask into the pupil of a recipe with psf.kind = "mask", and recipe {name} has {kind!r}: '
-            "choose another one, for example rpsf-learned."
-        )
+    psf = _check_pupil(data, name)
     old = psf.get("mask")
     digest = old.get("sha256") if isinstance(old, dict) else None
     psf["mask"] = {"kind": "file", "path": path, **({} if digest is None else {"sha256": digest})}
+
+
+def _check_pupil(
+    data: dict[str, Any], name: str, advice: str = "choose another one, for example rpsf-learned"
+) -> dict[str, Any]:
+    """Return the section of the PSFs, if they are of a mask."""
+    psf = data.get("psf")
+    kind = psf.get("kind") if isinstance(psf, dict) else "disk" if psf is None else psf
+    if not isinstance(psf, dict) or kind != "mask":
+        raise InputError(
+            f'--mask puts a mask into the pupil of a recipe with psf.kind = "mask", and recipe {name} has {kind!r}: '
+            f"{advice}."
+        )
+    return psf
 
 
 def refuse_mask(target: str, mask: Path | None) -> None:

@@ -1,10 +1,19 @@
 """What pydantic finds wrong with a recipe or a config, in words for its author."""
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
 TAGGED = ("scenes", "psf", "psf.mask")
+BRANCH = re.compile(r"(literal|tuple|list|function-[a-z]+|constrained-[a-z]+)\[.*")
+"""What pydantic adds to the place of an error in a value that may be of several types."""
+PATTERNS = {
+    "sha256": "must be the 64 hexadecimal digits (0 to 9, a to f) of a mask's digest",
+    "name": "must begin with a letter or digit, and hold only those and . _ -",
+}
+"""What texts of a pattern are, by their keys."""
 
 
 def explain(error: ValidationError, origin: str, tagged: Sequence[str] = TAGGED) -> str:
@@ -19,35 +28,69 @@ def explain(error: ValidationError, origin: str, tagged: Sequence[str] = TAGGED)
     tagged
         Dotted names of its sections that have kinds.
     """
-    lines = []
+    lines: list[str] = []
+    unions: dict[str, list[tuple[str, str, str]]] = {}
     for item in error.errors(include_url=False):
-        path = _key(item["loc"], tagged)
-        message = item["msg"].removeprefix("Value error, ").rstrip(".")
-        if item["type"] == "extra_forbidden":
-            message = "unknown key"
-        elif item["type"] == "missing":
-            message = "is missing"
-        elif item["type"] == "union_tag_not_found":
-            message = "needs a kind"
-        elif item["type"] == "union_tag_invalid":
-            message = f"kind must be one of {item['ctx']['expected_tags']}, not {item['ctx']['tag']!r}"
-        elif item["type"] in ("too_long", "too_short"):
-            message = f"has {item['ctx']['actual_length']} values, and needs another number of them"
-        elif item["type"] != "value_error":
-            message = message.replace("Input should be", "must be").replace("an object", "a section")
-            message += f", not {str(item['input'])[:60]!r}"
-        lines.append(f"{path}: {message}" if path else message)
+        path, union = _key(item["loc"], tagged)
+        message, given = _message(item, path)
+        if union is None:
+            lines.append(_line(path, message + given))
+        else:
+            unions.setdefault(union, []).append((path, message, given))
+    for union, found in unions.items():
+        # What is wrong within the value says more than that it is of none of the other types.
+        deeper = [(path, message, given) for path, message, given in found if path != union]
+        if deeper:
+            lines += [_line(path, message + given) for path, message, given in deeper]
+        else:
+            # A type that was met, but for its length or range, is the one that was meant.
+            nearly = [message + given for _, message, given in found if not message.startswith("must be ")]
+            types = " or ".join(message.removeprefix("must be ") for _, message, _ in found)
+            lines.append(_line(union, nearly[0] if nearly else f"must be {types}{found[0][2]}"))
     if len(lines) == 1:
         return f"{origin}: {lines[0]}."
     return f"{origin} has {len(lines)} errors:" + "".join(f"\n  {line}." for line in lines)
 
 
-def _key(location: tuple[int | str, ...], tagged: Sequence[str]) -> str:
-    """Dotted key of an error: pydantic also names the kind that it checked a section as."""
+def _line(path: str, message: str) -> str:
+    return f"{path}: {message}" if path else message
+
+
+def _message(item: Any, path: str) -> tuple[str, str]:
+    """Return what is wrong, and what was given, if that is to be told."""
+    message = item["msg"].removeprefix("Value error, ").rstrip(".")
+    match item["type"]:
+        case "extra_forbidden":
+            return "unknown key", ""
+        case "missing":
+            return "is missing", ""
+        case "union_tag_not_found":
+            return "needs a kind", ""
+        case "union_tag_invalid":
+            return f"kind must be one of {item['ctx']['expected_tags']}, not {item['ctx']['tag']!r}", ""
+        case "too_long" | "too_short":
+            return f"has {item['ctx']['actual_length']} values, and needs another number of them", ""
+        case "value_error":
+            return message, ""
+        case "string_pattern_mismatch":
+            message = PATTERNS.get(path.rpartition(".")[2], message)
+    message = message.replace("Input should be", "must be").replace("an object", "a section")
+    return message, f", not {str(item['input'])[:60]!r}"
+
+
+def _key(location: tuple[int | str, ...], tagged: Sequence[str]) -> tuple[str, str | None]:
+    """Return the dotted key of an error, and that of the value of several types that it is in, if it is in one.
+
+    Pydantic also names the kind that it checked a section as, and the type that it checked a value as.
+    """
     kept: list[str] = []
+    union: str | None = None
     parts = iter(location)
     for part in parts:
+        if isinstance(part, str) and kept and BRANCH.fullmatch(part):
+            union = ".".join(kept)
+            continue
         kept.append(str(part))
         if ".".join(kept) in tagged:
             next(parts, None)
-    return ".".join(kept)
+    return ".".join(kept), union

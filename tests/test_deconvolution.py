@@ -183,6 +183,7 @@ def test_a_bank_is_thinned_evenly_and_trimmed_to_its_light():
         half = max(abs(lit[0] - size[0] // 2), abs(lit[1] - size[1] // 2))
         assert cut.shape == (1, 3, 2 * half + 1, 2 * half + 1)
         assert cut[0, 1, half + lit[0] - size[0] // 2, half + lit[1] - size[1] // 2] == 1
+    assert Bank.of(np.zeros((1, 1, 5, 5)), [0.0], LENS).trimmed().kernels.shape == (1, 1, 1, 1)
 
 
 def test_the_bank_of_a_store_is_that_it_was_rendered_with(tiny_store, tmp_path):
@@ -223,9 +224,11 @@ def test_a_damaged_bank_is_told(tmp_path):
     store = noise_store(tmp_path / "store", count=2)
     split = next(store.glob("*.zarr"))
     group = zarr.open_group(split, mode="r+")["psf/main"]
-    group["kernel"][0] = np.nan
-    with pytest.raises(InputError, match="is damaged"):
-        read_bank(open_store(store))
+    good = group["kernel"][...]
+    for bad in (np.nan * good, 0 * good, 2 * good, -good, good - 0.5 + 0.5 / good[0, 0].size):
+        group["kernel"][:] = bad
+        with pytest.raises(InputError, match="is damaged: fetch the dataset again"):
+            read_bank(open_store(store))
     del group["coc"]
     with pytest.raises(InputError, match="cannot be read"):
         read_bank(open_store(store))

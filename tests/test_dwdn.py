@@ -18,7 +18,8 @@ from defocal.pipelines.restoration import RATIOS, Wiener
 from defocal.synth import Recipe, ThinLens, open_store
 from defocal.train import load_config, load_model, train
 from defocal.train.banks import Bank
-from defocal.train.checkpoint import load_checkpoint
+from defocal.train.cameras import Camera
+from defocal.train.checkpoint import load_checkpoint, save_checkpoint
 from defocal.train.journal import read_log
 from defocal.train.losses import DwdnLossSettings, build_loss
 from defocal.train.models import MODELS, build, restore
@@ -261,6 +262,71 @@ def test_prediction_needs_depth_and_no_store(trained, store):
     assert found["aif"].shape == (48, 56, 3)
     both = model.predict(np.stack([sample["capture"]] * 2), depth=np.stack([sample["depth"]] * 2))["aif"]
     np.testing.assert_allclose(both[1], found["aif"], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A checkpoint of a network as it begins, and the network in use."""
+    one = settings()
+    model = build(one.model)
+    model.attach(bank())
+    facts = [{"camera": Camera.of(Recipe.parse(recipe_data())).to_dict(), "encoding": "srgb"}]
+    folder = tmp_path_factory.mktemp("untrained")
+    state = {
+        "config": json.dumps(one.to_dict()), "data": json.dumps(facts), "model": model.state_dict(), "average": None,
+        "optics": None, "optimiser": {}, "step": 1, "steps": 1, "numbers": {}, "best": {},
+    }  # fmt: skip
+    save_checkpoint(folder / "last.pt", state)
+    return folder, load_model(folder, device="cpu")
+
+
+BLACK = np.zeros((16, 24, 3), np.uint8)
+ONES = np.ones((16, 24))
+
+
+@pytest.mark.parametrize(
+    ("depth", "words"),
+    [
+        (ONES.tolist(), "depth must be a numpy array, not of type list"), ("far", "not of type str"),
+        (ONES.astype(bool), "array of real numbers, not of type bool"), (ONES * 1j, "not of type complex128"),
+        (ONES * np.nan, "depth is nowhere above 0"), (-ONES, "depth is nowhere above 0"),
+        (1000 * ONES, r"depth is from 1000 to 1000, and the PSFs of the model are of .* m: give depth in metres"),
+        (ONES / 1000, r"depth is from 0\.001 to 0\.001"),
+    ],
+)  # fmt: skip
+def test_what_is_no_depth_is_refused(untrained, depth, words):
+    with pytest.raises(InputError, match=words):
+        untrained[1].predict(BLACK, depth=depth)
+
+
+def test_depth_partly_beyond_the_bank_is_taken(untrained):
+    model = untrained[1]
+    some = np.where(np.arange(24) < 20, 1000.0, 1.6) * ONES
+    assert model.predict(BLACK, depth=some)["aif"].shape == BLACK.shape
+    whole = model.predict(BLACK, depth=1000 * ONES, anywhere=True)["aif"]
+    assert model.predict(BLACK, depth=np.full((16, 24), 2))["aif"].shape == whole.shape
+
+
+def test_calls_with_other_things_are_refused(untrained):
+    folder, model = untrained
+    with pytest.raises(InputError, match="which must be best or last, not 'foo'"):
+        load_model(folder, which="foo")
+    with pytest.raises(InputError, match="the run must be the path"):
+        load_model(3)
+    with pytest.raises(InputError, match="heads must be a list of names"):
+        load_model(folder, heads=3)
+    with pytest.raises(InputError, match="returns aif, so it cannot return depth"):
+        load_model(folder, device="cpu", heads="depth")
+    assert load_model(folder, device="cpu", heads="aif").model.outputs == ("aif",)
+    with pytest.raises(InputError, match="lens must be a ThinLens"):
+        model.predict(BLACK, lens="50 mm", depth=ONES)
+
+
+def test_images_of_the_other_order_of_bytes_are_taken(untrained):
+    image = np.random.default_rng(0).integers(0, 65536, (16, 24, 3)).astype(np.uint16)
+    for other in (">u2", "<u2"):
+        found = untrained[1].predict(image.astype(other), depth=ONES)["aif"]
+        np.testing.assert_array_equal(found, untrained[1].predict(image, depth=ONES)["aif"])
 
 
 def test_depth_must_be_among_the_data(store, tmp_path):

@@ -101,6 +101,15 @@ def test_the_hash_is_that_of_the_content(mask, recipe_file, tmp_path):
     assert pinned(one) is one
 
 
+def test_a_digest_and_a_pupil_that_cannot_be_are_named(mask, recipe_file):
+    with pytest.raises(InputError, match=r"psf\.mask\.sha256: must be the 64 hexadecimal digits .*, not 'xx'"):
+        find_recipe("rpsf-learned", changes=["psf.mask.sha256=xx"])
+    with pytest.raises(
+        InputError, match=r"--mask puts a mask into .* has 'disk': leave out either --mask or the --set"
+    ):
+        find_recipe("rpsf-learned", mask=mask, changes=["psf.kind=disk"])
+
+
 def test_digests_of_masks():
     assert mask_digest(SpiralMask(lobes=2)) == mask_digest(SpiralMask(lobes=2.0, confinement=0.5))
     assert mask_digest(SpiralMask(lobes=2)) != mask_digest(SpiralMask(lobes=2, obstruction=0.1))

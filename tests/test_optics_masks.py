@@ -25,6 +25,7 @@ from defocal.synth.recipe_errors import explain
 
 torch = pytest.importorskip("torch")
 
+from defocal.train.optics.mask_settings import ZernikeSection  # noqa: E402
 from defocal.train.optics.masks import Bounded, MaskSection, build_mask  # noqa: E402
 
 SECTIONS = {
@@ -54,6 +55,20 @@ def refusal(data):
     with pytest.raises(ValidationError) as caught:
         section(data)
     return explain(caught.value, "the mask", tagged=("",))
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "words"),
+    [
+        ("foo", "the mask: coefficients: must be 'zero' or 'fisher' or a valid array, not 'foo'."),
+        ([1, "x"], "the mask: coefficients.1: must be a valid number, not 'x'."),
+        ([], "the mask: coefficients: has 0 values, and needs another number of them."),
+    ],
+)
+def test_a_value_of_several_types_is_one_error(coefficients, words):
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(ZernikeSection).validate_json(json.dumps({"kind": "zernike", "coefficients": coefficients}))
+    assert explain(caught.value, "the mask") == words
 
 
 def test_everything_starts_where_it_is_told():

@@ -255,6 +255,11 @@ def test_noise_of_a_rendered_capture_is_the_samples_own(finished, store):
     assert model.predict(one)["depth"].shape == sample["depth"].shape
     with pytest.raises(InputError, match="needs some known depth"):
         model.capture(sample["aif"], np.full_like(sample["depth"], np.nan))
+    for aif, depth in ((sample["aif"].tolist(), sample["depth"]), (sample["aif"], "far"), (sample["aif"], [1.0])):
+        with pytest.raises(InputError, match="must be a numpy array"):
+            model.capture(aif, depth)
+    with pytest.raises(InputError, match="sample must be a whole number"):
+        model.capture(sample["aif"], sample["depth"], "0")
     with pytest.raises(InputError, match="a capture is made of"):
         model.capture(sample["aif"][..., 0], sample["depth"])
 
@@ -381,10 +386,11 @@ def test_a_checkpoint_without_its_mask_is_refused(finished, tmp_path):
     run = shutil.copytree(finished[0], tmp_path / "run")
     state = load_checkpoint(run / "best.pt")
     del state["format"]
-    broken = {**state["optics"], "mask": "{}"}
-    save_checkpoint(run / "best.pt", {**state, "optics": broken})
-    with pytest.raises(InputError, match="holds no usable mask"):
-        load_model(run, device="cpu")
+    for text in ("{}", "[]", '{"kind": ["clear"]}', f'{{"kind": "spiral", "zones": 1{400 * "0"}}}', 9999 * "["):
+        broken = {**state["optics"], "mask": text}
+        save_checkpoint(run / "best.pt", {**state, "optics": broken})
+        with pytest.raises(InputError, match="holds no usable mask"):
+            load_model(run, device="cpu")
     del state["optics"]
     save_checkpoint(run / "best.pt", state)
     with pytest.raises(InputError, match="holds no usable mask"):

@@ -250,6 +250,13 @@ def test_masks_survive_files(tmp_path):
         ('{"version": Infinity, "kind": "clear"}', "not a file that holds a mask"),
         ('{"version": 1, "kind": "spiral", "lobes": "1"}', "mask.lobes must be a number"),
         ('{"version": 9, "kind": "clear"}', "version 9"),
+        ('{"version": 1.7, "kind": "clear"}', "its version is '1.7' and no whole number"),
+        ('{"version": true, "kind": "clear"}', "its version is 'True' and no whole number"),
+        (f'{{"version": 1, "kind": "spiral", "zones": 1{400 * "0"}}}', "mask.zones must be a number"),
+        (f'{{"version": 1, "kind": "zernike", "coefficients": [1{400 * "0"}]}}', "mask.coefficients must be numbers"),
+        ('{"version": 1, "kind": "clear", "wavelength": "550 nm"}', "mask.wavelength must be a number, not '550 nm'"),
+        ('{"version": 1, "kind": "clear", "glass": ["NOA61"]}', "glass must be one of NOA61"),
+        ('{"version": 1, "kind": ["clear"]}', "a mask's kind must be one of clear"),
         ('{"version": 1, "kind": "spiral", "zones": "many"}', "m.json"),
         ('{"version": 1, "kind": "spiral", "ring": 1}', "has no ring"),
         ('{"version": 1, "kind": "height-map", "heights": [[1, 2], [3]]}', "m.json"),
@@ -259,6 +266,11 @@ def test_broken_mask_files_are_refused(tmp_path, text, what):
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(InputError, match=what):
         load_mask(tmp_path / "m.json")
+
+
+def test_an_empty_path_of_a_mask_is_refused():
+    with pytest.raises(InputError, match="the path of the mask's file is empty"):
+        load_mask("")
 
 
 def test_scenes_beyond_the_bank_are_named(tmp_path):

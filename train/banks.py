@@ -23,6 +23,8 @@ NAMES = ("kernels", "coc", "optics")
 """Tensors that a bank is, in the state of a model as `bank_kernels` and so on."""
 SLACK = 1e-6
 """Pixels of CoC that a bank may lack of the depths that it is to serve."""
+MOST_AMISS = 1e-2
+"""Share of the light that rounding may add to a kernel, or take from it; more is damage."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ class Bank:
         """
         n, m = self.kernels.shape[-2:]
         lit = (self.kernels != 0).any(0).any(0).nonzero()
-        half = int((lit - torch.tensor([n // 2, m // 2])).abs().max())
+        half = int((lit - torch.tensor([n // 2, m // 2])).abs().max()) if len(lit) else 0
         out = self.kernels.new_zeros(*self.kernels.shape[:2], 2 * half + 1, 2 * half + 1)
         rows, columns = (range(max(0, size // 2 - half), min(size, size // 2 + half + 1)) for size in (n, m))
         top, left = half - (n // 2 - rows.start), half - (m // 2 - columns.start)
@@ -179,13 +181,19 @@ def read_bank(store: Store) -> Bank:
             f"the PSF bank of {where} ({split}.zarr/{GROUP}) cannot be read ({type(error).__name__}): fetch the "
             "dataset again."
         ) from None
-    if (
-        kernels.ndim != 4
-        or coc.shape != kernels.shape[:1]
-        or not (np.isfinite(kernels).all() and (np.diff(coc) > 0).all())
-    ):
+    if not _whole(kernels, coc):
         raise InputError(f"the PSF bank of {where} is damaged: fetch the dataset again.")
     return Bank.of(kernels, coc, lens).trimmed()
+
+
+def _whole(kernels: npt.NDArray[Any], coc: npt.NDArray[Any]) -> bool:
+    """Tell whether these can be the PSFs of planes: finite, nowhere darker than rounding makes them, of unit sum."""
+    if kernels.dtype.kind != "f" or coc.dtype.kind != "f" or kernels.ndim != 4 or not kernels.size:
+        return False
+    if coc.shape != kernels.shape[:1] or not np.isfinite(coc).all() or not (np.diff(coc) > 0).all():
+        return False
+    sums = kernels.sum(axis=(2, 3), dtype=np.float64)
+    return bool((np.abs(sums - 1) < MOST_AMISS).all() and kernels.min() > -MOST_AMISS)
 
 
 def common_bank(stores: Sequence[str | Path]) -> Bank:

@@ -119,8 +119,10 @@ def checkpoint_of(run: str | Path, which: str = "best") -> Path:
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or `which` is neither "best" nor "last".
     """
+    if which not in ("best", "last"):
+        raise InputError(f"which must be best or last, not {str(which)[:40]!r}.")
     path = Path(run)
     if path.is_file():
         return path

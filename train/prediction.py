@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ from .seeds import key
 from .targets import Target
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+
+
+BEYOND = 2.0
+"""Times farther or nearer than any of a bank's PSFs: depth of which all is so is no depth in metres."""
 
 
 class Predictor:
@@ -62,7 +67,7 @@ class Predictor:
         try:
             kept = state["optics"]
             mask = FinishedMask(mask_from(json.loads(kept["mask"])), kept["numbers"])
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(f"{origin} holds no usable mask ({str(error).rstrip('.')}): fetch a fresh copy.") from None
         lens = check_camera(self.lens)
         encoded = self.facts[0]["encoding"] == "srgb"
@@ -92,6 +97,8 @@ class Predictor:
         InputError
             Naming what differs.
         """
+        if not isinstance(lens, ThinLens):
+            raise InputError(f"lens must be a ThinLens of defocal.synth, not of type {type(lens).__name__}.")
         own = self.lens
         if own is None:
             return
@@ -105,8 +112,9 @@ class Predictor:
 
     @torch.no_grad()
     def predict(
-        self, images: Images, lens: ThinLens | None = None, *, depth: npt.NDArray[np.floating[Any]] | None = None
-    ) -> dict[str, npt.NDArray[np.float32]]:
+        self, images: Images, lens: ThinLens | None = None, *, depth: npt.NDArray[np.floating[Any]] | None = None,
+        anywhere: bool = False,
+    ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
         """Tell depth, or an all-in-focus image, or both, of images.
 
         Parameters
@@ -118,6 +126,9 @@ class Predictor:
         depth
             (h, w) or (n, h, w) metres, NaN unknown: what a model that deblurs reads beside the images; measured, or
             told by another model.
+        anywhere
+            Take depth of which nothing is known, or all is far from what the model's PSFs cover; else it is refused,
+            as it is hardly in metres.
 
         Returns
         -------
@@ -133,7 +144,7 @@ class Predictor:
         batch = as_batch(images).to(self.device)
         given = {"image": srgb_to_linear(batch) if self.decodes else batch}
         if self.reads_depth:
-            given["depth"] = self._depth_beside(images, depth)
+            given["depth"] = self._depth_beside(images, depth, anywhere)
         said = self.tensors(given)
         found = {}
         if "depth" in said:
@@ -148,16 +159,39 @@ class Predictor:
         """Whether the model reads depth beside the image."""
         return "depth" in self.model.inputs
 
-    def _depth_beside(self, images: Images, depth: npt.NDArray[np.floating[Any]] | None) -> torch.Tensor:
+    def _depth_beside(
+        self, images: Images, depth: npt.NDArray[np.floating[Any]] | None, anywhere: bool
+    ) -> torch.Tensor:
         if depth is None:
             raise InputError(
                 f"the model {self.config.model.kind} deblurs by depth: give predict(images, depth=...) in metres, "
                 "measured or as another model tells it."
             )
+        _check_numbers(depth, "depth")
         if depth.shape != images.shape[:-1]:
             raise InputError(f"depth must have shape {images.shape[:-1]} as the images have, not {depth.shape}.")
         metres = np.asarray(depth, np.float32)
+        if not anywhere:
+            self._check_metres(metres)
         return torch.from_numpy(metres if images.ndim == 4 else metres[None]).to(self.device)
+
+    def _check_metres(self, depth: npt.NDArray[np.float32]) -> None:
+        """Refuse depth of which nothing is near what the bank covers: millimetres, or numbers that mean another thing.
+
+        Where only some of it lies beyond, the PSF of the nearest plane is taken.
+        """
+        bank = dict(self.model.named_buffers())
+        coc, (per_dioptre, focus) = bank["bank_coc"].cpu(), bank["bank_optics"].tolist()
+        dioptres = [float(end) / per_dioptre + focus for end in (coc[-1], coc[0])]
+        nearest, farthest = (1 / one if one > 0 else np.inf for one in dioptres)
+        known = depth[depth > 0]
+        far = known.size and (known.max() < nearest / BEYOND or known.min() > farthest * BEYOND)
+        if known.size and not far:
+            return
+        what = f"is from {known.min():g} to {known.max():g}" if known.size else "is nowhere above 0"
+        raise InputError(
+            f"depth {what}, and the PSFs of the model are of {nearest:.3g} to {farthest:.3g} m: give depth in metres."
+        )
 
     @torch.no_grad()
     def capture(self, aif: Images, depth: npt.NDArray[np.floating[Any]], sample: int = 0) -> Images:
@@ -168,7 +202,7 @@ class Predictor:
         aif
             (h, w, 3), uint8 or uint16, encoded as in the store trained on.
         depth
-            (h, w) metres, NaN where unknown.
+            (h, w) metres; NaN, or 0 and less, is unknown.
         sample
             A number on which the sensor's noise depends, beside the run's seed.
 
@@ -183,14 +217,18 @@ class Predictor:
         """
         if self.optics is None:
             raise InputError("this run was trained on captures: it has no mask to render with.")
-        if aif.ndim != 3 or depth.shape != aif.shape[:2] or aif.dtype not in (np.uint8, np.uint16):
+        _check_numbers(aif, "aif")
+        _check_numbers(depth, "depth")
+        if not isinstance(sample, int | np.integer) or abs(int(sample)) >= 2**63:
+            raise InputError(f"sample must be a whole number below 2**63, not {str(sample)[:40]!r}.")
+        if aif.ndim != 3 or depth.shape != aif.shape[:2] or _native(aif.dtype) not in (np.uint8, np.uint16):
             raise InputError(
                 f"a capture is made of (h, w, 3) uint8 or uint16 and (h, w) metres, not {aif.shape} {aif.dtype} and "
                 f"{depth.shape}."
             )
-        if not np.isfinite(depth).any():
-            raise InputError("a capture needs some known depth: there is none.")
-        known = np.isfinite(depth)
+        known = np.isfinite(depth) & (depth > 0)
+        if not known.any():
+            raise InputError("a capture needs some known depth, in metres above 0: there is none.")
         batch = {
             "aif": as_batch(aif), "depth": torch.from_numpy(np.where(known, depth, 1.0).astype(np.float32))[None],
             "valid": torch.from_numpy(known)[None], "index": torch.tensor([sample]),
@@ -254,7 +292,7 @@ def as_batch(images: Images) -> torch.Tensor:
     if images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
         raise InputError(f"images must have shape (h, w, 3) or (n, h, w, 3), not {images.shape}.")
     whole = images if images.ndim == 4 else images[None]
-    if images.dtype in (np.uint8, np.uint16):
+    if _native(images.dtype) in (np.uint8, np.uint16):
         scaled = whole.astype(np.float32) / (255 if images.dtype == np.uint8 else 65535)
     elif images.dtype.kind == "f":
         scaled = whole.astype(np.float32)
@@ -265,8 +303,27 @@ def as_batch(images: Images) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
 
 
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Type of the same numbers in this machine's order of bytes: TIFF and PNG have the other one."""
+    return dtype.newbyteorder("=")
+
+
+def _check_numbers(array: object, name: str) -> None:
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{name} must be a numpy array, not of type {type(array).__name__}: use np.asarray.")
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{name} must be an array of real numbers, not of type {array.dtype}.")
+
+
+def _check_call(run: object, heads: object) -> None:
+    if not isinstance(run, str | os.PathLike):
+        raise InputError(f"the run must be the path of its folder or checkpoint, not of type {type(run).__name__}.")
+    if heads is not None and not (isinstance(heads, Sequence) and all(isinstance(one, str) for one in heads)):
+        raise InputError(f'heads must be a list of names, for example ["depth"], not {str(heads)[:40]!r}.')
+
+
 def load_model(
-    run: str | Path, *, which: str = "best", device: str = "auto", heads: Sequence[str] | None = None
+    run: str | Path, *, which: str = "best", device: str = "auto", heads: str | Sequence[str] | None = None
 ) -> Predictor:
     """Load a trained model.
 
@@ -279,13 +336,15 @@ def load_model(
     device
         "auto", "cpu", "cuda", "cuda:1" or "mps".
     heads
-        What to tell, of "depth" and "aif": the other head of a model of two is not built. All by default.
+        What to tell, of "depth" and "aif", or both: the other head of a model of two is not built. All by default.
 
     Raises
     ------
     InputError
-        If there is no such run, or its checkpoint cannot be used.
+        If there is no such run, or its checkpoint cannot be used, or the model has no such head.
     """
+    _check_call(run, heads)
+    heads = (heads,) if isinstance(heads, str) else heads
     path = checkpoint_of(run, which)
     predictor = Predictor(load_checkpoint(path), str(path), pick_device(device), heads)
     if path.name == BEST and (path.parent / LAST).is_file():

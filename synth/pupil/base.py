@@ -39,7 +39,7 @@ class Mask(ABC):
     obstruction: float = 0.0
 
     def __post_init__(self) -> None:
-        self.material.index(self.wavelength)
+        self.material.index(real_number("wavelength", self.wavelength))
         if not 0 <= real_number("obstruction", self.obstruction) <= 0.99:
             raise InputError(f"mask.obstruction must be from 0 to 0.99 (of the radius), not {self.obstruction}.")
 
@@ -125,7 +125,7 @@ def real_number(name: str, value: Any) -> float:
         raise InputError(f"mask.{name} must be a number, not {value!r}.")
     try:
         return float(plain(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"mask.{name} must be a number, not {str(value)[:40]!r}.") from None
 
 
@@ -135,7 +135,7 @@ def real_numbers(name: str, values: Any) -> npt.NDArray[np.float64]:
         if hasattr(values, "detach"):
             return np.asarray(values.detach().cpu().numpy(), np.float64)
         return np.asarray([plain(v) for v in values] if isinstance(values, tuple | list) else values, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"mask.{name} must be numbers in rows of one length, not {str(values)[:40]!r}.") from None
 
 

@@ -36,20 +36,27 @@ def load_mask(path: str | Path) -> Mask:
     InputError
         If there is none, or it is damaged or of a later version.
     """
+    if not str(path):
+        raise InputError("the path of the mask's file is empty: name a file, for example RUN/mask.json.")
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-        version = int(data.pop("version"))
+        version = data.pop("version")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): check the path.") from None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
         raise InputError(f"{path} is not a file that holds a mask: write one with save_mask.") from None
+    if type(version) is not int:
+        raise InputError(
+            f"{path} is not a file that holds a mask: its version is {str(version)[:20]!r} and no whole number. Write "
+            "one with save_mask."
+        )
     if not 1 <= version <= FILE_VERSION:
         raise InputError(
             f"{path} has format version {version}, and {FILE_VERSION} can be read: fetch the defocal that wrote it."
         )
     try:
         return mask_from(data)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} holds no usable mask ({str(error).rstrip('.')}): write it again.") from None
 
 

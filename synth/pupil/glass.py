@@ -100,6 +100,7 @@ def glass_named(name: Any) -> Glass:
         except ValueError as error:
             if isinstance(error, InputError):
                 raise
-    if name not in GLASSES:
-        raise InputError(f"glass must be one of {', '.join(GLASSES)}, or n=1.5 for a constant index; not {name!r}.")
+    if not isinstance(name, str) or name not in GLASSES:
+        known = ", ".join(GLASSES)
+        raise InputError(f"glass must be one of {known}, or n=1.5 for a constant index; not {str(name)[:40]!r}.")
     return GLASSES[name]

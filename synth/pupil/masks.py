@@ -242,9 +242,11 @@ def mask_from(data: Mapping[str, Any]) -> Mask:
     InputError
         If the kind is unknown, or a parameter is missing, unknown or out of range.
     """
+    if not isinstance(data, Mapping):
+        raise InputError(f"a mask is a table of its kind and parameters, not {str(data)[:40]!r}.")
     kind = data.get("kind")
-    if kind not in MASKS:
-        raise InputError(f"a mask's kind must be one of {', '.join(MASKS)}, not {kind!r}.")
+    if not isinstance(kind, str) or kind not in MASKS:
+        raise InputError(f"a mask's kind must be one of {', '.join(MASKS)}, not {str(kind)[:40]!r}.")
     known = {field.name for field in fields(MASKS[kind])}
     given = {name: value for name, value in data.items() if name != "kind"}
     if unknown := sorted(set(given) - known):
