@@ -114,8 +114,7 @@ class Compositor(ABC):
             self.add_gradient(part, part.made(coming)[self.images(part)])
         # What was added up is the conjugate of the correlations' spectrum.
         found = torch.fft.fft2(self.total, norm="forward")[..., : self.size, : self.size]
-        gradient: Tensor = self.separate(found.conj()).contiguous()
-        return gradient
+        return self.separate(found.conj()).contiguous()
 
     def take(self, part: Part) -> Taken:
         """Cut out what a part takes."""
@@ -126,7 +125,8 @@ class Compositor(ABC):
         images = self.spectra.new_zeros(block.count, self.sources, *self.plan.shape)
         self.fill(taken.part.inner(images), taken, block)
         taken.part.mirror(images)
-        return torch.fft.fft2(images)
+        spectra: Tensor = torch.fft.fft2(images)
+        return spectra
 
     def kernels_of(self, part: Part, block: Block) -> Tensor:
         """Return the spectra of the kernels of layers, (c, Q or 1, height, width)."""
