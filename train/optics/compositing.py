@@ -114,8 +114,7 @@ class Compositor(ABC):
             self.add_gradient(part, part.made(coming)[self.images(part)])
         # What was added up is the conjugate of the correlations' spectrum.
         found = torch.fft.fft2(self.total, norm="forward")[..., : self.size, : self.size]
-        gradient: Tensor = self.separate(found.conj()).contiguous()
-        return gradient
+        return self.separate(found.conj()).contiguous()
 
     def take(self, part: Part) -> Taken:
         """Cut out what a part takes."""
