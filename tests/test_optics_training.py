@@ -240,6 +240,11 @@ def test_what_a_model_sees_is_what_a_store_of_the_mask_holds(finished, tmp_path)
 def test_captures_through_another_mask_are_not_taken_for_the_runs_own(finished, store, tiny_store):
     with pytest.raises(InputError, match="made through another mask than learned's"):
         evaluate([finished[0]], store, Options(device="cpu", captures="stored"))
+    asked = {"baselines": ("wiener",), "depth_from": finished[0], "device": "cpu"}
+    with pytest.raises(InputError, match="let it look at the store's own with --captures stored"):
+        evaluate([], store, Options(**asked))
+    with pytest.raises(InputError, match="made through another mask than learned's"):
+        evaluate([], store, Options(**asked, captures="stored"))
     with pytest.raises(InputError, match="captures are rendered or stored"):
         evaluate([finished[0]], store, Options(device="cpu", captures="drawn"))
     with pytest.raises(InputError, match=r"focal_length|f_number|focus_distance|pixel_pitch"):
