@@ -64,7 +64,7 @@ def _is_worker(process):
     return False
 
 
-def wait_until(what, timeout=60):
+def wait_until(what, timeout=180):
     """Wait until something is so."""
     deadline = time.monotonic() + timeout
     while not what():

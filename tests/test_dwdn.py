@@ -357,7 +357,7 @@ def test_the_report_has_the_rows_of_the_papers_table(trained, store, tmp_path):
     assert told.judged[0].facts["depth"] == "told by depth"
     sample = open_store(store).sample("test", 0)
     depth = load_model(depth_run, device="cpu").predict(sample["capture"])["depth"]
-    aif = load_model(trained[0], device="cpu").predict(sample["capture"], depth=depth)["aif"]
+    aif = load_model(trained[0], device="cpu").predict(sample["capture"], depth=depth, anywhere=True)["aif"]
     np.testing.assert_array_equal(told.shown[0].restored["deblur"], np.rint(np.clip(aif, 0, 1) * 255))
     for arguments, words in (
         ({"runs": [depth_run], "depth_from": depth_run}, "nothing here does"),
