@@ -91,9 +91,7 @@ def test_what_is_done_is_left_out(tmp_path, notes):
 
 def test_a_step_that_fails_says_which_and_how_to_go_on(tmp_path, notes):
     steps = [Note(tmp_path / "first", broken=True), Note(tmp_path / "second")]
-    with pytest.raises(
-        StepError, match=r"step 1 of 2, .*first, failed \(exit code 3\): mend what it says, or delete"
-    ):
+    with pytest.raises(StepError, match=r"step 1 of 2, .*first, failed \(exit code 3\): mend what it says, or delete"):
         run_steps(steps, tmp_path / "times.json", lambda line: None)
     assert notes == ["first"]
 
