@@ -54,6 +54,17 @@ def tiny_store(tiny, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Let torch compute on one thread: tests share the processors."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def recipe_file(tmp_path_factory):
     """File of a recipe of forty tiny scenes, for runs in processes of their own."""

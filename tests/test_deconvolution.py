@@ -14,15 +14,9 @@ from defocal.train import deconvolution
 from defocal.train.banks import Bank, common_bank, planes_of, read_bank
 from defocal.train.deconvolution import edgetaper, median, noise_to_signal, transfer, wiener_layers
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=1.6, pixel_pitch=2e-4)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def drawn(*shape, seed=0):

@@ -25,6 +25,8 @@ from defocal.train.losses import DwdnLossSettings, build_loss
 from defocal.train.models import MODELS, build, restore
 from defocal.train.models.dwdn import DwdnSettings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=1.6, pixel_pitch=2e-4)
 SMALL = DwdnSettings(features=3, width=2, blocks=1)
 PSF = {
@@ -32,14 +34,6 @@ PSF = {
     "samples": 96,
 }  # fmt: skip
 CAMERA = {"f_number": 17.6, "focus_distance": "1.6 m", "pixel_pitch": "40 um"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def bank():

@@ -4,11 +4,10 @@ import json
 import shutil
 
 import pytest
-from click.testing import CliRunner
+from commanding import defocal, refused
 from conftest import recipe_data
 
 from defocal import InputError
-from defocal.pipelines.cli import cli
 from defocal.pipelines.generate import create, reopen, run
 from defocal.pipelines.release_facts import named_paths
 from defocal.pipelines.shipped import find_recipe
@@ -20,19 +19,6 @@ from defocal.synth.samples import SampleMaker
 
 LEARNED = SpiralMask(lobes=1.3, confinement=0.62, form="rings")
 PSF = {"kind": "mask", "mask": {"kind": "file"}, "planes": 5, "size": 15, "samples": 64}
-
-
-def defocal(*arguments):
-    return CliRunner().invoke(cli, list(map(str, arguments)))
-
-
-def refused(*arguments):
-    done = defocal(*arguments)
-    assert done.exit_code == 2, done.output
-    message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith("Error: ")
-    assert message.endswith(".")
-    return message
 
 
 def data(**changes):

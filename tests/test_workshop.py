@@ -6,13 +6,12 @@ import math
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commanding import defocal, refused
 from conftest import recipe_data
 from PIL import Image
 
 from defocal import InputError
 from defocal.evaluate.mask_page import MaskPage, mask_page
-from defocal.pipelines.cli import cli
 from defocal.pipelines.generate import create, run
 from defocal.pipelines.making import find_subject, view_of
 from defocal.pipelines.plate import MadeMask, Plate, View, change, cut, efficiency, quantise, wave_height
@@ -33,19 +32,6 @@ from defocal.synth.samples import SampleMaker
 
 GREEN = View(wavelengths=(550e-9,), pixels=(0.5,), defocus=np.array([-6.0, 0.0, 6.0]), size=41, samples=128)
 ASTIGMATIC = ZernikeMask((0, 0, 0, 0, 0, 1.2, 0, 0.4))
-
-
-def defocal(*arguments):
-    return CliRunner().invoke(cli, list(map(str, arguments)))
-
-
-def refused(*arguments):
-    done = defocal(*arguments)
-    assert done.exit_code == 2, done.output
-    message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith("Error: ")
-    assert message.endswith(".")
-    return message
 
 
 @pytest.fixture(scope="module")
