@@ -16,7 +16,7 @@ from .. import InputError
 from .development import Cfa, Demosaic, bayer_sites, develop
 from .light import Encoding, encode
 from .seeding import Purpose, generator
-from .sensor_presets import PRESETS
+from .sensor_presets import PRESETS, Levels
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ _NOT_NEGATIVE = ("black_level", "read_noise", "adc_noise", "dark_current", "expo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sensor:
+class Sensor(Levels):
     """A sensor, its amplifier and its converter, with the exposure they are set to.
 
     EMVA 1288 has the symbol in brackets.
@@ -137,37 +137,9 @@ class Sensor:
             raise InputError(f"sensor.white_balance must be three positive numbers, not {self.white_balance}.")
 
     @property
-    def largest(self) -> int:
-        """Largest number of the converter, DN."""
-        return int(2**self.bits - 1)
-
-    @property
-    def white(self) -> int:
-        """DN where saturation is declared."""
-        return self.largest if self.white_level is None else self.white_level
-
-    @property
-    def span(self) -> float:
-        """DN from black to white level."""
-        return self.white - self.black_level
-
-    @property
-    def system_gain(self) -> float:
-        """EMVA 1288's K, DN/e-."""
-        return self.gain * self.span / self.full_well
-
-    @property
     def electrons(self) -> tuple[float, float, float]:
         """Electrons that radiance 1.0 makes in pixels of R, G and B, on average."""
         r, g, b = (self.full_well * self.exposure / self.gain * share for share in self.response)
-        return r, g, b
-
-    @property
-    def balance(self) -> tuple[float, float, float]:
-        """What development multiplies R, G and B by."""
-        if self.white_balance is not None:
-            return self.white_balance
-        r, g, b = (1.0 / share for share in self.response)
         return r, g, b
 
     @property

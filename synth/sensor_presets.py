@@ -28,3 +28,45 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "response": (0.311, 1.0, 0.669),
     },
 }
+
+
+class Levels:
+    """What follows from a sensor's numbers, for all who simulate one: `synth.Sensor` says what each means."""
+
+    __slots__ = ()
+    bits: Any
+    full_well: Any
+    gain: Any
+    black_level: Any
+    white_level: Any
+    response: Any
+    white_balance: Any
+
+    @property
+    def largest(self) -> int:
+        """Largest number of the converter, DN."""
+        return int(2**self.bits - 1)
+
+    @property
+    def white(self) -> int:
+        """DN where saturation is declared."""
+        return int(self.largest if self.white_level is None else self.white_level)
+
+    @property
+    def span(self) -> float:
+        """DN from black to white level."""
+        return float(self.white - self.black_level)
+
+    @property
+    def system_gain(self) -> float:
+        """EMVA 1288's K, DN/e-."""
+        return float(self.gain * self.span / self.full_well)
+
+    @property
+    def balance(self) -> tuple[float, float, float]:
+        """What development multiplies R, G and B by."""
+        if self.white_balance is not None:
+            r, g, b = self.white_balance
+        else:
+            r, g, b = (1.0 / share for share in self.response)
+        return r, g, b

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ... import InputError
-from ...synth.sensor_presets import PRESETS
+from ...synth.sensor_presets import PRESETS, Levels
 from ..seeds import key
 from ..settings import Section
 
@@ -78,7 +78,7 @@ class SensorSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class Reading(Levels):
     """The numbers of a sensor; `synth.Sensor` says what each means."""
 
     bits: int = 12
@@ -98,26 +98,6 @@ class Reading:
     white_balance: tuple[float, float, float] | None = None
 
     @property
-    def largest(self) -> int:
-        """Largest number of the converter, DN."""
-        return int(2**self.bits - 1)
-
-    @property
-    def white(self) -> int:
-        """DN where saturation is declared."""
-        return self.largest if self.white_level is None else self.white_level
-
-    @property
-    def span(self) -> float:
-        """DN from black to white level."""
-        return self.white - self.black_level
-
-    @property
-    def system_gain(self) -> float:
-        """EMVA 1288's K, DN/e-."""
-        return self.gain * self.span / self.full_well
-
-    @property
     def dark(self) -> float:
         """Mean electrons of the dark current."""
         return self.dark_current * self.exposure_time
@@ -126,14 +106,6 @@ class Reading:
     def spread(self) -> float:
         """DN rms of the noises that no light brings."""
         return math.hypot(self.read_noise * self.system_gain, self.adc_noise)
-
-    @property
-    def balance(self) -> tuple[float, float, float]:
-        """What development multiplies R, G and B by."""
-        if self.white_balance is not None:
-            return self.white_balance
-        r, g, b = (1.0 / share for share in self.response)
-        return r, g, b
 
     @property
     def saturation(self) -> float:
