@@ -97,9 +97,6 @@ def join_team(device: str) -> Iterator[Team]:
     dist.init_process_group("nccl" if picked.type == "cuda" else "gloo")
     try:
         yield Team(dist.get_rank(), world, picked)
-        # A group that dies while its thread still frees a tensor of the last step waits for that thread, which waits for
-        # Python, for ever (torch 2.13 with gloo): waiting here lets it finish.
-        dist.barrier()
     finally:
         dist.destroy_process_group()
 

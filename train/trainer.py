@@ -6,6 +6,7 @@ numbers.
 """
 
 import contextlib
+import gc
 import json
 import math
 import shutil
@@ -178,6 +179,11 @@ class Training:
 
     def close(self) -> None:
         """Stop the processes that read, and write what is still held back."""
+        if self.team.world > 1:
+            # The last to hold a process group must not be torch's wrapper: it waits for the group's threads, which may
+            # wait for Python to free a tensor, for ever (torch 2.13 with gloo).
+            self.running = self.pipeline
+            gc.collect()
         self.feed.close()
         self.journal.close()
         if self.lock is not None:
