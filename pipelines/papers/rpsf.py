@@ -74,7 +74,7 @@ SIZES = {
         variant="-smoke", seeds=(0,), judged=8,
     ),
     "small": Sizes(
-        # Pixels of twice the size, for the same lens: half as many of them to learn from, and PSFs half as wide in them.
+        # Pixels of twice the size behind the same lens: fewer of them to learn from, and PSFs half as wide in them.
         scenes=_set("scenes.count=1500", "scenes.size=[120, 160]", "camera.pixel_pitch=24 um", "psf.size=21",
                     "output.splits={ train = 0.86, val = 0.04, test = 0.1 }"),
         optics=_set("optics.planes=9", "optics.size=21", "optics.renderer=eq7"),
