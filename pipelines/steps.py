@@ -144,7 +144,9 @@ class Evaluate:
             told = set(self.judged())
         except (ValueError, LookupError, TypeError):
             return False
-        return {run.name for run in self.runs} <= told and path.stat().st_mtime >= max(ages, default=0.0)
+        # A run of several networks has a row for each: "run (FocusNet)".
+        rows = {name.partition(" (")[0] for name in told}
+        return {run.name for run in self.runs} <= rows and path.stat().st_mtime >= max(ages, default=0.0)
 
     def command(self) -> list[str]:
         """Return `evaluate`."""

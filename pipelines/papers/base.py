@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from ...evaluate.paper_page import Reproduction, duration
+import numpy as np
+from PIL import Image
+
+from ...evaluate.paper_page import PaperPicture, Reproduction, duration
 from ...train.journal import machine
 from ..steps import Generate, Step, spoken
 
 Scale = Literal["smoke", "small", "full"]
 TIMES = "times.json"
+
+
+def changes(*given: str) -> tuple[str, ...]:
+    """Return the options of a command that change its recipe or config."""
+    return tuple(word for change in given for word in ("--set", change))
 
 
 class Paper(ABC):
@@ -78,6 +86,15 @@ class Paper(ABC):
             "made with": f"defocal {about['defocal']}, torch {about['torch']}",
         }
 
+    def pictures(self, runs: Mapping[str, Path]) -> list[PaperPicture]:
+        """Return what each run drew at its last validation, by what it is to be called."""
+        drawn = {name: sorted((run / "pictures").glob("step-*.png")) for name, run in runs.items()}
+        return [
+            PaperPicture(caption=name, picture=np.asarray(Image.open(paths[-1]).convert("RGB")))
+            for name, paths in drawn.items()
+            if paths
+        ]
+
     def commands(self) -> list[tuple[str, float | None]]:
         """Return each step as it is typed on an empty folder, with the seconds that it took."""
         times = self.times()
@@ -90,3 +107,8 @@ def numbers_of(judged: Mapping[str, Any]) -> dict[str, float]:
     for part in ("depth", "aif"):
         found |= judged.get(part, {}).get("mean over images", {})
     return found
+
+
+def seeds_of(judged: Mapping[int, Mapping[str, Any]], name: str, metric: str) -> list[float]:
+    """Return a metric of a row for each seed; `{seed}` in its name is replaced."""
+    return [numbers_of(rows[name.format(seed=seed)])[metric] for seed, rows in judged.items()]

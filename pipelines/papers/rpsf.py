@@ -12,7 +12,7 @@ from ...evaluate.paper_page import PaperPicture, PaperTable, Reproduction
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Generate, Step, Train
-from .base import Paper, Scale, numbers_of
+from .base import Paper, Scale, changes, numbers_of
 
 TITLE = "Depth and sharp images from diffracted rotation"
 CITATION = (
@@ -56,43 +56,39 @@ class Sizes:
     """Unseen scenes that are looked at."""
 
 
-def _set(*changes: str) -> tuple[str, ...]:
-    return tuple(word for change in changes for word in ("--set", change))
-
-
 SMALL_NETWORK = ("model.width=12", "data.crop=[64, 64]", "run.channels_last=true")
 """Of every network that reads depth at the scale `small`: tuning goes on with what was learned."""
 SIZES = {
     "smoke": Sizes(
-        scenes=_set("scenes.count=40", "scenes.size=[128, 160]",
+        scenes=changes("scenes.count=40", "scenes.size=[128, 160]",
                     "output.splits={ train = 0.7, val = 0.1, test = 0.2 }"),
-        optics=_set("optics.planes=9", "optics.size=31", "optics.renderer=eq7"),
+        optics=changes("optics.planes=9", "optics.size=31", "optics.renderer=eq7"),
         learning=(),
-        training=_set("run.steps=60", "data.crop=[64, 64]", "run.channels_last=true", "data.validation_split=val"),
-        tuning=_set("run.steps=20", "data.crop=[64, 64]", "data.validation_split=val"),
-        deblurring=_set("run.steps=40", "data.crop=[64, 64]", "data.validation_split=val"),
+        training=changes("run.steps=60", "data.crop=[64, 64]", "run.channels_last=true", "data.validation_split=val"),
+        tuning=changes("run.steps=20", "data.crop=[64, 64]", "data.validation_split=val"),
+        deblurring=changes("run.steps=40", "data.crop=[64, 64]", "data.validation_split=val"),
         variant="-smoke", seeds=(0,), judged=8,
     ),
     "small": Sizes(
         # Pixels of twice the size behind the same lens: fewer of them to learn from, and PSFs half as wide in them.
-        scenes=_set("scenes.count=1500", "scenes.size=[120, 160]", "camera.pixel_pitch=24 um", "psf.size=21",
+        scenes=changes("scenes.count=1500", "scenes.size=[120, 160]", "camera.pixel_pitch=24 um", "psf.size=21",
                     "output.splits={ train = 0.86, val = 0.04, test = 0.1 }"),
-        optics=_set("optics.planes=9", "optics.size=21", "optics.renderer=eq7"),
+        optics=changes("optics.planes=9", "optics.size=21", "optics.renderer=eq7"),
         learning=("optics.rate=3e-2", "optics.hold=100", "optics.warm_up=100"),
-        training=_set("run.steps=1800", *SMALL_NETWORK, "data.batch_size=16", "optimiser.rate=3e-3", "run.ema=0.99",
+        training=changes("run.steps=1800", *SMALL_NETWORK, "data.batch_size=16", "optimiser.rate=3e-3", "run.ema=0.99",
                       "run.validate_every=450", "data.validation_split=val"),
-        tuning=_set("run.steps=600", *SMALL_NETWORK, "data.batch_size=16", "optimiser.rate=1e-3",
+        tuning=changes("run.steps=600", *SMALL_NETWORK, "data.batch_size=16", "optimiser.rate=1e-3",
                     "data.validation_split=val"),
-        deblurring=_set("run.steps=1000", "data.crop=[64, 64]", "data.validation_split=val"),
+        deblurring=changes("run.steps=1000", "data.crop=[64, 64]", "data.validation_split=val"),
         variant="-smoke", seeds=(0, 1, 2), judged=150,
     ),
     "full": Sizes(
-        scenes=_set("scenes.count=6053", "output.splits={ train = 0.839, val = 0.0917, test = 0.0693 }"),
-        optics=_set("optics.renderer=eq7"),
+        scenes=changes("scenes.count=6053", "output.splits={ train = 0.839, val = 0.0917, test = 0.0693 }"),
+        optics=changes("optics.renderer=eq7"),
         learning=(),
-        training=_set("data.validation_split=val"),
-        tuning=_set("run.steps=50000", "data.validation_split=val"),
-        deblurring=_set("data.validation_split=val"),
+        training=changes("data.validation_split=val"),
+        tuning=changes("run.steps=50000", "data.validation_split=val"),
+        deblurring=changes("data.validation_split=val"),
         variant="", seeds=(0, 1, 2), judged=420,
     ),
 }  # fmt: skip
@@ -127,14 +123,14 @@ class Rpsf(Paper):
         if row == "aif":
             # Of the optics' config, so that nothing but the optics differs.
             return Train(f"unet-rpsf-fixed{variant}", self._scenes, self._run(row, seed),
-                         (*options, *_set("data.input=aif", 'data.augment.flips=["left-right"]')))  # fmt: skip
+                         (*options, *changes("data.input=aif", 'data.augment.flips=["left-right"]')))  # fmt: skip
         fixed = {"single": "1", "double": "2"}
         options += sizes.optics
         if row in fixed:
-            options += _set("optics.learn=false", f"optics.mask.lobes={fixed[row]}", "optics.mask.confinement=0.5")
+            options += changes("optics.learn=false", f"optics.mask.lobes={fixed[row]}", "optics.mask.confinement=0.5")
         else:
             # The better one of the fixed masks is where learning begins: the paper's own beginning is lost.
-            options += _set("optics.mask.lobes=2", "optics.mask.confinement=0.5", *sizes.learning)
+            options += changes("optics.mask.lobes=2", "optics.mask.confinement=0.5", *sizes.learning)
         return Train(f"unet-rpsf-learned{variant}", self._scenes, self._run(row, seed), options)
 
     @property
@@ -149,13 +145,13 @@ class Rpsf(Paper):
         tuned, deblur = self._run("tuned", first), self._run("deblur", first)
         seed = ("--seed", str(first))
         return [
-            self._generate("scenes", *_set('output.arrays=["aif", "depth"]')),
+            self._generate("scenes", *changes('output.arrays=["aif", "depth"]')),
             *(self._ablation(row, seed) for seed in self.seeds for row, _ in ABLATION.values()),
             *(self.ablation(seed) for seed in self.seeds),
-            self._generate("captures", "--mask", str(learned / "mask.json"), *_set("sensor.preset=rpsf"),
-                           *_set('output.arrays=["aif", "depth", "capture", "raw"]')),
+            self._generate("captures", "--mask", str(learned / "mask.json"), *changes("sensor.preset=rpsf"),
+                           *changes('output.arrays=["aif", "depth", "capture", "raw"]')),
             Train(f"unet-rpsf-fixed{sizes.variant}", captures, tuned,
-                  (*seed, *sizes.tuning, *_set(f"run.start_from={learned}"))),
+                  (*seed, *sizes.tuning, *changes(f"run.start_from={learned}"))),
             self.report("noise"),
             Train(f"dwdn{sizes.variant}", captures, deblur, (*seed, *sizes.deblurring)),
             self.report("restoration"),
@@ -234,13 +230,15 @@ class Rpsf(Paper):
 
     def _pictures(self) -> list[PaperPicture]:
         learned = self._run("learned", self.seeds[0])
-        kept = sorted((learned / "pictures").glob("mask-step-*.png")), sorted((learned / "pictures").glob("step-*.png"))
-        captions = ("The learned mask: its height, and its PSFs over defocus", "Captures through it, and what is read")
-        return [
-            PaperPicture(caption=caption, picture=np.asarray(Image.open(paths[-1]).convert("RGB")))
-            for caption, paths in zip(captions, kept, strict=True)
-            if paths
+        masks = sorted((learned / "pictures").glob("mask-step-*.png"))
+        mask = [
+            PaperPicture(
+                caption="The learned mask: its height, and its PSFs over defocus",
+                picture=np.asarray(Image.open(path).convert("RGB")),
+            )
+            for path in masks[-1:]
         ]
+        return mask + self.pictures({"Captures through it, and what is read": learned})
 
 
 def _ordered(ablation: dict[str, list[float]]) -> list[Relation]:
