@@ -223,8 +223,8 @@ class Rpsf(Paper):
                 title="Ablation of the mask",
                 rows=[TableRow(name=name, values={METRIC: values}) for name, values in ablation.items()],
                 paper={name: {METRIC: number} for name, (_, number) in ABLATION.items()},
-                note="RMSE of the defocus phase, whose range is \u221210 to 10 rad; unseen scenes. Captures have Gaussian "
-                "noise as the paper's, here of 0.005 of white in linear light: its level in the paper is lost.",
+                note="RMSE of the defocus phase, whose range is \u221210 to 10 rad; unseen scenes. Captures have "
+                "Gaussian noise as the paper's, here 0.005 of white in linear light: its level in the paper is lost.",
             ),
             PaperTable(
                 title="Depth with and without noise",
