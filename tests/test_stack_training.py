@@ -229,7 +229,7 @@ def test_stacks_of_other_ranges_breathing_or_captures_are_another_camera(store, 
         StoreDataset.of([store, near], settings(slices=[1, 2]))
     breathing = stack_store(tmp_path / "breathing", count=2, stack={"focus": ["0.9 m", "3 m"], "breathing": True},
                             output={"splits": {"train": 1}})  # fmt: skip
-    with pytest.raises(InputError, match=rr"stack.breathing is False in .* and True in "):
+    with pytest.raises(InputError, match=r"stack.breathing is False in .* and True in "):
         StoreDataset.of([store, breathing], settings(slices=[1, 2]))
     assert StoreDataset.of([store, breathing], settings(slices=[1, 2], mixed_cameras=True))
     moved = stack_store(tmp_path / "moved", count=2, camera={"focus_distance": "2 m"}, output={"splits": {"train": 1}})
