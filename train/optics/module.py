@@ -10,10 +10,11 @@ from torch import Tensor
 from ... import InputError
 from ...synth.camera import ThinLens
 from ...synth.pupil import Mask
-from ...synth.pupil.files import save_mask
+from ...synth.pupil.files import check_pupil, load_mask_for, save_mask
 from ..batches import linear_to_srgb, srgb_to_linear
 from ..seeds import key as seed_of
 from .bank import DifferentiableBank
+from .mask_settings import FileSection, MaskSection
 from .masks import KeptMask, LearnedMask, build_mask
 from .rendering import planes_of, render
 from .sensor import DifferentiableSensor
@@ -79,6 +80,8 @@ class Optics(torch.nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.settings, self.lens, self.encoded, self.dtype = settings, lens, encoded, dtype
+        if mask is None:
+            _check_file(settings.mask, lens)
         self.mask = build_mask(settings.mask, seed) if mask is None else mask
         if not settings.learn:
             self.mask.requires_grad_(False)
@@ -139,12 +142,18 @@ class Optics(torch.nn.Module):
             return {**batch, "image": linear_to_srgb(image) if self.encoded else image.clamp(0, 1)}
 
     def save(self, path: Path) -> None:
-        """Write the mask as it is now, as `defocal.synth.load_mask` and recipes read it."""
-        save_mask(self.mask.finished(), path)
+        """Write the mask as it is now, with its camera, as `defocal.synth.load_mask` and recipes read it."""
+        save_mask(self.mask.finished(), path, self.lens)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the mask as it is now, JSON data from which `synth.pupil.mask_from` makes it."""
         return self.mask.finished().to_dict()
+
+
+def _check_file(section: MaskSection, lens: ThinLens) -> None:
+    if isinstance(section, FileSection) and not section.any_camera:
+        across = lens.aperture_diameter
+        check_pupil(section.path, load_mask_for(section.path)[1], (across, across), "optics.mask.any_camera=true")
 
 
 def check_camera(lens: ThinLens | None) -> ThinLens:
