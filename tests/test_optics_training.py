@@ -82,7 +82,7 @@ def test_masks_of_all_kinds_have_a_picture(mask, wavelengths):
 )
 def test_ends_and_focus_are_drawn(psi, drawn):
     chosen = psi[_chosen(psi)]
-    assert len(chosen) == min(9, len(psi))
+    assert len(chosen) == min(7, len(psi))
     assert set(drawn) <= set(chosen.tolist())
 
 

@@ -19,7 +19,7 @@ TITLE, TEXT = 20, 15
 """Sizes of letters, pixels."""
 LINE, HEAD, BESIDE = 22, 62, 76
 """Pixels of a line of text, above the PSFs, and for the names of their rows."""
-LEAST_SIDE, LEAST_TILE, MOST_PLANES, MOST_NUMBERS = 320, 96, 9, 8
+LEAST_SIDE, LARGEST_TILE, LEAST_PITCH, MOST_PLANES, MOST_NUMBERS = 320, 105, 78, 7, 8
 _GROUND, _INK, _MUTED = 16, (235,) * 3, (160,) * 3
 _BAR = 14
 # Viridis and inferno (van der Walt and Smith 2015): as far apart as they look, also in grey and to the colour-blind.
@@ -49,8 +49,8 @@ def mask_picture(optics: Optics) -> UInt8:
     # As it will be made, and on the processor wherever it is learned.
     kernels = optics.bank.kernels(optics.mask.finished(), "cpu").float().numpy()
     chosen = _chosen(optics.bank.psi.numpy())
-    scale = max(1, math.ceil(LEAST_TILE / kernels.shape[-1]))
-    pitch, rows = kernels.shape[-1] * scale + GAP, kernels.shape[1]
+    scale = max(1, LARGEST_TILE // kernels.shape[-1])
+    pitch, rows = max(kernels.shape[-1] * scale + GAP, LEAST_PITCH), kernels.shape[1]
     side = max(LEAST_SIDE, rows * pitch - GAP)
     across = max(side + BESIDE + len(chosen) * pitch - GAP, 2 * LEAST_SIDE)
     numbers = _wrapped(number_words(optics.mask.numbers(), optics.began), across)
@@ -155,7 +155,7 @@ def _draw_surface(image: Image.Image, optics: Optics, at: tuple[int, int], side:
     right, below = left + side - side // 2, top + side + 6
     image.paste(Image.fromarray(bar), (right, below))
     for x_at, value, anchor in ((right, low, "la"), (left + side, high, "ra")):
-        text = f"{value:.3g}" if height is None else f"{value:.3g} um"
+        text = f"{value:.3g}" if height is None else f"{round(value, 3) + 0.0:.3g} um"
         draw.text((x_at, below + _BAR + 3), text, _INK, _font(TEXT), anchor=anchor)
 
 
