@@ -17,7 +17,7 @@ from defocal.evaluate.tables import Table, TableRow
 from defocal.evaluate.uncertainty import UncertaintyScores
 
 NASTY = "<b>&\"run'"
-VOID = {"meta", "link", "img"}
+VOID = {"meta", "link", "img", "br"}
 
 
 class Checked(HTMLParser):
