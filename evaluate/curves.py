@@ -78,6 +78,7 @@ def curve_figure(
     edges: npt.ArrayLike | None = None,
     share: npt.ArrayLike | None = None,
     diagonal: bool = False,
+    x_step: float | None = None,
 ) -> str:
     """Draw lines over a common x as a figure.
 
@@ -92,6 +93,8 @@ def curve_figure(
         their own.
     diagonal
         A dashed line where y equals x, and axes of one range.
+    x_step
+        Between the numbers along x, such as 90 of degrees; one that suits the range if None.
 
     Raises
     ------
@@ -120,7 +123,7 @@ def curve_figure(
         place = down(tick)
         parts.append(f'<path class="{"axis" if tick == 0 else "rule"}" d="M{_LEFT} {place:.1f}H{_RIGHT}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{place + 4:.1f}" text-anchor="end">{_text(tick)}</text>')
-    for tick in _ticks(x, 7):
+    for tick in _ticks(x, 7, x_step):
         parts.append(f'<text x="{across(tick):.1f}" y="{_BOTTOM + 16}" text-anchor="middle">{_text(tick)}</text>')
     if diagonal:
         d = f"M{_LEFT} {_BOTTOM}L{_RIGHT} {_TOP}"
@@ -134,8 +137,8 @@ def curve_figure(
     )
 
 
-def _ticks(ends: tuple[float, float], most: int) -> list[float]:
-    step = nice_step(ends[1] - ends[0], most)
+def _ticks(ends: tuple[float, float], most: int, step: float | None = None) -> list[float]:
+    step = step or nice_step(ends[1] - ends[0], most)
     first, last = np.ceil(ends[0] / step - 1e-9), np.floor(ends[1] / step + 1e-9)
     # Adding 0 makes a zero of a negative one.
     return [float(k * step) + 0.0 for k in np.arange(first, last + 1)]

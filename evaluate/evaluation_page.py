@@ -27,6 +27,11 @@ from .uncertainty import Calibration
 
 Float64 = npt.NDArray[np.float64]
 
+SEEN = {
+    "aif": "Input: sharp image", "capture": "Input: capture", "stored captures": "Input: capture",
+    "rendered captures": "Input: rendered capture",
+}  # fmt: skip
+"""What a run sees, where runs see different pictures; by its fact `input`."""
 _STYLE = (
     CURVE_STYLE
     + """
@@ -188,15 +193,15 @@ def evaluation_page(
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     colours = key(names) if len(names) > 1 else ""
     charts = _charts(runs)
+    inputs = {run.name: run.facts.get("input", "") for run in runs}
+    articles = "".join(_article(image, names, width, inputs) for image in images)
     body = [
         f"<header><h1>{escape(title)}</h1>{f'<table>{rows}</table>' if rows else ''}"
         f"{f'<ul>{items}</ul>' if items else ''}</header><main>",
         f"<section><h2>Metrics</h2>{''.join(table_html(table) for table in tables)}</section>" if tables else "",
         _masks(runs),
         f'<section><h2>Curves</h2>{colours}<div class="charts">{charts}</div></section>' if charts else "",
-        f"<section><h2>Images</h2>{_how_to_read(images)}{''.join(_article(i, names, width) for i in images)}</section>"
-        if images
-        else "",
+        f"<section><h2>Images</h2>{_how_to_read(images)}{articles}</section>" if images else "",
         _run_facts(runs),
         "</main></body></html>",
     ]
@@ -297,8 +302,8 @@ def _figure(picture: UInt8, alt: str, caption: str, quality: int = 78) -> str:
     )
 
 
-def _article(image: EvaluatedImage, names: Sequence[str], width: int) -> str:
-    """Write one image: what was given and the truth, then a strip for each run."""
+def _article(image: EvaluatedImage, names: Sequence[str], width: int, inputs: Mapping[str, str]) -> str:
+    """Write one image: what was given and the truth, then a strip for each run, whose `inputs` are in words."""
     scales = shared_scales(
         image.target,
         [image.error(run) for run in image.predictions],
@@ -315,7 +320,8 @@ def _article(image: EvaluatedImage, names: Sequence[str], width: int) -> str:
     for k, run in enumerate(names):
         if run not in image.predictions and run not in image.restored:
             continue
-        parts = _input(own[run], f"{image.name} for {run}", width) if run in own else ""
+        seen = SEEN.get(inputs.get(run, ""), "Input")
+        parts = _picture(own[run], f"{seen}, {image.name} for {run}", seen, width) if run in own else ""
         if run in image.predictions:
             parts += _run_figures(image, run, scales, width)
         if run in image.restored:

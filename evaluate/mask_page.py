@@ -39,6 +39,8 @@ section{margin:2.2rem 0}section>h2{font-size:1.25rem;margin:0 0 .5rem}
 _SHOWN, _POINTS, _ROUND = 480, 720, 0.9
 _SLOPE = 20
 _GREY = 128
+_ROOM = 0.86
+"""Share of a bar up to which numbers stand clear of the one at its end."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,8 +160,7 @@ def _scale(title: str, table: int | None, ticks: Sequence[tuple[float, str]]) ->
 
 def _maps(page: MaskPage) -> str:
     top = float(np.nanmax(page.heights))
-    step = nice_step(top * 1e9, 4)
-    ticks = [(k * step / (top * 1e9), f"{k * step:g}") for k in range(int(top * 1e9 / step + 1e-9) + 1)]
+    ticks = _height_ticks(top * 1e9)
     heights, made = _thin(page.heights), _thin(page.made)
     side = len(page.heights) * page.cell
     length = nice_step(side, 4)
@@ -179,6 +180,13 @@ def _maps(page: MaskPage) -> str:
     )
 
 
+def _height_ticks(top: float) -> list[tuple[float, str]]:
+    """Places and texts of the numbers under a bar of heights from 0 to `top` nm, both ends among them."""
+    step = nice_step(top, 4)
+    inner = [(k * step / top, f"{k * step:g}") for k in range(int(top / step) + 1)]
+    return [tick for tick in inner if tick[0] < _ROOM] + [(1.0, f"{top:.4g}")]
+
+
 def _cuts(page: MaskPage) -> str:
     """Draw heights along a line through the centre, and around a circle."""
     middle, reach = (len(page.heights) - 1) / 2, _radius(page)
@@ -188,14 +196,14 @@ def _cuts(page: MaskPage) -> str:
         return y, x
 
     across = np.linspace(-reach, reach, _POINTS)
-    turn = np.arange(_POINTS) * (2 * np.pi / _POINTS) - np.pi
+    turn = np.linspace(-np.pi, np.pi, _POINTS + 1)
     radius = _ROUND * reach
     line = _cut(
         page, "Through the centre", f"height in nm; the line falls to the right by {_SLOPE} degrees",
         across * page.cell * 1e3, "mm from the centre", cells(across, np.radians(_SLOPE)),
     )  # fmt: skip
     note = f"height in nm; {_length(radius * page.cell)} from the centre, clockwise from the right"
-    return line + _cut(page, "Around the centre", note, np.degrees(turn), "degrees", cells(radius, turn))
+    return line + _cut(page, "Around the centre", note, np.degrees(turn), "degrees", cells(radius, turn), 90.0)
 
 
 def _radius(page: MaskPage) -> float:
@@ -204,12 +212,14 @@ def _radius(page: MaskPage) -> float:
     return float(known[-1] - known[0]) / 2
 
 
-def _cut(page: MaskPage, title: str, note: str, x: Float, unit: str, cells: tuple[Any, Any]) -> str:
+def _cut(
+    page: MaskPage, title: str, note: str, x: Float, unit: str, cells: tuple[Any, Any], x_step: float | None = None
+) -> str:  # fmt: skip
     lines = [
         Curve(name=name, run=run, x=np.asarray(x, np.float64), y=np.asarray(heights[cells], np.float64) * 1e9)
         for run, (name, heights) in enumerate((("as designed", page.heights), ("as made", page.made)))
     ]
-    return curve_figure(title, note, lines, x_title=unit)
+    return curve_figure(title, note, lines, x_title=unit, x_step=x_step)
 
 
 def _table(
@@ -235,7 +245,7 @@ def _tile(kernel: Float, peak: float, tiles: Tiles) -> UInt8:
 def _psfs(page: MaskPage) -> str:
     """Write tiles of every plane and colour, as designed over as made, each pair on the scale of the designed."""
     tiles = choose_tiles(np.maximum(np.asarray(page.before, np.float64), 0))
-    head = "".join(f"<td>{escape(name)}</td>" for name in page.planes)
+    head = "".join(f"<td>{escape(name).replace(', ', '<br>')}</td>" for name in page.planes)
     rows = []
     for c, colour in enumerate(page.colours):
         for stack, name, kind in ((page.before, "designed", ""), (page.after, "made", ' class="last"')):

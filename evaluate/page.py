@@ -23,6 +23,9 @@ h1{font-size:1.6rem;margin:0 0 .75rem}h2{font-size:1.05rem;margin:0;flex:1;min-w
 table{border-collapse:collapse}th,td{text-align:left;vertical-align:top;padding:.15rem 1.5rem .15rem 0;
 overflow-wrap:anywhere}th{font-weight:400;color:var(--muted);white-space:nowrap}
 header ul{color:var(--muted);padding-left:1.2rem;max-width:75ch}
+.wide>figure img{max-width:100%;height:auto}
+table.scores.many :is(th,td){padding-right:.7rem}
+table.scores.many :is(th[scope=row],thead td){position:sticky;left:0;background:var(--back)}
 .charts{display:flex;flex-wrap:wrap;gap:1rem 2rem;margin:1rem 0}
 figure{margin:0;flex:0 1 424px}figcaption{font-weight:600}
 svg{width:100%;display:block}svg text{font-size:11px;fill:var(--muted)}svg path{stroke:var(--line)}

@@ -17,6 +17,8 @@ from .measures import Measure, measure
 
 Numbers = float | Sequence[float]
 _NONE = "\u2013"
+_MANY = 8
+"""Columns beyond which a table is drawn more tightly, and its names stay in view while it is moved."""
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "[": "{[}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -176,7 +178,7 @@ def table_html(table: Table) -> str:
     """Write a table as HTML for `evaluation_page`; names are escaped."""
     columns = table.columns()
     best = {name: table.best(name) for name in columns}
-    heads = "".join(f"<th scope=col>{escape(heading(name)).replace(' ', '&nbsp;')}</th>" for name in columns)
+    heads = "".join(f"<th scope=col>{_heading_html(name)}</th>" for name in columns)
     rows = []
     for row in table.rows:
         cells = []
@@ -186,10 +188,17 @@ def table_html(table: Table) -> str:
         rows.append(f"<tr><th scope=row>{escape(row.name)}</th>{''.join(cells)}</tr>")
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     note = f"<p class=note>{escape(table.note())}</p>" if table.note() else ""
+    many = " many" if len(columns) > _MANY else ""
     return (
-        f'<div class="wide"><table class="scores">{caption}<thead><tr><td></td>{heads}</tr></thead>'
+        f'<div class="wide"><table class="scores{many}">{caption}<thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{note}"
     )
+
+
+def _heading_html(metric: str) -> str:
+    """Write the title of a column, its unit and direction below it: so many columns fit beside each other."""
+    title, rest = measure(metric).title, heading(metric).removeprefix(measure(metric).title).strip()
+    return f"{escape(title)}<br>{escape(rest)}".replace(" ", "&nbsp;")
 
 
 def table_json(table: Table) -> str:

@@ -1,5 +1,6 @@
 """The command `defocal`: parses, calls and prints. Whatever computes is imported by the command that needs it."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from .. import InputError, __version__
-from ..synth.places import Place
+from ..synth.places import Place, dataset_at
 from .commands import LOCAL, MASK, MISMATCH, PLACE, Group, print_json, table
 from .commands_export import export
 from .commands_mask import mask
@@ -198,12 +199,14 @@ def info(target: str, as_json: bool, mask: Path | None) -> None:
     show_default=True,
     help="Samples on the page; the sheet shows the first six.",
 )
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+              help="Change a key of the recipe, for example camera.f_number=4. May be repeated.")  # fmt: skip
 @MASK
-def preview(target: str, out: Path | None, count: int, mask: Path | None) -> None:
+def preview(target: str, out: Path | None, count: int, changes: tuple[str, ...], mask: Path | None) -> None:
     """Draw samples of a dataset or a recipe: a contact sheet (PNG), a page (HTML), and of focal stacks the sweep."""
     from .preview import write_preview
 
-    for path in write_preview(target, out, count, mask):
+    for path in write_preview(target, out, count, mask, changes):
         click.echo(f"Wrote {path}")
 
 
@@ -222,6 +225,11 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
     table(facts)
     for path in written:
         click.echo(f"Wrote {path}")
+    if dataset_at(target) is not None:
+        click.echo(f"Next: `defocal preview {target}`.")
+    else:
+        more = "".join(f" --set {shlex.quote(change)}" for change in changes) + (f" --mask {mask}" if mask else "")
+        click.echo(f"Next: `defocal plan {target}{more}`.")
 
 
 @cli.command()

@@ -47,7 +47,8 @@ def mask(target: str, out: Path, recipe: str | None, changes: tuple[str, ...], *
     from .workshop import export
 
     subject = find_subject(target, recipe, changes)
-    facts, written = export(subject, out, Making(**making))
+    facts, written = export(subject, out, Making(**making), lambda step: click.echo(f"{step} ...", err=True))
     table(facts)
     for path in written:
         click.echo(f"Wrote {path}")
+    click.echo(f"Next: open {out / 'mask.html'}.")

@@ -19,31 +19,34 @@ from .commands import BAD_INPUT, FAILED, LOCAL
 @click.option("--scenes", metavar="KIND:PATH", help="Take the scenes from there, not procedural ones.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
               help="Steps to do at a time, where one does not need another.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Print the commands, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Tell the steps, which are done, time and size, and do nothing.")
 def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, jobs: int, dry_run: bool) -> None:
     """Do what PAPER did: rpsf.
 
     Each step is an ordinary command, printed before it runs. After an interruption the same command goes on. The page
     shows the paper's numbers beside ours, and whether the relations between them hold.
     """
+    from .lock import hold_folder
     from .papers import paper as named
     from .reproduction import prepare, write_page
-    from .steps import StepError, run_steps, spoken
+    from .steps import StepError, run_steps
 
     work = named(paper, out or Path(f"{paper}-{scale}"), scale, scenes)
     if dry_run:
-        for step in work.steps:
-            click.echo(spoken(step.fresh()))
+        from .outlook import outline
+
+        click.echo("\n".join(outline(work)))
         return
     prepare(work)
     # So that what is under way is stopped too, and saved.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))
-    try:
-        run_steps(work.steps, work.out / "times.json", click.echo, jobs)
-    except StepError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(BAD_INPUT if error.status == BAD_INPUT else FAILED)
-    path, relations = write_page(work)
+    with hold_folder(work.out, "a reproduction") as held:
+        try:
+            run_steps(work.steps, work.out / "times.json", click.echo, jobs, held)
+        except StepError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(BAD_INPUT if error.status == BAD_INPUT else FAILED)
+        path, relations = write_page(work)
     for one in relations:
         click.echo(f"{one.verdict:<18} {one.text}")
     click.echo(f"Wrote {path}. Open it.")

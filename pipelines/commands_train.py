@@ -29,7 +29,7 @@ def train(
     torchrun --nproc-per-node 4 -m defocal.pipelines.cli train ...
     """
     from ..train.config import load_config
-    from ..train.trainer import DivergedError
+    from ..train.trainer import DivergedError, _words
     from ..train.trainer import train as run
 
     loaded = load_config(config, seed=seed, changes=changes)
@@ -42,9 +42,12 @@ def train(
         click.echo(f"Stopped after step {outcome.step} of {outcome.steps}, which is saved. Go on with --resume.")
         sys.exit(FAILED if outcome.interrupted else 0)
     if outcome.best:
-        found = ", ".join(f"{name} {value:.4g}" for name, value in outcome.best.items() if name != "step")
+        found = _words({name: value for name, value in outcome.best.items() if name != "step"})
         click.echo(f"Best validation at step {outcome.best['step']:.0f}: {found}")
     click.echo(f"Next: `defocal evaluate {out} --data {stores[0]} --out {out.name}-report`.")
+    if loaded.optics is not None:
+        made = f"`defocal generate RECIPE DATA --mask {out / 'mask.json'}` makes the dataset of this mask"
+        click.echo(f"Then: {made}, `defocal mask {out / 'mask.json'} OUT` writes it for a workshop.")
 
 
 @click.command()

@@ -213,6 +213,17 @@ def _notes(found: Evaluation) -> list[str]:
     notes = ["Runs that differ in their seeds alone are one row of a table.", *unfinished(found)]
     if any(one.uncertainty for one in found.judged):
         notes.append(f"Uncertainty: standard deviation of {found.options.samples} predictions with dropout.")
+    if any(one.renders for one in found.judged):
+        notes.append(
+            "A rendered capture is what a run's own mask and sensor make of the dataset's sharp image and depth."
+        )
+    readers = ", ".join(one.name for one in found.judged if one.reads_depth)
+    if readers:
+        source = found.options.depth_from
+        depth = (
+            f"depth that {source.name} told of the same captures, and not the true one" if source else "the true depth"
+        )
+        notes.append(f"To choose the PSF of each pixel, {readers} read {depth}.")
     return notes
 
 

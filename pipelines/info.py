@@ -16,6 +16,7 @@ from .shipped import find_recipe, refuse_mask
 
 UNSAID = (
     "obstruction", "form", "gain", "roundness", "rotation", "wrapped", "square", "energy", "rim", "side", "nodes",
+    "any_camera",
 )  # fmt: skip
 """Keys of a `psf` section that go without saying at their defaults."""
 Facts = list[tuple[str, str]]
@@ -129,6 +130,8 @@ def psf_words(section: Section) -> str:
             words.append(psf_words(inner))
         elif key == "kind":
             words.append(str(value))
+        elif key == "path" and "sha256" in fields:
+            words.append(file_words(value))
         elif key == "sha256":
             words.append(f"sha256 {value[:12]}")
         elif key in ("wavelength", "wavelengths"):
@@ -141,6 +144,11 @@ def psf_words(section: Section) -> str:
         else:
             words.append(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}")
     return ", ".join(words)
+
+
+def file_words(path: str) -> str:
+    """Name a file by the folder that it lies in, which of masks is that of the run: `my-run/mask.json`."""
+    return "/".join(Path(path).parts[-2:])
 
 
 def scenes_words(recipe: Recipe) -> str:

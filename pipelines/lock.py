@@ -77,6 +77,37 @@ def hold(out: Place, *, shared: bool = False, wait: float = 0.0) -> Iterator[Hol
         time.sleep(0.05)
 
 
+@contextlib.contextmanager
+def hold_folder(out: Path, work: str) -> Iterator[list[int]]:
+    """Hold the lock of a folder in which one process alone works.
+
+    Yields the open files that hold it, none where there are no locks: a process that inherits them holds it too.
+
+    Parameters
+    ----------
+    out
+        The folder.
+    work
+        What is being done there, for the sentence.
+
+    Raises
+    ------
+    InputError
+        If another process holds it.
+    """
+    file = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        held = _try(file, shared=False)
+        if held is False:
+            raise InputError(
+                f"{work} is under way in {out}{_signed(file)}: wait until it and its steps have ended, or end it."
+            )
+        _sign(file)
+        yield [file] if held else []
+    finally:
+        os.close(file)
+
+
 def holder(out: Place) -> str | None:
     """Say who holds the lock of a dataset under way; None if nobody does, as far as can be told."""
     if isinstance(out, ObjectPath):

@@ -1,19 +1,19 @@
 """A phase mask on its way to a workshop: which one, for which camera, and what making does to its PSFs."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from ..synth import load_mask
-from ..synth.banks import checked_bank, make_mask
+from ..synth.banks import check_mask_camera, checked_bank, make_mask
 from ..synth.camera import ThinLens
 from ..synth.places import dataset_at
 from ..synth.pupil import Mask, mask_from
+from ..synth.pupil.files import load_mask_for
 from ..synth.pupil.propagation import samples_needed
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskPsf
@@ -64,11 +64,20 @@ class Subject:
     mask: Mask
     name: str
     recipe: Recipe | None
+    made_for: ThinLens | None = None
+    """The camera that the mask's file names."""
 
     @property
     def lens(self) -> ThinLens | None:
         """The camera's lens."""
-        return self.recipe.lens if self.recipe else None
+        return self.recipe.lens if self.recipe else self.made_for
+
+    def camera(self, diameter: float) -> ThinLens | None:
+        """Return the camera that the mask is made for, with a pupil of that diameter; None if none is known."""
+        if self.lens is None or (self.recipe and any(name.startswith("camera.") for name in self.recipe.draws)):
+            return None
+        same = math.isclose(diameter, self.lens.aperture_diameter, rel_tol=1e-9)
+        return self.lens if same else replace(self.lens, f_number=self.lens.focal_length / diameter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +121,11 @@ def find_subject(target: str, recipe: str | None, changes: Sequence[str] = ()) -
     if path.suffix != ".toml" and path.is_file():
         if recipe is None and changes:
             raise InputError("--set changes the recipe of a camera: name one with --recipe.")
-        mask = load_mask(path)
-        return Subject(mask, path.stem, find_recipe(recipe, mask=path, changes=changes) if recipe else None)
+        mask, lens = load_mask_for(path)
+        camera = find_recipe(recipe, mask=path, changes=changes) if recipe else None
+        if camera is not None:
+            check_mask_camera(camera)
+        return Subject(mask, _name(path), camera, lens)
     if recipe is not None:
         raise InputError(f"--recipe gives a camera to a mask from a file, and {target} is none: leave it away.")
     if (where := dataset_at(target)) is not None:
@@ -125,6 +137,11 @@ def find_subject(target: str, recipe: str | None, changes: Sequence[str] = ()) -
         return Subject(mask_from(bank.facts["mask"]), found.name, found)
     found = find_recipe(target, changes=changes)
     return Subject(make_mask(_refuse_other_psfs(found, target).mask), found.name, found)
+
+
+def _name(path: Path) -> str:
+    """Name a mask by its file; by the run where that file is called as in every run."""
+    return path.absolute().parent.name or path.stem if path.stem == "mask" else path.stem
 
 
 def _refuse_other_psfs(recipe: Recipe, target: str) -> MaskPsf:
@@ -139,21 +156,30 @@ def view_of(subject: Subject) -> View:
     if lens is None or subject.recipe is None:
         visible = 380e-9 <= mask.wavelength <= 760e-9
         wavelengths = COLOURS if visible else (mask.wavelength,)
-        psi = np.linspace(-DEFOCUS, DEFOCUS, PLANES)
-        pixels = [PIXEL * mask.wavelength / w for w in wavelengths]
+        # Nothing is farther than infinity.
+        far = -DEFOCUS if lens is None else max(-DEFOCUS, float(lens.defocus(math.inf, mask.wavelength)))
+        psi = _planes(far, DEFOCUS)
+        pixel = PIXEL if lens is None else lens.pixel_pitch / (mask.wavelength * lens.working_f_number)
+        pixels = [pixel * mask.wavelength / w for w in wavelengths]
         needed = samples_needed(DEFOCUS * mask.wavelength / min(wavelengths), 0.0, mask.steepness())
         return View(
-            wavelengths=wavelengths, pixels=pixels, defocus=psi, size=_window(psi, PIXEL, None),
+            wavelengths=wavelengths, pixels=pixels, defocus=psi, size=_window(psi, pixel, None),
             samples=min(MOST_SAMPLES, max(256, -(-needed // 64) * 64)),
         )  # fmt: skip
     psf = _refuse_other_psfs(subject.recipe, subject.name)
     far, near = (float(lens.defocus(z, mask.wavelength)) for z in reversed(subject.recipe.scenes.depth))
-    psi = np.linspace(far, near, PLANES)
-    if far <= 0 <= near:
-        psi[np.abs(psi).argmin()] = 0.0
+    psi = _planes(far, near)
     pixels = [lens.pixel_pitch / (w * lens.working_f_number) for w in psf.wavelengths]
     size = _window(psi, lens.pixel_pitch / (mask.wavelength * lens.working_f_number), psf.size)
     return View(wavelengths=psf.wavelengths, pixels=pixels, defocus=psi, size=size, samples=psf.samples)
+
+
+def _planes(far: float, near: float) -> npt.NDArray[np.float64]:
+    """Lay planes from end to end, one of them in focus where that lies between; evenly on each side of it."""
+    if not far < 0 < near:
+        return np.linspace(far, near, PLANES)
+    focus = min(max(round(-far / (near - far) * (PLANES - 1)), 1), PLANES - 2)
+    return np.concatenate([np.linspace(far, 0.0, focus + 1), np.linspace(0.0, near, PLANES - focus)[1:]])
 
 
 def _window(psi: npt.NDArray[np.float64], pixel: float, size: int | None) -> int:
@@ -164,15 +190,20 @@ def _window(psi: npt.NDArray[np.float64], pixel: float, size: int | None) -> int
     return min(LARGEST_WINDOW, 2 * math.ceil((1.2 * widest + SIDE_LOBES) / pixel / 2) + 1)
 
 
-def compare(mask: Mask, plate: Plate, levels: Levels, view: View, error: float) -> Found:
+def compare(
+    mask: Mask, plate: Plate, levels: Levels, view: View, error: float,
+    report: Callable[[str], None] = lambda step: None,
+) -> Found:  # fmt: skip
     """Compare the PSFs of a mask as designed, in cells, as made, and with all depths wrong by `error`."""
     made = levels.on(plate)
     variants = {"cells": plate, "made": made, "too deep": made.scaled(1 + error), "too shallow": made.scaled(1 - error)}
     cells = len(plate.heights)
+    report("PSFs as designed")
     design = view.fields(mask, cells)
     before, after = view.psfs(design, mask.wavelength), np.empty(0)
     changes, efficiencies = {}, {}
     for name, variant in variants.items():
+        report(f"PSFs {'in cells' if name == 'cells' else f'as {name}' if name == 'made' else name}")
         fields: Fields = view.fields(MadeMask.of(variant, mask), cells)
         psfs = view.psfs(fields, mask.wavelength)
         changes[name], efficiencies[name] = change(before, psfs), efficiency(design, fields)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from .. import __version__
 from ..evaluate.mask_page import MaskPage, mask_page
 from ..synth.banks import mask_digest
+from ..synth.pupil import Mask, SpiralMask
+from .info import lens_words
 from .making import Found, Making, Subject
 from .plate import DIGITS, Levels, Plate, View, wave_height
 
@@ -39,7 +41,15 @@ def describe(subject: Subject, plate: Plate, levels: Levels, making: Making) -> 
         )
     if mask.obstruction:
         made.append(("obstruction", f"opaque within {mask.obstruction:g} of the radius"))
+    if isinstance(mask, SpiralMask):
+        soft = f"no zones.csv: zones of the form {mask.form!r} have soft edges, which the heights alone tell"
+        made.append(("zones", "zones.csv: their radii, and turns of phase around each" if has_zones(mask) else soft))
     return made
+
+
+def has_zones(mask: Mask) -> bool:
+    """Tell whether a mask consists of zones that a table of radii describes."""
+    return isinstance(mask, SpiralMask) and mask.form == "hard"
 
 
 def outcome(facts: Facts, found: Found, making: Making) -> Facts:
@@ -77,6 +87,10 @@ def numbers(subject: Subject, plate: Plate, levels: Levels, making: Making, view
             "wavelength_m": mask.wavelength, "index": mask.material.index(mask.wavelength),
             "wave_height_m": wave_height(mask), "obstruction": mask.obstruction,
         },
+        "camera": None if (lens := subject.camera(plate.diameter)) is None else {
+            "focal_length_m": lens.focal_length, "f_number": lens.f_number, "pixel_pitch_m": lens.pixel_pitch,
+            "focus_distance_m": lens.focus_distance if math.isfinite(lens.focus_distance) else None,
+        },
         "plate": {
             "cells": len(plate.heights), "cell_m": plate.cell, "pupil_diameter_m": plate.diameter,
             "axes": "rows down, columns right, seen from the sensor towards the scene; the pupil is centred; cells "
@@ -102,16 +116,17 @@ def numbers(subject: Subject, plate: Plate, levels: Levels, making: Making, view
 
 def page(subject: Subject, plate: Plate, levels: Levels, making: Making, view: View, found: Found, facts: Facts) -> str:
     """Write the page for the workshop; see `mask_page`."""
-    inside, lens = plate.inside(), subject.lens
+    inside = plate.inside()
     planes = [_plane(float(psi), subject) for psi in view.defocus]
     colours = [f"{w * 1e9:g} nm" for w in view.wavelengths]
     tables, notes = _tables(levels, making, colours, found)
     more = {"files": "heights.tif, levels.tif, mask-export.json (scales, units, axes), mask.json (the design)"}
-    if lens is not None and subject.recipe is not None:
-        more["camera"] = f"{lens.focal_length * 1e3:g} mm f/{lens.f_number:.4g}, of the recipe {subject.recipe.name}"
+    if subject.lens is not None:
+        whose = f"of the recipe {subject.recipe.name}" if subject.recipe else "that the mask's file names"
+        more["camera"] = f"{lens_words(subject.lens)}, {whose}"
     return mask_page(
         MaskPage(
-            title=f"Phase mask {subject.name}",
+            title=f"Phase mask: {subject.name}",
             facts=dict(facts) | more,
             heights=np.where(inside, plate.heights, np.float32(np.nan)),
             made=np.where(inside, levels.on(plate).heights, np.float32(np.nan)),
@@ -130,7 +145,7 @@ def page(subject: Subject, plate: Plate, levels: Levels, making: Making, view: V
 
 def _plane(psi: float, subject: Subject) -> str:
     """Name a plane by its defocus, and by its depth where there is a camera."""
-    name = "\u03c8 0" if abs(psi) < 0.005 else f"\u03c8 {psi:+.2f}".replace("-", "\u2212")
+    name = "\u03c8 0 rad" if abs(psi) < 0.005 else f"\u03c8 {psi:+.2f} rad".replace("-", "\u2212")
     if subject.lens is None:
         return name
     depth = float(subject.lens.depth_at_defocus(psi, subject.mask.wavelength))

@@ -1,6 +1,7 @@
 """Pictures of a dataset or of what a recipe would make: a contact sheet and a one-file page."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 ON_SHEET = 6
 
 
-def write_preview(target: str, out: Path | None, count: int, mask: Path | None = None) -> list[Path]:
+def write_preview(
+    target: str, out: Path | None, count: int, mask: Path | None = None, changes: Sequence[str] = ()
+) -> list[Path]:  # fmt: skip
     """Draw up to `count` samples, evenly spread.
 
     Parameters
@@ -41,6 +44,8 @@ def write_preview(target: str, out: Path | None, count: int, mask: Path | None =
         Samples on the page.
     mask
         A file whose mask stands in the pupil of the recipe, in place of its own.
+    changes
+        Of the recipe, see `find_recipe`.
 
     Returns
     -------
@@ -52,9 +57,11 @@ def write_preview(target: str, out: Path | None, count: int, mask: Path | None =
         If there is no such dataset or recipe, or the folder cannot be written.
     """
     if (path := dataset_at(target)) is None:
-        recipe, samples, total = _from_recipe(find_recipe(target, mask=mask), count)
+        recipe, samples, total = _from_recipe(find_recipe(target, mask=mask, changes=changes), count)
     else:
         refuse_mask(target, mask)
+        if changes:
+            raise InputError(f"{target} is a dataset, whose samples are made: --set is for recipes.")
         recipe, samples, total = _from_store(path, count)
     views = _views(recipe, samples)
     out = out or beside(target, "-preview")

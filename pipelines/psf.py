@@ -18,13 +18,13 @@ from ..synth.psf_files import bank_arrays
 from ..synth.psf_sampled import SampledBank
 from ..synth.pupil import SpiralMask, mask_from
 from ..synth.recipe import Recipe
-from ..synth.recipe_psf import MaskPsf
+from ..synth.recipe_psf import MaskFileSection, MaskPsf
 from ..synth.store import open_store, stored_folders
-from .info import lens_words, psf_words
+from .info import file_words, lens_words, psf_words
 from .preview import beside
 from .shipped import find_recipe
 
-ON_SHEET = ("camera", "PSF", "planes", "defocus", "field")
+ON_SHEET = ("camera", "PSF", "mask", "planes", "defocus", "field")
 """What of a bank's description its picture says."""
 Angles = npt.NDArray[np.float64]
 Facts = list[tuple[str, str]]
@@ -76,6 +76,7 @@ def bank_facts(recipe: Recipe, stored: StoredBank) -> Facts:
         ("recipe", f"{recipe.name}, hash {recipe.hash()[:12]}"),
         ("camera", lens_words(bank.lens)),
         ("PSF", psf_words(recipe.psf)),
+        *_mask_facts(recipe, bank),
         ("planes", f"{len(bank.coc)} from {far:.4g} to {near:.4g} m, CoC {bank.coc[0]:+.2f} to {bank.coc[-1]:+.2f} px"),
         ("kernels", f"{width}x{height} px, {'R, G and B' if bank.channels == 3 else 'one for all colours'}"),
     ]
@@ -97,6 +98,13 @@ def bank_facts(recipe: Recipe, stored: StoredBank) -> Facts:
             f"{name} {rate:.3f} (theory {theory:.3f})" for name, (rate, theory) in zip(names, rates, strict=True)
         ) + " degrees a radian of psi"))  # fmt: skip
     return facts
+
+
+def _mask_facts(recipe: Recipe, bank: SampledBank) -> Facts:
+    """Say what the mask of a file is: a recipe says no more than its digest."""
+    if not isinstance(recipe.psf, MaskPsf) or not isinstance(recipe.psf.mask, MaskFileSection):
+        return []
+    return [("mask", mask_from(bank.facts["mask"]).name)]
 
 
 def on_axis(bank: StoredBank) -> SampledBank:
@@ -154,17 +162,13 @@ def write_psf(target: str, out: Path | None, save: Path | None, **changes: Any) 
     names = [f"{w * 1e9:.0f} nm" for w in bank.wavelengths] if bank.wavelengths else None
     sheet = psf_sheet(
         bank.kernels,
-        title=f"{recipe.name}: {_title(recipe)}",
+        title=f"{recipe.name}: {_title(recipe, bank)}",
         planes=Planes(coc=bank.coc, depth=bank.depth, defocus=None if bank.reference is None else bank.defocus),
         channel_names=names,
         rotation=rotation(bank),
         energy=bank.energy,
         field=_maps(stored),
-        facts=[
-            f"{heading}: {text}"
-            for heading, text in facts
-            if heading in ("camera", "PSF", "planes", "defocus", "field")
-        ],
+        facts=[f"{heading}: {text}" for heading, text in facts if heading in ON_SHEET],
     )
     if save is not None:
         stored.save(save)
@@ -188,6 +192,12 @@ def _check_names(out: Path, save: Path | None) -> None:
             raise InputError(f"cannot make the folder of {path}: {error.strerror}.") from None
 
 
-def _title(recipe: Recipe) -> str:
+def _title(recipe: Recipe, bank: SampledBank) -> str:
     psf = recipe.psf
-    return f"{psf.mask.kind} mask" if isinstance(psf, MaskPsf) else f"{psf.kind} PSFs"
+    if not isinstance(psf, MaskPsf):
+        return f"{psf.kind} PSFs"
+    if not isinstance(psf.mask, MaskFileSection):
+        return f"{psf.mask.kind} mask"
+    # What stands in the pupil, and not that it came from a file.
+    kind = mask_from(bank.facts["mask"]).kind
+    return f"{kind} mask" if psf.mask.path is None else f"{kind} mask of {file_words(psf.mask.path)}"

@@ -101,8 +101,8 @@ def _put_mask(data: dict[str, Any], name: str, path: str) -> None:
     """Put the mask of a file into a recipe's pupil; one that was made with a certain mask takes no other."""
     psf = _check_pupil(data, name)
     old = psf.get("mask")
-    digest = old.get("sha256") if isinstance(old, dict) else None
-    psf["mask"] = {"kind": "file", "path": path, **({} if digest is None else {"sha256": digest})}
+    kept = {key: old[key] for key in ("sha256", "any_camera") if key in old} if isinstance(old, dict) else {}
+    psf["mask"] = {"kind": "file", "path": path, **kept}
 
 
 def _check_pupil(

@@ -79,9 +79,13 @@ class Generate:
         InputError
             If the recipe with these options is none, or its scenes cannot be read.
         """
-        values = dict(zip(self.options[::2], self.options[1::2], strict=True))
-        changes = [value for name, value in zip(self.options[::2], self.options[1::2], strict=True) if name == "--set"]
-        SampleMaker(find_recipe(self.recipe, scenes=values.get("--scenes"), changes=changes))
+        SampleMaker(find_recipe(self.recipe, **self.changes()))
+
+    def changes(self) -> dict[str, Any]:
+        """Return what of the recipe the options change, but for a mask, which a step before may have to make first."""
+        pairs = list(zip(self.options[::2], self.options[1::2], strict=True))
+        changes = [value for name, value in pairs if name == "--set"]
+        return {"scenes": dict(pairs).get("--scenes"), "changes": changes}
 
     def command(self) -> list[str]:
         """Return `generate`, or `resume` where there is a part of it."""
@@ -176,7 +180,9 @@ def spoken(words: Sequence[str]) -> str:
     return shlex.join(["defocal", *words])
 
 
-def run_steps(steps: Sequence[Step], times: Path, say: Callable[[str], None], jobs: int = 1) -> None:
+def run_steps(
+    steps: Sequence[Step], times: Path, say: Callable[[str], None], jobs: int = 1, keep: Sequence[int] = ()
+) -> None:  # fmt: skip
     """Do what is not done yet.
 
     Parameters
@@ -190,20 +196,24 @@ def run_steps(steps: Sequence[Step], times: Path, say: Callable[[str], None], jo
     jobs
         How many to do at a time, where one does not need what another leaves. Several share the processors, and write
         what they say into `logs` beside `times`.
+    keep
+        Files that stay open in the steps: a lock is held until the last of them has ended.
 
     Raises
     ------
     StepError
         If one fails; those under way are stopped, and go on when they are asked for again.
     """
-    Work(steps, times, say, jobs).run()
+    Work(steps, times, say, jobs, keep).run()
 
 
 class Work:
     """Steps under way; see `run_steps`."""
 
-    def __init__(self, steps: Sequence[Step], times: Path, say: Callable[[str], None], jobs: int) -> None:
-        self.steps, self.times, self.say, self.jobs = steps, times, say, jobs
+    def __init__(
+        self, steps: Sequence[Step], times: Path, say: Callable[[str], None], jobs: int, keep: Sequence[int] = ()
+    ) -> None:  # fmt: skip
+        self.steps, self.times, self.say, self.jobs, self.keep = steps, times, say, jobs, tuple(keep)
         self.taken: dict[str, float] = json.loads(times.read_text(encoding="utf-8")) if times.is_file() else {}
         self.left = list(range(len(steps)))
         self.going: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
@@ -241,17 +251,18 @@ class Work:
         step = self.steps[number]
         words = step.command()
         self.say(f"{self._heading(number)} $ {spoken(words)}")
-        command = [sys.executable, "-m", "defocal.pipelines.cli", *words]
+        command = [sys.executable, "-m", "defocal.pipelines.attached", str(os.getpid()), *words]
         if self.jobs == 1:
-            process = subprocess.Popen(command)
+            process = subprocess.Popen(command, pass_fds=self.keep)
         else:
             folder = self.times.parent / "logs"
             folder.mkdir(exist_ok=True)
             threads = str(max(1, (os.cpu_count() or 1) // self.jobs))
             with (folder / f"{step.out.name}.log").open("ab") as log:
                 process = subprocess.Popen(
-                    command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": threads}
-                )
+                    command, stdout=log, stderr=subprocess.STDOUT, pass_fds=self.keep,
+                    env={**os.environ, "OMP_NUM_THREADS": threads},
+                )  # fmt: skip
         self.left.remove(number)
         self.going[number] = (process, time.monotonic())
 

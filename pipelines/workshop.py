@@ -22,7 +22,7 @@ from ..synth.files import write_atomically
 from ..synth.pupil import SpiralMask
 from ..synth.pupil.phase import zone_charge, zone_radius
 from .making import Making, Subject, compare, view_of
-from .making_report import Facts, describe, numbers, outcome, page
+from .making_report import Facts, describe, has_zones, numbers, outcome, page
 from .plate import DIGITS, Levels, Plate, cut, quantise, wave_height
 
 
@@ -57,30 +57,30 @@ def export(
     if diameter is None:
         if subject.lens is None:
             raise InputError(
-                "how large the mask is does not follow from its file: give the pupil's --diameter, for example "
-                "'5 mm', or its camera as --recipe RECIPE."
+                "how large the mask is does not follow from its file, which names no camera: give the pupil's "
+                "--diameter, for example '5 mm', or its camera as --recipe RECIPE."
             )
         diameter = subject.lens.aperture_diameter
-    report("cutting the mask into cells")
+    report(f"cutting the mask into cells of {making.cell * 1e6:g} um")
     wave = wave_height(mask)
     plate = cut(mask, diameter, making.cell, wrap=making.wrap)
     levels = quantise(plate, making.levels, wave)
-    report("comparing PSFs")
     view = view_of(subject)
-    found = compare(mask, plate, levels, view, making.etch_error)
+    found = compare(mask, plate, levels, view, making.etch_error, report)
     facts = describe(subject, plate, levels, making)
     told = numbers(subject, plate, levels, making, view, found)
     written = page(subject, plate, levels, making, view, found, facts)
 
     def fill(folder: Path) -> None:
-        save_mask(mask, folder / "mask.json")
+        save_mask(mask, folder / "mask.json", subject.camera(diameter))
         _write_plate(folder, plate, levels)
-        if isinstance(mask, SpiralMask):
+        if has_zones(mask):
+            assert isinstance(mask, SpiralMask)
             write_atomically(folder / "zones.csv", zones_csv(mask, diameter))
         write_atomically(folder / "mask-export.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
         write_atomically(folder / "mask.html", written)
 
-    report("writing")
+    report(f"writing {len(plate.heights)} x {len(plate.heights)} cells")
     _write_aside(out, fill)
     return outcome(facts, found, making), sorted(out.iterdir())
 

@@ -27,7 +27,7 @@ from .pupil import (
     ZernikeMask,
     mask_from,
 )
-from .pupil.files import load_mask, read_heights
+from .pupil.files import check_pupil, load_mask, load_mask_for, read_heights
 from .recipe import Recipe
 from .recipe_psf import (
     AmplitudeMaskSection,
@@ -68,7 +68,8 @@ def make_bank(recipe: Recipe, lens: ThinLens | None = None, mask: Mask | None = 
     InputError
         If a file that it names cannot be used, or its mask cannot be simulated as it says.
     """
-    lens, psf = lens or recipe.lens, recipe.psf
+    psf, own = recipe.psf, lens is None
+    lens = lens or recipe.lens
     match psf:
         case DiskPsf():
             return PsfBank.disk(lens)
@@ -84,6 +85,8 @@ def make_bank(recipe: Recipe, lens: ThinLens | None = None, mask: Mask | None = 
         case MeasuredPsf():
             return PsfBank.measured(psf.path, lens, size=psf.size)
         case MaskPsf():
+            if own and mask is None:
+                check_mask_camera(recipe)
             return PsfBank.from_mask(
                 mask or make_mask(psf.mask), lens, psf.wavelengths, depth=recipe.scenes.depth, planes=psf.planes,
                 size=psf.size, energy=psf.energy, samples=psf.samples,
@@ -202,6 +205,26 @@ def stored_mask(recipe: Recipe, bank: PsfBank) -> Mask | None:
     if mask is None or mask_digest(mask) != psf.mask.sha256:
         raise InputError("the mask stored with the PSFs is not the one that the recipe was made with: fetch it again.")
     return mask
+
+
+def check_mask_camera(recipe: Recipe) -> None:
+    """Refuse a mask from a file whose camera has another pupil than the recipe's.
+
+    Raises
+    ------
+    InputError
+        If the file's camera has a smaller or a larger pupil than any that the recipe has, and the recipe does not say
+        that it means it (`psf.mask.any_camera`); or if the file cannot be used.
+    """
+    psf = recipe.psf
+    if not isinstance(psf, MaskPsf) or not isinstance(psf.mask, MaskFileSection):
+        return
+    if psf.mask.path is None or psf.mask.any_camera:
+        return
+    found = [lens.aperture_diameter for extreme in recipe.extremes for lens in extreme.widest_lenses]
+    check_pupil(
+        psf.mask.path, load_mask_for(psf.mask.path)[1], (min(found), max(found)), "psf.mask.any_camera=true"
+    )  # fmt: skip
 
 
 def make_mask(section: MaskSection) -> Mask:

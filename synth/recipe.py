@@ -295,8 +295,11 @@ class Recipe(Section):
                 del data[section][key]
         mask = data["psf"].get("mask", {})
         if "sha256" in mask:
-            # The content names it: where the file lay on this machine makes no other dataset.
+            # The content names it: where the file lay on this machine, and for which camera, makes no other dataset.
             mask.pop("path", None)
+            mask.pop("any_camera", None)
+        elif mask.get("any_camera") is False:
+            del mask["any_camera"]
         return _changed(data, {name: draw.table() for name, draw in self._draws.items()})
 
     def to_toml(self) -> str:

@@ -202,6 +202,8 @@ class MaskFileSection(Section):
     """Of the mask's content, see `banks.mask_digest`; taken from the file where it is left out."""
     wavelength: Wavelength | None = None
     """Design wavelength that the file states; needed, and compared, where `camera.defocus` counts by it."""
+    any_camera: bool = False
+    """Whether the mask may stand in another pupil than the one that the file names; no part of what a dataset is."""
 
 
 MaskSection = Annotated[

@@ -66,6 +66,27 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
+def helix_store(tmp_path_factory):
+    """Return captures through a double helix, not its own mirror image, and scenes; tests must not change it."""
+    from learning import made
+
+    return made(tmp_path_factory.mktemp("stores") / "double", {"kind": "spiral", "zones": 3, "lobes": 2.0})
+
+
+@pytest.fixture(scope="session")
+def learned_run(helix_store, tmp_path_factory):
+    """Return the folder of a run that learned a mask, and how it ended; tests must not change it."""
+    from learning import NOISY, settings
+
+    from defocal.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "learned"
+    outcome = train(settings(NOISY, run={"ema": 0.5}), [helix_store], out)
+    assert outcome.complete
+    return out, outcome
+
+
+@pytest.fixture(scope="session")
 def recipe_file(tmp_path_factory):
     """File of a recipe of forty tiny scenes, for runs in processes of their own."""
     path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
@@ -76,11 +97,9 @@ def recipe_file(tmp_path_factory):
 @pytest.fixture(scope="session")
 def undisturbed(recipe_file, tmp_path_factory):
     """Digest of a run of it in which nothing happens."""
-    from processes import digest, ended, toy
+    from processes import digest_of_run
 
-    out = tmp_path_factory.mktemp("undisturbed") / "d"
-    assert ended(toy("generate", recipe_file, out))[0] == 0
-    return digest(out)
+    return digest_of_run(recipe_file, tmp_path_factory.mktemp("undisturbed") / "d")
 
 
 @pytest.fixture(scope="session")

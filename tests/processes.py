@@ -51,6 +51,12 @@ def ended(process, timeout=120):
     return process.returncode, output, errors
 
 
+def digest_of_run(recipe_file, out):
+    """Digest of a dataset that a run makes in which nothing happens."""
+    assert ended(toy("generate", recipe_file, out))[0] == 0
+    return digest(out)
+
+
 def workers_of(process):
     """Worker processes of a run."""
     with contextlib.suppress(psutil.Error):

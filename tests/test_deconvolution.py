@@ -194,8 +194,18 @@ def test_the_bank_of_a_store_is_that_it_was_rendered_with(tiny_store, tmp_path):
 
 
 def test_a_bank_comes_back_from_the_state_of_a_model():
-    state = {"bank_kernels": torch.rand(2, 1, 3, 3), "bank_coc": torch.tensor([0.0, 1.0]), "bank_optics": torch.ones(2)}
+    kernels = torch.rand(2, 1, 3, 3)
+    kernels /= kernels.sum((2, 3), keepdim=True)
+    state = {"bank_kernels": kernels, "bank_coc": torch.tensor([0.0, 1.0]), "bank_optics": torch.ones(2)}
     assert torch.equal(Bank.of_state(state).coc, state["bank_coc"])
+    damaged = [
+        {"bank_kernels": kernels * 2}, {"bank_kernels": kernels[0]}, {"bank_kernels": kernels * torch.nan},
+        {"bank_kernels": "kernels"}, {"bank_kernels": kernels.to(torch.int32)}, {"bank_coc": torch.tensor([1.0, 0.0])},
+        {"bank_coc": torch.zeros(3)}, {"bank_optics": torch.ones(3)}, {"bank_optics": torch.tensor([0.0, 1.0])},
+    ]  # fmt: skip
+    for change in damaged:
+        with pytest.raises(InputError, match="the PSF bank in the checkpoint is damaged"):
+            Bank.of_state({**state, **change})
     del state["bank_coc"]
     with pytest.raises(InputError, match="holds no PSF bank"):
         Bank.of_state(state)

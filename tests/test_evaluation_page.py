@@ -1,6 +1,7 @@
 """The page of an evaluation: well formed, self-contained, escaped, with scales that all runs share."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -16,7 +17,7 @@ from defocal.evaluate.tables import Table, TableRow
 from defocal.evaluate.uncertainty import UncertaintyScores
 
 NASTY = "<b>&\"run'"
-VOID = {"meta", "link", "img"}
+VOID = {"meta", "link", "img", "br"}
 
 
 class Checked(HTMLParser):
@@ -146,6 +147,9 @@ def test_runs_that_were_given_different_pictures():
         name="a", target=image.target, predictions=image.predictions, picture={NASTY: black, "constant": white}
     )
     assert len(checked(evaluation_page("a", {}, [], runs, [own])).images) == 1 + 2 * 3
+    told = [replace(run, facts={"input": seen}) for run, seen in zip(runs, ("aif", "rendered captures"), strict=True)]
+    page = evaluation_page("a", {}, [], told, [own])
+    assert page.count("<b>Input: sharp image</b>") == page.count("<b>Input: rendered capture</b>") == 1
 
 
 def test_pixels_that_do_not_count_and_unknown_predictions_are_no_error():

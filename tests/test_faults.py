@@ -259,7 +259,8 @@ def test_ctrl_c_and_the_signal_of_batch_systems_say_how_to_go_on(
     recipe_file, undisturbed, tmp_path, crew, signal_number
 ):
     out = tmp_path / "d"
-    process = toy("generate", recipe_file, out, *crew, faults={"sleep": 0.2})
+    # All samples take 40 s: a loaded machine notices the first shard long before the last.
+    process = toy("generate", recipe_file, out, *crew, faults={"sleep": 1.0})
     wait_until(lambda: list(out.glob(f"{FOLDER}/*.json")))
     process.send_signal(signal_number)
     status, _, errors = ended(process, 30)

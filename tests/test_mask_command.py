@@ -1,13 +1,18 @@
 """Masks from files in recipes: `--mask`, what a dataset keeps of them, and the recipe that leaves its mask open."""
 
 import json
+import math
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from commanding import defocal, refused
 from conftest import recipe_data
 
 from defocal import InputError
+from defocal.pipelines import psf as psf_module
 from defocal.pipelines.generate import create, reopen, run
 from defocal.pipelines.release_facts import named_paths
 from defocal.pipelines.shipped import find_recipe
@@ -19,6 +24,9 @@ from defocal.synth.samples import SampleMaker
 
 LEARNED = SpiralMask(lobes=1.3, confinement=0.62, form="rings")
 PSF = {"kind": "mask", "mask": {"kind": "file"}, "planes": 5, "size": 15, "samples": 64}
+
+
+SHEET = np.zeros((4, 4, 3), np.uint8)
 
 
 def data(**changes):
@@ -159,6 +167,49 @@ def test_the_recipe_of_a_dataset_asks_for_its_own_mask(mask, recipe_file, tmp_pa
     save_mask(SpiralMask(), tmp_path / "other.json")
     sentence = refused("plan", tmp_path / "again.toml", "--mask", tmp_path / "other.json")
     assert "is not the one that the recipe was made with" in sentence
+
+
+def test_a_mask_for_another_pupil_is_refused_unless_it_is_meant(mask, recipe_file, tmp_path):
+    lens = find_recipe(str(recipe_file)).lens
+    for factor, refusing in ((1.009, False), (0.95, True), (1.05, True)):
+        save_mask(LEARNED, mask, replace(lens, f_number=lens.f_number * factor, focus_distance=math.inf))
+        for command, *more in (("plan",), ("psf",), ("preview",), ("generate", tmp_path / "out")):
+            words = (command, recipe_file, *more, "--mask", mask)
+            if refusing:
+                assert "give --set psf.mask.any_camera=true if you mean it" in refused(*words)
+        with pytest.raises(InputError, match="pupil") if refusing else nullcontext():
+            make_bank(find_recipe(str(recipe_file), mask=mask))
+    assert not (tmp_path / "out").exists()
+    done = defocal("generate", recipe_file, tmp_path / "out", "--mask", mask, "--set", "psf.mask.any_camera=true")
+    assert done.exit_code == 0, done.output
+    meant = "psf.mask.any_camera=true"
+    assert defocal("preview", recipe_file, "--out", tmp_path / "p", "--mask", mask, "--set", meant).exit_code == 0
+    # It is the same dataset: who means it says so, and that is all.
+    assert open_store(tmp_path / "out").recipe.hash() == find_recipe(str(recipe_file), mask=mask).hash()
+    assert "any_camera" not in (tmp_path / "out/recipe.toml").read_text()
+    maker = ("--recipe", recipe_file, "--cell", "20 um")
+    assert "is for a pupil of" in refused("mask", mask, tmp_path / "made", *maker)
+    assert defocal("mask", mask, tmp_path / "made", *maker, "--set", meant).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "camera", [[], {"f_number": 2}, {"focal_length": 0.05, "f_number": "2", "focus_distance": 1, "pixel_pitch": 1e-5},
+               {"focal_length": 0.05, "f_number": -2, "focus_distance": 1, "pixel_pitch": 1e-5}],
+)  # fmt: skip
+def test_damaged_cameras_of_masks_are_refused(mask, camera):
+    mask.write_text(json.dumps({**json.loads(mask.read_text()), "camera": camera}))
+    assert "holds no usable mask" in refused("plan", "rpsf-learned", "--mask", mask)
+
+
+def test_a_sheet_names_the_mask_and_not_the_file_kind(mask, recipe_file, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(psf_module, "psf_sheet", lambda *_, title, facts, **__: titles.append((title, facts)) or SHEET)
+    done = defocal("psf", recipe_file, "--mask", mask, "--out", tmp_path / "p.png")
+    assert done.exit_code == 0, done.output
+    title, facts = titles[0]
+    assert title.endswith("spiral mask of run/mask.json")
+    assert any(fact.startswith("mask: spiral, L = 7, N = 1.3") for fact in facts)
+    assert not any(str(tmp_path) in fact for fact in facts)
 
 
 def test_masks_that_cannot_be_used_are_refused(mask, tmp_path, tiny_store):

@@ -1,22 +1,30 @@
 """Reproductions: steps that are left out, begun, gone on with; what they refuse; the RPSF paper's steps."""
 
 import json
+import re
 import subprocess
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from conftest import recipe_data
+from processes import toy_environment, wait_until
 from rgbd import refusal
 
+from defocal import InputError
+from defocal.pipelines import outlook
 from defocal.pipelines import steps as module
 from defocal.pipelines.cli import cli
 from defocal.pipelines.generate import create
+from defocal.pipelines.lock import hold_folder
 from defocal.pipelines.papers import PAPERS, paper
 from defocal.pipelines.reproduction import prepare
 from defocal.pipelines.steps import Evaluate, Generate, StepError, Train, run_steps
 from defocal.synth import Recipe
+from defocal.synth.commit import FOLDER
 from defocal.synth.samples import SampleMaker
 from defocal.train.config import load_config
 
@@ -48,7 +56,7 @@ def notes(monkeypatch):
 
     class Process:
         def __init__(self, command, **_):
-            _, out, *needs = command[3:]
+            _, out, *needs = command[4:]
             begun.append(Path(out).name)
             self.returncode = 3 if "broken" in needs else 0
             if self.returncode == 0:
@@ -157,11 +165,62 @@ def test_the_command_tells_its_steps_and_refuses_what_it_does_not_know(tmp_path)
         cli, ["reproduce", "rpsf", "--scale", "smoke", "--dry-run", "--out", str(tmp_path / "o")]
     )
     assert found.exit_code == 0
-    assert len(found.output.splitlines()) == len(paper("rpsf", tmp_path, "smoke").steps)
+    steps = paper("rpsf", tmp_path / "o", "smoke").steps
+    lines = found.output.splitlines()
+    assert len(lines) == 2 * len(steps) + 1
+    assert [line for line in lines if "$ defocal" in line] == [f"    $ {module.spoken(s.fresh())}" for s in steps]
+    assert re.fullmatch(r"\[1/11\] scenes: to do, about [0-9.]+ MB", lines[0])
+    assert re.fullmatch(r"\[2/11\] aif-0: to do, about [0-9.]+ MB", lines[2])
+    assert "11 to do, for a time that is not known yet; about" in lines[-1]
     assert not (tmp_path / "o").exists()
     refused = CliRunner().invoke(cli, ["reproduce", "nonsense"])
     assert refused.exit_code == 2
     assert "there is no paper 'nonsense': choose from rpsf" in refused.output
+
+
+def test_an_outline_knows_what_is_done_and_the_time_of_other_seeds(tmp_path, monkeypatch):
+    work = paper("rpsf", tmp_path / "o", "small")
+    prepare(work)
+    (work.out / "times.json").write_text(json.dumps({"scenes": 200.0, "learned-0": 600.0}))
+    monkeypatch.setattr(Generate, "done", lambda step: step.out.name == "scenes")
+    monkeypatch.setattr(outlook, "_run_bytes", lambda *_: 2e6)
+    lines = outlook.outline(work)
+    assert lines[0] == "[1/21] scenes: done, 3 min"
+    assert [line for line in lines if "learned-" in line and line[0] == "["] == [
+        f"[{number}/21] learned-{seed}: to do, about 10 min, about 2.0 MB" for seed, number in enumerate((5, 9, 13))
+    ]
+    assert "20 to do, about 30 min one after the other; 17 of them for a time that is not known yet" in lines[-1]
+
+
+ALONE = """
+    import sys
+    from pathlib import Path
+    from defocal.pipelines.lock import hold_folder
+    from defocal.pipelines.steps import Generate, run_steps
+
+    folder = Path(sys.argv[2])
+    with hold_folder(folder, "a reproduction") as held:
+        run_steps([Generate(sys.argv[1], folder / "data")], folder / "times.json", print, 1, held)
+"""
+
+
+def test_two_in_one_folder_keep_apart_and_steps_end_with_a_killed_one(recipe_file, tmp_path):
+    (tmp_path / "alone.py").write_text(textwrap.dedent(ALONE))
+    words = [module.sys.executable, str(tmp_path / "alone.py"), str(recipe_file), str(tmp_path)]
+    first = subprocess.Popen(words, env=toy_environment(sleep=1.0), stdout=subprocess.DEVNULL)
+    wait_until(lambda: list((tmp_path / "data").glob(f"{FOLDER}/*.json")))
+    with pytest.raises(InputError, match=rf"a reproduction is under way in .* \(process {first.pid} on "):
+        hold_folder(tmp_path, "a reproduction").__enter__()
+    (step,) = [one for one in psutil.Process(first.pid).children() if "attached" in " ".join(one.cmdline())]
+    first.kill()
+    first.wait()
+    if module.sys.platform.startswith("linux"):
+        step.wait(60)
+    else:
+        step.terminate()
+    with hold_folder(tmp_path, "a reproduction") as held:
+        assert held
+    assert not Generate(str(recipe_file), tmp_path / "data").done()
 
 
 @pytest.mark.slow

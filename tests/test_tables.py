@@ -113,3 +113,11 @@ def test_any_name_keeps_the_shape_of_a_table(name, value):
     json.loads(table_json(table))
     assert table_html(table).count("<tr>") == 3
     assert "\n" in table_latex(table)
+
+
+def test_wide_tables_are_tight_and_keep_their_names_in_view():
+    names = ("rmse", "mae", "mse", "abs_rel", "sq_rel", "log10", "delta1", "delta2", "rmse_defocus")
+    wide = table_html(Table(rows=[TableRow(name="a", values=dict.fromkeys(names, 1.0))]))
+    assert 'class="scores many"' in wide
+    assert "<th scope=col>RMSE&nbsp;of&nbsp;defocus<br>[rad]&nbsp;\u2193</th>" in wide
+    assert 'class="scores"' in table_html(Table(rows=[TableRow(name="a", values={"rmse": 1.0})]))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from defocal import InputError
 from defocal.evaluate.mask_page import MaskPage, mask_page
 from defocal.pipelines.generate import create, run
-from defocal.pipelines.making import find_subject, view_of
+from defocal.pipelines.making import Subject, find_subject, view_of
 from defocal.pipelines.plate import MadeMask, Plate, View, change, cut, efficiency, quantise, wave_height
 from defocal.synth import (
     AmplitudeMask,
@@ -28,6 +29,7 @@ from defocal.synth import (
 )
 from defocal.synth.banks import mask_digest
 from defocal.synth.pupil import mask_psfs
+from defocal.synth.pupil.files import load_mask_for
 from defocal.synth.samples import SampleMaker
 
 GREEN = View(wavelengths=(550e-9,), pixels=(0.5,), defocus=np.array([-6.0, 0.0, 6.0]), size=41, samples=128)
@@ -120,7 +122,7 @@ def test_the_files_are_what_they_say(made):
     said = json.loads((out / "mask-export.json").read_text())
     assert {path.name for path in out.iterdir()} == {
         "heights.tif", "levels.tif", "etch-1.png", "etch-2.png", "etch-3.png", "mask.json", "mask-export.json",
-        "mask.html", "zones.csv",
+        "mask.html",
     }  # fmt: skip
     mask = load_mask(out / "mask.json")
     assert said["mask"]["sha256"] == mask_digest(mask)
@@ -170,9 +172,13 @@ def test_what_is_read_back_has_the_psfs_that_are_told(made):
     assert green["psf_change_too_deep"] > green["psf_change_made"]
 
 
-def test_zones_of_a_spiral(made):
-    out, _ = made
-    rows = [line.split(",") for line in (out / "zones.csv").read_text().splitlines()]
+def test_zones_of_a_spiral(made, tmp_path):
+    """Hard ones are listed; soft ones are not what such a list describes, and that is said."""
+    assert "no zones.csv: zones of the form 'rings' have soft edges" in made[1]
+    save_mask(SpiralMask(lobes=1.3, confinement=0.62), tmp_path / "hard.json")
+    words = ("--diameter", "3 mm", "--cell", "10 um")
+    assert defocal("mask", tmp_path / "hard.json", tmp_path / "hard", *words).exit_code == 0
+    rows = [line.split(",") for line in (tmp_path / "hard/zones.csv").read_text().splitlines()]
     assert rows[0] == ["zone", "inner_radius_m", "outer_radius_m", "charge"]
     assert len(rows) == 8
     assert float(rows[-1][2]) == pytest.approx(1.5e-3)
@@ -187,7 +193,19 @@ def test_the_page_and_the_command_tell_it(made):
         assert words in page, words
     assert page.count("<img ") == 3 + 2 * 3 * 7
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
-    for words in ("300 x 300 of 10 um", "one wave is 977.6 nm", "3, of 122.20, 244.40, 488.80 nm", "Wrote"):
+    assert "<h1>Phase mask: " in page
+    assert "Phase mask mask" not in page
+    assert re.search(r"left:100\.00%\">977\.6<", page)
+    assert all(f">{angle}</text>" in page for angle in ("\u2212180", "\u221290", "90", "180"))
+    assert "\u03c8 +10.00 rad" in page
+    for words in (
+        "cutting the mask into cells",
+        "Next: open",
+        "300 x 300 of 10 um",
+        "one wave is 977.6 nm",
+        "3, of 122.20, 244.40, 488.80 nm",
+        "Wrote",
+    ):
         assert words in said, words
 
 
@@ -224,6 +242,33 @@ def test_a_mask_from_a_file_in_the_camera_of_a_recipe(tmp_path):
     assert (view.size, view.samples, view.wavelengths) == (17, 64, (640e-9, 550e-9, 460e-9))
     np.testing.assert_allclose(view.defocus[[0, -1]], [-4, 4])
     assert view.pixels[1] == pytest.approx(15e-6 / (550e-9 * lens.working_f_number))
+
+
+@pytest.mark.parametrize(("far", "near"), [(-0.3, 10), (-10, 0.3), (-6, 4), (-4, 4)])
+def test_planes_reach_both_ends_and_hold_the_focus(tmp_path, far, near):
+    recipe = Recipe.parse(small_recipe(kind="spiral").to_dict() | {"camera": {**CAMERA, "defocus": [far, near]}})
+    psi = view_of(Subject(SpiralMask(), "m", recipe)).defocus
+    np.testing.assert_allclose(psi[[0, -1]], [far, near], atol=1e-9)
+    assert len(psi) == 7
+    assert (np.diff(psi) > 0).all()
+    assert (psi == 0).any()
+
+
+def test_a_mask_file_names_the_camera_that_it_is_for(tmp_path):
+    """Its pupil need not be told, and goes on with the mask; a file without a camera is as before."""
+    (tmp_path / "my-run").mkdir()
+    lens = small_recipe(kind="spiral").lens
+    save_mask(SpiralMask(zones=2), tmp_path / "my-run/mask.json", lens)
+    done = defocal("mask", tmp_path / "my-run/mask.json", tmp_path / "out", "--cell", "20 um")
+    assert done.exit_code == 0, done.output
+    assert f"{lens.aperture_diameter * 1e3:.6g} mm across (of the camera)" in done.output
+    assert "<h1>Phase mask: my-run</h1>" in (tmp_path / "out/mask.html").read_text()
+    assert load_mask_for(tmp_path / "out/mask.json")[1] == lens
+    said = json.loads((tmp_path / "out/mask-export.json").read_text())["camera"]
+    assert said["f_number"] == lens.f_number
+    words = ("--cell", "20 um", "--diameter", "2 mm")
+    assert defocal("mask", tmp_path / "my-run/mask.json", tmp_path / "other", *words).exit_code == 0
+    assert load_mask_for(tmp_path / "other/mask.json")[1].aperture_diameter == pytest.approx(2e-3)
 
 
 def test_the_mask_of_a_dataset_is_taken_out_of_it(tmp_path):
@@ -275,8 +320,6 @@ def test_light_beyond_the_visible_is_looked_at_in_its_own_wavelength(tmp_path):
     ],
 )
 def test_what_cannot_be_made_is_refused(tmp_path, mask, words, what):
-    import re
-
     save_mask(mask, tmp_path / "m.json")
     assert re.search(what, refused("mask", tmp_path / "m.json", tmp_path / "out", *words))
     assert [path.name for path in tmp_path.iterdir()] == ["m.json"]

@@ -58,12 +58,15 @@ class Bank:
         Raises
         ------
         InputError
-            If the state has none.
+            If the state has none, or a damaged one.
         """
         missing = [name for name in NAMES if f"bank_{name}" not in state]
         if missing:
             raise InputError(f"the checkpoint holds no PSF bank (bank_{missing[0]} is missing): train the model again.")
-        return cls(*(state[f"bank_{name}"].float() for name in NAMES))
+        found = [state[f"bank_{name}"] for name in NAMES]
+        if not (all(isinstance(part, Tensor) and part.is_floating_point() for part in found) and _usable(*found)):
+            raise InputError("the PSF bank in the checkpoint is damaged: fetch a fresh copy, or train the model again.")
+        return cls(*(part.float() for part in found))
 
     def thinned(self, planes: int) -> "Bank":
         """Return a bank of at most so many planes, as evenly spread over CoC as they are there, the ends included."""
@@ -109,6 +112,8 @@ def planes_of(depth: Tensor, coc: Tensor, optics: Tensor) -> Tensor:
     -------
     (B, H, W) int64.
     """
+    # Not `optics.planes.planes_of`: that one fills as the renderer of `synth` does (city-block steps, the farther plane
+    # of two, the farthest where nothing is known), and its fill would give networks that are trained another input.
     known = depth > 0
     blur = optics[0] * (1.0 / torch.where(known, depth, 1.0) - optics[1])
     plane = torch.bucketize(blur.contiguous(), (coc[1:] + coc[:-1]) / 2)
@@ -194,6 +199,15 @@ def _whole(kernels: npt.NDArray[Any], coc: npt.NDArray[Any]) -> bool:
         return False
     sums = kernels.sum(axis=(2, 3), dtype=np.float64)
     return bool((np.abs(sums - 1) < MOST_AMISS).all() and kernels.min() > -MOST_AMISS)
+
+
+def _usable(kernels: Tensor, coc: Tensor, optics: Tensor) -> bool:
+    """Tell whether floating-point tensors can be a bank."""
+    if optics.shape != (2,) or not bool(torch.isfinite(optics).all()) or not float(optics[0]) > 0:
+        return False
+    return (
+        kernels.ndim == 4 and kernels.shape[1] in (1, 3) and _whole(*(t.float().cpu().numpy() for t in (kernels, coc)))
+    )
 
 
 def common_bank(stores: Sequence[str | Path]) -> Bank:

@@ -81,4 +81,4 @@ class Keeper:
         numbers = optics.mask.numbers()
         journal.log(step, numbers, "mask")
         if numbers:
-            journal.say(f"The mask after step {step}: {number_words(numbers)}.")
+            journal.say(f"The mask after step {step}: {number_words(numbers, optics.began)}.")

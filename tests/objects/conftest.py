@@ -4,7 +4,7 @@ import os
 
 import pytest
 from conftest import recipe_data
-from processes import digest, ended, toy
+from processes import digest_of_run
 
 from defocal.pipelines.generate import create, run
 from defocal.synth import Recipe, buckets
@@ -83,6 +83,4 @@ def recipe_file(small, tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def undisturbed(recipe_file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed") / "d"
-    assert ended(toy("generate", recipe_file, folder))[0] == 0
-    return digest(folder)
+    return digest_of_run(recipe_file, tmp_path_factory.mktemp("undisturbed") / "d")

@@ -166,6 +166,8 @@ class FileSection(Section):
 
     kind: Literal["file"]
     path: str
+    any_camera: bool = False
+    """Whether it may stand in another pupil than the one that the file names."""
     learn: bool = False
     smoothness: Weight = 0.0
     """Of heights that are learned on."""

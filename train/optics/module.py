@@ -10,10 +10,11 @@ from torch import Tensor
 from ... import InputError
 from ...synth.camera import ThinLens
 from ...synth.pupil import Mask
-from ...synth.pupil.files import save_mask
+from ...synth.pupil.files import check_pupil, load_mask_for, save_mask
 from ..batches import linear_to_srgb, srgb_to_linear
 from ..seeds import key as seed_of
 from .bank import DifferentiableBank
+from .mask_settings import FileSection, MaskSection, SpiralSection, ZernikeSection
 from .masks import KeptMask, LearnedMask, build_mask
 from .rendering import planes_of, render
 from .sensor import DifferentiableSensor
@@ -71,6 +72,9 @@ class Optics(torch.nn.Module):
         Whether anything of the mask is learned.
     penalises
         Whether the mask adds to the loss.
+    began
+        Parameters of the mask that the settings begin with, as logs name them; empty where a finished mask is given,
+        and its start was random or in a file.
     """
 
     def __init__(
@@ -79,7 +83,10 @@ class Optics(torch.nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.settings, self.lens, self.encoded, self.dtype = settings, lens, encoded, dtype
+        if mask is None:
+            _check_file(settings.mask, lens)
         self.mask = build_mask(settings.mask, seed) if mask is None else mask
+        self.began = self.mask.numbers() if mask is None else _start(settings.mask)
         if not settings.learn:
             self.mask.requires_grad_(False)
         first = self.mask.finished()
@@ -98,9 +105,11 @@ class Optics(torch.nn.Module):
     def words(self) -> str:
         """Say in a few words what captures are made of."""
         size, seen = self.settings.size, "no sensor" if self.sensor is None else self.sensor.words
+        laid, asked = len(self.bank.coc), self.settings.planes
+        # A uniform row with the focus in it has as many planes on both sides of a range that is symmetric.
+        fewer = f" (of {asked}: evenly spaced, with one in focus, they reach both ends)" if laid < asked else ""
         return (
-            f"{self.mask.finished().name}, {len(self.bank.coc)} planes of {size}x{size} px, "
-            f"{self.settings.renderer}; {seen}"
+            f"{self.mask.finished().name}, {laid} planes{fewer} of {size}x{size} px, {self.settings.renderer}; {seen}"
         )
 
     def kernels(self, device: torch.device | str = "cpu") -> Tensor:
@@ -139,12 +148,22 @@ class Optics(torch.nn.Module):
             return {**batch, "image": linear_to_srgb(image) if self.encoded else image.clamp(0, 1)}
 
     def save(self, path: Path) -> None:
-        """Write the mask as it is now, as `defocal.synth.load_mask` and recipes read it."""
-        save_mask(self.mask.finished(), path)
+        """Write the mask as it is now, with its camera, as `defocal.synth.load_mask` and recipes read it."""
+        save_mask(self.mask.finished(), path, self.lens)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the mask as it is now, JSON data from which `synth.pupil.mask_from` makes it."""
         return self.mask.finished().to_dict()
+
+
+def _start(section: MaskSection) -> dict[str, float]:
+    return build_mask(section, 0).numbers() if isinstance(section, SpiralSection | ZernikeSection) else {}
+
+
+def _check_file(section: MaskSection, lens: ThinLens) -> None:
+    if isinstance(section, FileSection) and not section.any_camera:
+        across = lens.aperture_diameter
+        check_pupil(section.path, load_mask_for(section.path)[1], (across, across), "optics.mask.any_camera=true")
 
 
 def check_camera(lens: ThinLens | None) -> ThinLens:
