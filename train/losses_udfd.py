@@ -6,9 +6,9 @@
 
 import math
 from collections.abc import Callable, Mapping
+from types import EllipsisType
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -137,10 +137,9 @@ class _Unsupervised:
         """Return `total` and its terms; `valid` is not looked at, as no depth is."""
         depths = {name: outputs[name] for name in HEADS if name in outputs}
         if not depths:
-            raise InputError(f"the loss udfd is of {' and '.join(HEADS)}, and the model returns {' and '.join(outputs)}.")
+            raise InputError(f"the loss udfd is of depth, and the model returns {' and '.join(outputs)}.")
         settings = self.settings
-        stack, focus = targets["stack"], targets["focus"]
-        sharp = targets["aif"] if settings.sharp == "given" else complete(stack)
+        sharp = targets["aif"] if settings.sharp == "given" else complete(targets["stack"])
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {}
         for name, depth in depths.items():
             terms |= self._terms(name, depth, sharp, targets)
@@ -149,7 +148,7 @@ class _Unsupervised:
             terms["depth/consistency"] = (
                 settings.consistency_weight, lambda: likeness_loss(first, second, settings.alpha)
             )  # fmt: skip
-        found, total = {}, stack.new_zeros(())
+        found, total = {}, sharp.new_zeros(())
         for name, (weight, term) in terms.items():
             if weight > 0:
                 found[name] = term()
@@ -163,7 +162,7 @@ class _Unsupervised:
         settings, stack, focus = self.settings, targets["stack"], targets["focus"]
         if name == "depth_defocus":
             if "image" not in targets:
-                raise InputError("the loss udfd compares DefocusNet's depth with the capture: add 'capture' to data.extra.")
+                raise InputError("the loss udfd blurs what DefocusNet saw again: add 'capture' to data.extra.")
             seen, at = targets["image"][:, None], focus.new_tensor([self.lens.focus_distance])
         else:
             seen, at = stack, focus
@@ -186,15 +185,15 @@ class _Unsupervised:
         inner = self._inner(focus, seen.shape[-2:])
         return likeness_loss(again.flatten(0, 1)[inner], seen.flatten(0, 1)[inner], self.settings.alpha)
 
-    def _inner(self, focus: Tensor, size: tuple[int, ...]) -> tuple[slice | type(...), ...]:
+    def _inner(self, focus: Tensor, size: tuple[int, ...]) -> tuple[EllipsisType | slice, ...]:
         """Return the part of pictures that no light from outside reaches."""
         border = self.settings.border
         if border is None:
             border = min(math.ceil(float(self.reblur.coc(focus).abs().max()) / 2), min(size) // 4)
         if min(size) - 2 * border < WINDOW:
             raise InputError(
-                f"loss.border leaves less than {WINDOW} pixels of pictures of {size[0]} x {size[1]} for SSIM: lower it, "
-                "or take larger crops."
+                f"loss.border leaves less than {WINDOW} pixels of pictures of {size[0]} x {size[1]}, which SSIM "
+                "needs: lower it, or take larger crops."
             )
         return (..., *(slice(border, length - border) for length in size))
 

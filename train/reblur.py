@@ -1,11 +1,10 @@
 """What a lens makes of a sharp picture and a depth map, differentiable to both: how depth is learned without depth.
 
-The layered model of Hasinoff and Kutulakos 2007 as the UDfD paper has it (Eqs. 1-3), on planes uniform in inverse depth.
-A pixel belongs to the two planes around it by hat functions of its depth, so that the picture follows depth smoothly.
+The layered model of Hasinoff and Kutulakos 2007 as the UDfD paper has it (Eqs. 1-3), on planes uniform in inverse
+depth. A pixel belongs to the two planes around it by hat functions of its depth, so that the picture follows depth smoothly.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -88,7 +87,7 @@ class Reblur:
             raise InputError(f"a re-blur needs a nearest and a farthest depth in metres, not {list(depth)}.")
         self.lens = lens
         self.dioptres = torch.linspace(1 / depth[1], 1 / depth[0], planes, dtype=torch.float64)
-        self._kernels: dict[tuple[Sequence[float], torch.dtype, torch.device], Tensor] = {}
+        self._kernels: dict[tuple[object, torch.dtype, torch.device], Tensor] = {}
 
     def coc(self, focus: Tensor) -> Tensor:
         """Return the signed CoC of each plane, (..., K) float64 pixels, at focus distances (...) in metres (Eq. 1)."""
@@ -111,8 +110,8 @@ class Reblur:
     def __call__(self, sharp: Tensor, dioptres: Tensor, focus: Tensor) -> Tensor:
         """Blur a picture by its depth.
 
-        ``L = sum_k (h_k * (A_k L_k)) prod_{j > k} (1 - h_j * A_j)`` over planes from far to near (Eqs. 2-3): A_k is what
-        belongs to plane k and all before it, L_k the picture there, continued behind what is nearer ("push-pull").
+        ``L = sum_k (h_k * (A_k L_k)) prod_{j > k} (1 - h_j * A_j)`` over planes from far to near (Eqs. 2-3): A_k is
+        what belongs to plane k and all before it, L_k the picture there, continued behind what is nearer ("push-pull").
         Beyond its borders the picture is its mirror image.
 
         Parameters
@@ -141,8 +140,8 @@ class Reblur:
             height, width = sharp.shape[-2:]
             if kernels.shape[-1] > min(height, width):
                 raise InputError(
-                    f"the blur is up to {kernels.shape[-1]} pixels wide, and the pictures {width}x{height}: take larger "
-                    "crops, or a smaller range of depths."
+                    f"the blur is up to {kernels.shape[-1]} pixels wide, and the pictures {width}x{height}: take "
+                    "larger crops, or a smaller range of depths."
                 )
             layers = self._layers(sharp, self.shares(dioptres))
             return _composed(_blurred(layers, kernels))

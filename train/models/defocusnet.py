@@ -1,7 +1,7 @@
 """DefocusNet of the UDfD paper: depth from one defocused image by a small DenseNet with an up-projecting decoder.
 
-"Unsupervised simultaneous depth-from-defocus and depth-from-focus", section 3.2 and Figure 3. No code of it is public: what
-the paper does not say is chosen here, and docs/models.md says what.
+"Unsupervised simultaneous depth-from-defocus and depth-from-focus", section 3.2 and Figure 3. No code of it is public:
+what the paper does not say is chosen here, and docs/models.md says what.
 """
 
 from typing import Annotated, Literal
@@ -123,7 +123,10 @@ class DefocusNet(Model):
         blocks, ups = [], []
         channels = self.block2.channels // 2
         for layers, skip, after in zip(
-            settings.decoder, (self.block2.channels, self.block1.channels, 0), (2 * width, width, width // 2), strict=True
+            settings.decoder,
+            (self.block2.channels, self.block1.channels, 0),
+            (2 * width, width, width // 2),
+            strict=True,
         ):
             blocks.append(PlainDenseBlock(channels, layers, growth))
             ups.append(UpProjection(blocks[-1].channels, after))

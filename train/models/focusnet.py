@@ -1,7 +1,7 @@
 """FocusNet of the UDfD paper: depth from a focal stack by VGG-19, slice by slice, and a 1x1 convolution over slices.
 
-"Unsupervised simultaneous depth-from-defocus and depth-from-focus", section 3.3 and Figure 3. No code of it is public: what
-the paper does not say is chosen here, and docs/models.md says what.
+"Unsupervised simultaneous depth-from-defocus and depth-from-focus", section 3.3 and Figure 3. No code of it is public:
+what the paper does not say is chosen here, and docs/models.md says what.
 """
 
 from typing import Literal
@@ -11,11 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ... import InputError
 from ..settings import Section
 from .base import Model, by_focus
 from .defocusnet import Output, initialise
-from .weights import load_encoder as load_body
+from .weights import load_encoder
 
 VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 """Convolutions of each stage, and their channels (Simonyan and Zisserman 2014, column E)."""
@@ -37,20 +36,20 @@ class FocusNetShape(Section):
     """Channels that each stage gives to the concatenation."""
     output: Output = "sigmoid"
     """`sigmoid` returns numbers in (0, 1): target.span says what they mean. `linear` any number."""
+    weights: str = ""
+    """Path of an ImageNet checkpoint of VGG-19 (.pth or .safetensors) for the body; random without one."""
 
 
 class FocusNetSettings(FocusNetShape):
     """FocusNet by itself."""
 
     kind: Literal["focusnet"] = "focusnet"
-    weights: str = ""
-    """Path of an ImageNet checkpoint of VGG-19 (.pth or .safetensors) for the body; random without one."""
 
 
 class VggBody(nn.Module):
     """VGG-19 without its fully connected layers: 16 convolutions in five stages, each ended by a max-pool.
 
-    Names of layers are torchvision's (`features.0`, ...), so that its checkpoints fit.
+    Layers of `features` are numbered as torchvision's, so that its checkpoints fit.
 
     Attributes
     ----------
@@ -91,8 +90,6 @@ class FocusNet(Model):
     ----------
     settings
         Its shape.
-    weights
-        Path of a checkpoint for its body; "" for random weights.
 
     Raises
     ------
@@ -103,7 +100,7 @@ class FocusNet(Model):
     inputs = ("stack", "sharp_at")
     multiple = 32
 
-    def __init__(self, settings: FocusNetShape, weights: str = "") -> None:
+    def __init__(self, settings: FocusNetShape) -> None:
         super().__init__()
         self.slices = (settings.slices, settings.slices)
         self.body = VggBody(settings.width, norm=settings.norm)
@@ -121,18 +118,13 @@ class FocusNet(Model):
         for name, numbers in (("mean", MEAN), ("deviation", DEVIATION)):
             self.register_buffer(name, torch.tensor(numbers).view(3, 1, 1), persistent=False)
         initialise(self)
-        if weights:
-            self.note = load_body(self.body, weights, "VGG-19")
+        if settings.weights:
+            self.note = load_encoder(self.body.features, settings.weights, "VGG-19")
 
     def compute(self, *tensors: Tensor) -> dict[str, Tensor]:
         """Return `depth` (B, H, W)."""
         stack, sharp_at = tensors
         count = stack.shape[1]
-        if count != self.slices[0]:
-            raise InputError(
-                f"this FocusNet was made for stacks of {self.slices[0]} slices, not {count}: its last convolution has a "
-                "weight for each; set model.slices."
-            )
         _, stack = by_focus(sharp_at, stack)
         said = self._slice_by_slice(stack.flatten(0, 1)).view(-1, count, *stack.shape[-2:])
         depth = self.merge(said).squeeze(1)

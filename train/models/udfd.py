@@ -33,8 +33,6 @@ class UdfdSettings(Section):
     """What it returns: `depth` is FocusNet's, `depth_defocus` DefocusNet's."""
     focus: FocusNetShape = FocusNetShape()
     defocus: DefocusNetShape = DefocusNetShape()
-    weights: str = ""
-    """Path of an ImageNet checkpoint of VGG-19 for FocusNet; random without one."""
 
 
 class Udfd(Model):
@@ -57,7 +55,7 @@ class Udfd(Model):
         self.heads = nn.ModuleDict()
         # In one order always: the weights of a network do not depend on how the heads are listed.
         if "depth" in settings.heads:
-            focus = FocusNet(settings.focus, settings.weights)
+            focus = FocusNet(settings.focus)
             self.heads["depth"], self.slices, self.note = focus, focus.slices, focus.note
         if "depth_defocus" in settings.heads:
             self.heads["depth_defocus"] = DefocusNet(settings.defocus)
