@@ -1,7 +1,8 @@
 """What a lens makes of a sharp picture and a depth map, differentiable to both: how depth is learned without depth.
 
 The layered model of Hasinoff and Kutulakos 2007 as the UDfD paper has it (Eqs. 1-3), on planes uniform in inverse
-depth. A pixel belongs to the two planes around it by hat functions of its depth, so that the picture follows depth smoothly.
+depth. A pixel belongs to the two planes around it by hat functions of its depth, so that the picture follows depth
+smoothly.
 """
 
 import math
