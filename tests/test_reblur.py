@@ -52,7 +52,7 @@ def test_pixels_belong_to_the_two_planes_around_them():
 
 @pytest.mark.parametrize("focus", [0.9, 1.6, 3.0])
 def test_on_planes_it_is_the_renderers_model(focus):
-    """Continued behind occluders too: equal everywhere, but for the steps in which the bank counts CoCs."""
+    """Continued behind occluders too: equal everywhere, but for the steps of 0.001 px in which the bank counts CoCs."""
     planes = 8
     reblur = Reblur(LENS, DEPTH, planes)
     rng = np.random.default_rng(0)
@@ -67,10 +67,12 @@ def test_on_planes_it_is_the_renderers_model(focus):
     binned[0, 0], binned[-1, -1] = 1 / DEPTH[1] - step / 2, 1 / DEPTH[0] + step / 2
     lens = LENS.refocused(focus)
     scene = Scene(aif, (1 / binned).astype(np.float32))
-    expected = render(scene, lens, PsfBank.disk(lens, coc_step=1e-4), planes=planes, model="hasinoff")
+    expected = render(scene, lens, PsfBank.disk(lens, coc_step=1e-3), planes=planes, model="hasinoff")
     picture = torch.from_numpy(aif).permute(2, 0, 1)[None]
     found = reblur(picture, torch.from_numpy(dioptres)[None].float(), torch.tensor([focus]))[0, 0]
-    np.testing.assert_allclose(found.permute(1, 2, 0).numpy(), expected, atol=1e-4)
+    error = np.abs(found.permute(1, 2, 0).numpy() - expected)
+    assert error.max() < 4e-4
+    assert error.mean() < 5e-5
 
 
 def test_scenes_look_as_the_renderer_makes_them():
@@ -88,9 +90,9 @@ def test_scenes_look_as_the_renderer_makes_them():
 
 def test_gradients_reach_depth_and_picture():
     small = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=1.6, pixel_pitch=400e-6)
-    reblur = Reblur(small, DEPTH, 5)
-    sharp = noise(1, 3, 8, 9, dtype=torch.float64).requires_grad_()
-    dioptres = (noise(1, 8, 9, dtype=torch.float64, seed=1) * 0.9 + 0.3).requires_grad_()
+    reblur = Reblur(small, DEPTH, 4)
+    sharp = noise(1, 3, 7, 6, dtype=torch.float64).requires_grad_()
+    dioptres = (noise(1, 7, 6, dtype=torch.float64, seed=1) * 0.9 + 0.3).requires_grad_()
     focus = torch.tensor([0.9, 2.0])
     assert gradcheck(lambda a, b: reblur(a, b, focus), (sharp, dioptres))
 
