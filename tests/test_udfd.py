@@ -188,6 +188,4 @@ def test_colours_that_are_not_asked_for_are_drawn_as_ever(stacks):
     second = prepared(stacks, gamma=(0.5, 2.0), probability=0.999999)
     for name in ("aif", "image", "stack"):
         assert torch.equal(first[name], second[name])
-    np.testing.assert_array_equal(
-        prepared(stacks, gamma=(0.5, 2.0), probability=0.0)["aif"], prepared(stacks)["aif"]
-    )
+    np.testing.assert_array_equal(prepared(stacks, gamma=(0.5, 2.0), probability=0.0)["aif"], prepared(stacks)["aif"])
