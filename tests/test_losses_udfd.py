@@ -10,7 +10,7 @@ from torch.autograd import gradcheck
 
 from defocal import InputError
 from defocal.synth.camera import ThinLens
-from defocal.train import losses_udfd as L
+from defocal.train import losses_udfd as udfd
 from defocal.train.batches import linear_to_srgb, srgb_to_linear
 from defocal.train.completion import complete, select, sharpness
 from defocal.train.losses import LossContext, build_loss
@@ -36,7 +36,7 @@ def batch(encoded=True):
     depth = torch.full((2, 40, 40), 1.2)
     depth[..., 20:] = 2.5
     focus = torch.tensor([[0.9, 1.5, 3.0]] * 2)
-    again = L.Reblur(LENS, DEPTH, 10)
+    again = udfd.Reblur(LENS, DEPTH, 10)
     light = srgb_to_linear(sharp) if encoded else sharp
     seen = again(light, 1 / depth, torch.cat([focus, torch.ones(2, 1)], 1))
     seen = linear_to_srgb(seen) if encoded else seen
@@ -46,7 +46,7 @@ def batch(encoded=True):
 
 def test_likeness_by_hand():
     first, second = noise(1, 3, 13, 14), noise(1, 3, 13, 14, seed=1)
-    found = L.likeness_loss(first, second, 0.85).item()
+    found = udfd.likeness_loss(first, second, 0.85).item()
     same = [
         structural_similarity(
             a.numpy(), b.numpy(), gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, full=True
@@ -56,7 +56,7 @@ def test_likeness_by_hand():
     difference = (first - second).abs().mean(1).numpy()
     expected = 0.85 / 2 * (1 - np.mean(same)) + 0.15 * np.mean((difference**2 + 1e-6) ** 0.45)
     assert found == pytest.approx(expected, rel=1e-6)
-    assert L.likeness_loss(first, first).item() == pytest.approx(0.15 * 1e-6**0.45, rel=1e-6)
+    assert udfd.likeness_loss(first, first).item() == pytest.approx(0.15 * 1e-6**0.45, rel=1e-6)
 
 
 def test_blur_by_hand():
@@ -66,9 +66,9 @@ def test_blur_by_hand():
     picture = torch.cat([0.5 + 2 / 255 * board, 0.5 + 3 / 255 * board])
     torch.testing.assert_close(sharpness(picture), torch.tensor([256.0, 576.0], dtype=torch.float64))
     expected = -2.5 * (math.log(0.256) + math.log(0.576)) / 2
-    assert L.blur_loss(picture).item() == pytest.approx(expected)
-    assert L.blur_loss(noise(1, 3, 8, 8)).item() == 0
-    assert L.blur_loss(torch.zeros(1, 3, 8, 8)).item() == pytest.approx(-2.5 * math.log(L.DULLEST))
+    assert udfd.blur_loss(picture).item() == pytest.approx(expected)
+    assert udfd.blur_loss(noise(1, 3, 8, 8)).item() == 0
+    assert udfd.blur_loss(torch.zeros(1, 3, 8, 8)).item() == pytest.approx(-2.5 * math.log(udfd.DULLEST))
 
 
 def test_smoothness_by_hand():
@@ -78,15 +78,15 @@ def test_smoothness_by_hand():
     picture[..., 1:] = 0.4
     across = (2 * (math.exp(-2.5 * 0.4) * 1) ** 2 + 0 + 2**2) / 4
     down = 2**2 / 3
-    assert L.smoothness_loss(depth, picture).item() == pytest.approx(across + down)
+    assert udfd.smoothness_loss(depth, picture).item() == pytest.approx(across + down)
 
 
 @pytest.mark.parametrize(
     "loss",
     [
-        lambda x: L.likeness_loss(x, noise(1, 3, 12, 12, seed=1)),
-        lambda x: L.blur_loss(x / 20),
-        lambda x: L.smoothness_loss(x[:, 0], noise(1, 3, 12, 12, seed=1)),
+        lambda x: udfd.likeness_loss(x, noise(1, 3, 12, 12, seed=1)),
+        lambda x: udfd.blur_loss(x / 20),
+        lambda x: udfd.smoothness_loss(x[:, 0], noise(1, 3, 12, 12, seed=1)),
         lambda x: select(noise(1, 3, 3, 12, 12, seed=1), torch.tensor([[0.9, 0.1, 0.4]]), x[:, 0]),
     ],
     ids=["likeness", "blur", "smoothness", "select"],
@@ -119,7 +119,7 @@ def test_a_stack_is_completed_of_its_sharp_parts():
 @pytest.mark.parametrize("encoded", [True, False])
 def test_true_depth_is_the_least_of_it(encoded):
     data, truth = batch(encoded)
-    objective = L.UdfdLossSettings(blur_weight=0, smooth_weight=0).build(context(encoded=encoded))
+    objective = udfd.UdfdLossSettings(blur_weight=0, smooth_weight=0).build(context(encoded=encoded))
     at_truth = objective({"depth": truth, "depth_defocus": truth}, data)
     assert set(at_truth) == {"depth/reconstruction", "depth_defocus/reconstruction", "depth/consistency", "total"}
     # What is left is the Charbonnier function of nothing.
@@ -132,7 +132,7 @@ def test_true_depth_is_the_least_of_it(encoded):
 
 def test_depth_is_found_by_descent_on_pictures_alone():
     data, truth = batch()
-    objective = build_loss(L.UdfdLossSettings(smooth_weight=0), context())
+    objective = build_loss(udfd.UdfdLossSettings(smooth_weight=0), context())
     start = torch.full_like(truth, 0.4)
     raw = torch.logit(start).requires_grad_()
     optimiser = torch.optim.Adam([raw], 0.1)
@@ -150,37 +150,81 @@ def test_depth_is_found_by_descent_on_pictures_alone():
 
 def test_terms_of_no_weight_are_left_out():
     data, truth = batch()
-    full = L.UdfdLossSettings().build(context())({"depth": truth, "depth_defocus": truth}, data)
+    full = udfd.UdfdLossSettings().build(context())({"depth": truth, "depth_defocus": truth}, data)
     assert {name.split("/")[1] for name in full if name != "total"} == {
         "reconstruction", "consistency", "blur", "smooth",
     }  # fmt: skip
     weights = {"reconstruction": 1.0, "consistency": 1.0, "blur": 0.2, "smooth": 0.2}
     total = sum(weights[name.split("/")[1]] * value for name, value in full.items() if name != "total")
     torch.testing.assert_close(full["total"], total)
-    without = L.UdfdLossSettings(smooth_weight=0).build(context())({"depth": truth}, data)
+    without = udfd.UdfdLossSettings(smooth_weight=0).build(context())({"depth": truth}, data)
     assert set(without) == {"depth/reconstruction", "depth/blur", "total"}
 
 
 def test_what_cannot_be_is_refused():
     data, truth = batch()
     with pytest.raises(InputError, match="cameras of their own"):
-        L.UdfdLossSettings().build(context(lens=None))
+        udfd.UdfdLossSettings().build(context(lens=None))
     none = {f"{name}_weight": 0 for name in ("reconstruction", "consistency", "blur", "smooth")}
     with pytest.raises(InputError, match="no term"):
-        L.UdfdLossSettings(**none).build(context())
-    objective = L.UdfdLossSettings().build(context())
+        udfd.UdfdLossSettings(**none).build(context())
+    objective = udfd.UdfdLossSettings().build(context())
     with pytest.raises(InputError, match="the model returns aif"):
         objective({"aif": data["aif"]}, data)
     with pytest.raises(InputError, match="add 'capture'"):
         objective({"depth_defocus": truth}, {name: data[name] for name in data if name != "image"})
     with pytest.raises(InputError, match="SSIM needs"):
-        L.UdfdLossSettings(border=15).build(context())({"depth": truth}, data)
-    assert L.UdfdLossSettings().needs == ("stack", "focus", "aif")
-    assert L.UdfdLossSettings(sharp="completed").needs == ("stack", "focus")
+        udfd.UdfdLossSettings(border=15).build(context())({"depth": truth}, data)
+    assert udfd.UdfdLossSettings().needs == ("stack", "focus", "aif")
+    assert udfd.UdfdLossSettings(sharp="completed").needs == ("stack", "focus")
 
 
 def test_supervision_adds_up_both_networks():
     _, truth = batch()
-    objective = build_loss(L.UdfdSupervisedSettings(), context())
+    objective = build_loss(udfd.UdfdSupervisedSettings(), context())
     found = objective({"depth": truth + 0.1, "depth_defocus": truth - 0.3}, {"depth": truth}, None)
     assert found["total"].item() == pytest.approx(0.4, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_both_networks_learn_depth_from_pictures_alone():
+    """Losses of the paper as they are, on rendered stacks of four scenes: they fall, and the error of depth with them."""
+    from defocal.synth import procedural_scene, render, render_stack
+    from defocal.train.models import build
+    from defocal.train.models.defocusnet import DefocusNetShape
+    from defocal.train.models.focusnet import FocusNetShape
+    from defocal.train.models.udfd import UdfdSettings
+
+    focus = (0.9, 1.6, 3.0)
+    made = []
+    for sample in range(4):
+        scene = procedural_scene(1, sample, (64, 64), depth=DEPTH, margin=16)
+        stack = render_stack(scene, LENS, focus, breathing=False, seed=(1, sample))
+        flat = scene.flatten()
+        inner = (slice(flat.margin, flat.margin + 64),) * 2
+        pictures = [flat.aif[inner], render(scene, LENS), *stack.images]
+        made.append((np.stack(pictures), flat.depth[inner]))
+    pictures = linear_to_srgb(torch.from_numpy(np.stack([one for one, _ in made])).movedim(-1, -3))
+    truth = TARGET.encode(torch.from_numpy(np.stack([depth for _, depth in made])))
+    data = {"aif": pictures[:, 0], "image": pictures[:, 1], "stack": pictures[:, 2:]}
+    data["focus"] = torch.tensor([focus] * 4)
+    data["sharp_at"] = TARGET.encode(data["focus"])
+    shape = FocusNetShape(width=1 / 16, gathered=8, slices=3, norm=True)
+    small = DefocusNetShape(blocks=(2, 2), growth=8, width=12, decoder=(1, 1, 1))
+    model = build(UdfdSettings(focus=shape, defocus=small), seed=2)
+    objective = udfd.UdfdLossSettings(planes=8).build(context())
+    optimiser = torch.optim.Adam(model.parameters(), 2e-3)
+    totals, errors = [], []
+    for _ in range(100):
+        outputs = model(data)
+        total = objective(outputs, data)["total"]
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        totals.append(total.item())
+        errors.append([(outputs[name].detach() - truth).square().mean().sqrt().item() for name in outputs])
+    print(totals[::20], errors[::20], errors[-1], truth.std())
+    assert totals[-1] < 0.6 * totals[0]
+    assert max(errors[-1]) < truth.std().item()
+    for first, last in zip(errors[0], errors[-1], strict=True):
+        assert last < 0.75 * first
