@@ -188,7 +188,7 @@ def test_supervision_adds_up_both_networks():
 
 @pytest.mark.slow
 def test_both_networks_learn_depth_from_pictures_alone():
-    """Losses of the paper as they are, on rendered stacks of four scenes: they fall, and the error of depth with them."""
+    """Losses of the paper as they are, on rendered stacks: they fall, and the error of depth with them."""
     from defocal.synth import procedural_scene, render, render_stack
     from defocal.train.models import build
     from defocal.train.models.defocusnet import DefocusNetShape
