@@ -223,7 +223,6 @@ def test_both_networks_learn_depth_from_pictures_alone():
         optimiser.step()
         totals.append(total.item())
         errors.append([(outputs[name].detach() - truth).square().mean().sqrt().item() for name in outputs])
-    print(totals[::20], errors[::20], errors[-1], truth.std())
     assert totals[-1] < 0.6 * totals[0]
     assert max(errors[-1]) < truth.std().item()
     for first, last in zip(errors[0], errors[-1], strict=True):

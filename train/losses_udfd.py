@@ -97,7 +97,7 @@ class UdfdLossSettings(LossBase):
     """Beta of Eq. 6."""
     edge_beta: float = Field(default=2.5, ge=0, le=1e3)
     """Beta of Eq. 7; the paper gives a number for one beta alone."""
-    planes: int = Field(default=10, ge=2, le=256)
+    planes: int = Field(default=8, ge=2, le=256)
     """Planes of the re-blur, uniform in inverse depth over the depths of the scenes."""
     border: int | None = Field(default=None, ge=0)
     """Pixels at each side that Eq. 4 leaves out: light comes there from outside the crop. By default the radius of the

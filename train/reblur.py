@@ -68,7 +68,8 @@ class Reblur:
     depth
         Nearest and farthest depth of the planes, metres; nearer and farther pixels lie on the first and the last.
     planes
-        K, uniform in inverse depth from one end to the other.
+        K, uniform in inverse depth from one end to the other. More are not better: on slopes the model lays each plane's
+        blurred edge over those behind it, so that with many planes too much of what is near is seen.
 
     Attributes
     ----------
@@ -81,7 +82,7 @@ class Reblur:
         If there are fewer than two planes, or the depths are not in order.
     """
 
-    def __init__(self, lens: ThinLens, depth: tuple[float, float], planes: int = 10) -> None:
+    def __init__(self, lens: ThinLens, depth: tuple[float, float], planes: int = 8) -> None:
         if planes < 2:
             raise InputError(f"a re-blur needs two planes or more, not {planes}.")
         if not 0 < depth[0] < depth[1]:
