@@ -13,6 +13,7 @@ from .blur_changes import change_blur, warp
 from .data import Batch, Facts
 from .settings import DataSettings, Flip
 from .slices import choose, slice_count
+from .tints import tint
 
 AUGMENTATION = 2
 """Purpose of the random stream, as `order` has another: part of the reproducibility contract."""
@@ -85,7 +86,10 @@ def prepare(
     _mask_depth(ready, settings)
     pictures = {name: ready[name] for name in PICTURES if name in ready}
     if training and settings.augment.colours:
-        pictures = {name: _coloured(name, one, settings, random) for name, one in pictures.items()}
+        coloured = {name: _coloured(name, one, settings, random) for name, one in pictures.items()}
+        if settings.augment.tints:
+            coloured = tint(pictures, coloured, settings.augment, seed, epoch, indices)
+        pictures = coloured
     if training:
         seen = [name for name in ("capture", settings.input) if name in pictures]
         pictures |= {name: change_blur(pictures[name], settings.augment, random[:, BLUR]) for name in seen}

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -15,6 +15,7 @@ from ..synth.recipe import read_toml
 from ..synth.recipe_errors import explain
 from .devices import Precision
 from .losses import LossSettings
+from .losses_udfd import UdfdLossSettings, UdfdSupervisedSettings
 from .models import ModelSettings
 from .optics.settings import OpticsSettings
 from .optimise import OptimiserSection, ScheduleSection
@@ -67,6 +68,9 @@ class RunSection(Section):
         return max(1, round(self.epochs * per_epoch))
 
 
+AnyLoss = Annotated[LossSettings | UdfdLossSettings | UdfdSupervisedSettings, Field(discriminator="kind")]
+
+
 class Config(Section):
     """A declared training. Make one with `load_config` or `Config.parse`."""
 
@@ -77,7 +81,7 @@ class Config(Section):
     data: DataSettings = DataSettings()
     model: ModelSettings
     target: TargetSection = DepthTarget()
-    loss: LossSettings
+    loss: AnyLoss
     optimiser: OptimiserSection = OptimiserSection()
     schedule: ScheduleSection = ScheduleSection()
     optics: OpticsSettings | None = None
@@ -176,7 +180,8 @@ def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = 
 
 def _resolve(data: dict[str, Any], base: Path) -> None:
     """Make the paths of files absolute: in a config file they are relative to the file, else to where we are."""
-    for section, name in (("model", "weights"), ("run", "start_from"), ("optics.mask", "path")):
+    files = (("model", "weights"), ("model.focus", "weights"), ("run", "start_from"), ("optics.mask", "path"))
+    for section, name in files:
         table: Any = data
         for part in section.split("."):
             table = table.get(part) if isinstance(table, dict) else None

@@ -223,11 +223,14 @@ class LossContext:
         cameras of their own.
     depth
         Nearest and farthest depth of the scenes, metres.
+    encoded
+        Whether pictures are sRGB, and not linear light.
     """
 
     target: Target
     lens: ThinLens | None
     depth: tuple[float, float]
+    encoded: bool = True
 
 
 class LossBase(Section):
@@ -437,7 +440,7 @@ LossSettings = Annotated[
 ]
 
 
-def build_loss(settings: LossSettings, context: LossContext) -> Objective:
+def build_loss(settings: LossBase, context: LossContext) -> Objective:
     """Make the function that a training step minimises.
 
     Parameters

@@ -66,6 +66,12 @@ class AugmentSettings(Section):
     """Factor about 0.5; DfF in the Wild has [0.4, 1.6]."""
     gamma: Range = (1.0, 1.0)
     """Exponent, after contrast and brightness; DfF in the Wild has [0.5, 2]."""
+    gain: Range = (1.0, 1.0)
+    """Factor, after all these; the UDfD paper's brightness, [0.5, 1.5]."""
+    colour: Range = (1.0, 1.0)
+    """Factor of each colour by itself; the UDfD paper has [0.8, 1.2]."""
+    probability: Share = 1.0
+    """Of changing a sample's colours at all; the UDfD paper has 0.5."""
     allow_blur_changes: bool = False
     """Allow what follows."""
     resize: Range = (1.0, 1.0)
@@ -84,7 +90,13 @@ class AugmentSettings(Section):
     @property
     def colours(self) -> bool:
         """Whether colours change."""
-        return (self.brightness, self.contrast, self.gamma) != ((0.0, 0.0), (1.0, 1.0), (1.0, 1.0))
+        plain = (self.brightness, self.contrast, self.gamma) == ((0.0, 0.0), (1.0, 1.0), (1.0, 1.0))
+        return not plain or self.tints
+
+    @property
+    def tints(self) -> bool:
+        """Whether colours change by factors, or not always."""
+        return (self.gain, self.colour, self.probability) != ((1.0, 1.0), (1.0, 1.0), 1.0)
 
     @property
     def warps(self) -> bool:
@@ -93,7 +105,7 @@ class AugmentSettings(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        for name in ("brightness", "contrast", "gamma", "resize"):
+        for name in ("brightness", "contrast", "gamma", "gain", "colour", "resize"):
             low, high = getattr(self, name)
             if low > high or (name != "brightness" and low <= 0):
                 raise ValueError(f"{name} must be [least, greatest], and positive but for brightness")

@@ -159,7 +159,8 @@ class Training:
             self.target.check(self.model.bounds)
         self._check_possible()
         self.pipeline = Pipeline(self.model, self._optics())
-        self.loss = build_loss(config.loss, LossContext(self.target, self.feed.captures, self.feed.depth))
+        context = LossContext(self.target, self.feed.captures, self.feed.depth, self.feed.encoded)
+        self.loss = build_loss(config.loss, context)
         self.optimiser = Steps(config.optimiser, config.schedule, self._groups())
         if state is None and config.run.start_from is not None:
             self.model.note = start_from(self.model, config.run.start_from, config.to_dict()["target"])

@@ -12,8 +12,11 @@ from ..banks import Bank
 from ..settings import Section
 from .base import Model, Window, by_focus, crop, enable_dropout, pad_to_multiple
 from .d3net import D3Net, D3NetSettings
+from .defocusnet import DefocusNet, DefocusNetSettings
 from .dwdn import Dwdn, DwdnSettings
+from .focusnet import FocusNet, FocusNetSettings
 from .hded import Hded, HdedSettings
+from .udfd import Udfd, UdfdSettings
 from .unet import UNet, UNetSettings
 
 __all__ = [
@@ -30,7 +33,10 @@ __all__ = [
     "restore",
 ]
 
-ModelSettings = Annotated[UNetSettings | D3NetSettings | HdedSettings | DwdnSettings, Field(discriminator="kind")]
+ModelSettings = Annotated[
+    UNetSettings | D3NetSettings | HdedSettings | DwdnSettings | DefocusNetSettings | FocusNetSettings | UdfdSettings,
+    Field(discriminator="kind"),
+]
 
 
 class Architecture(NamedTuple):
@@ -47,6 +53,9 @@ MODELS: dict[str, Architecture] = {
     "d3net": Architecture(D3NetSettings, D3Net),
     "2hded": Architecture(HdedSettings, Hded),
     "dwdn": Architecture(DwdnSettings, Dwdn, Dwdn.outputs),
+    "defocusnet": Architecture(DefocusNetSettings, DefocusNet),
+    "focusnet": Architecture(FocusNetSettings, FocusNet),
+    "udfd": Architecture(UdfdSettings, Udfd),
 }
 
 
@@ -97,8 +106,7 @@ def restore(settings: ModelSettings, state: Mapping[str, Tensor], heads: Sequenc
     InputError
         If it has no such head, or the weights are those of another network.
     """
-    # An ImageNet checkpoint may be gone by now, and would be overwritten.
-    changes: dict[str, Any] = {"weights": ""} if "weights" in type(settings).model_fields else {}
+    changes = _without_files(settings)
     has = tuple(getattr(settings, "heads", MODELS[settings.kind].outputs))
     wanted = has if heads is None else tuple(heads)
     if not wanted or not set(wanted) <= set(has):
@@ -118,6 +126,16 @@ def restore(settings: ModelSettings, state: Mapping[str, Tensor], heads: Sequenc
         raise InputError(_mismatch(model, kept)) from None
     model.note = "all weights are from a checkpoint"
     return model.eval()
+
+
+def _without_files(settings: Section) -> dict[str, Any]:
+    """Return what changes of settings that name ImageNet checkpoints: these may be gone, and would be overwritten."""
+    changes: dict[str, Any] = {"weights": ""} if "weights" in type(settings).model_fields else {}
+    for name in type(settings).model_fields:
+        part = getattr(settings, name)
+        if isinstance(part, Section) and (inner := _without_files(part)):
+            changes[name] = part.model_copy(update=inner)
+    return changes
 
 
 def _mismatch(model: Model, state: Mapping[str, Tensor]) -> str:

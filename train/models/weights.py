@@ -97,18 +97,20 @@ def _tensor(numbers: memoryview, dtype: torch.dtype, shape: list[int], offsets: 
     return torch.frombuffer(numbers[start:end], dtype=dtype).reshape(shape)
 
 
-def load_encoder(encoder: nn.Module, path: str | Path) -> str:
-    """Copy what fits of a DenseNet-121's weights into an encoder; what does not fit stays as it is.
+def load_encoder(encoder: nn.Module, path: str | Path, kind: str = "DenseNet-121") -> str:
+    """Copy what fits of an ImageNet network's weights into an encoder; what does not fit stays as it is.
 
-    Names are torchvision's of any age, or timm's (whose feature extractors say `features_conv0`); prefixes of wrappers
-    are ignored. The classifier has no place here.
+    Names are torchvision's of any age, or timm's (whose feature extractors say `features_conv0`); prefixes of wrappers,
+    `features` among them, are ignored. The classifier has no place here.
 
     Parameters
     ----------
     encoder
-        A `DenseEncoder`.
+        A `DenseEncoder`, or another one, whose names are those of the checkpoint without such prefixes.
     path
         The checkpoint.
+    kind
+        What it is of, for messages.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def load_encoder(encoder: nn.Module, path: str | Path) -> str:
     own = {name: value for name, value in encoder.state_dict().items() if not name.endswith(COUNTERS)}
     fitting = {name: found[name] for name, value in own.items() if name in found and found[name].shape == value.shape}
     if not fitting:
-        raise InputError(f"{path} is not a DenseNet-121: none of its {len(found)} tensors fits the encoder.")
+        raise InputError(f"{path} is not a {kind}: none of its {len(found)} tensors fits the encoder.")
     encoder.load_state_dict(fitting, strict=False)
     parts = [f"encoder: {len(fitting)} of {len(own)} tensors from {Path(path).name}"]
     differ = [f"{name} ({_size(own[name])}, there {_size(found[name])})" for name in own if _differs(name, own, found)]
