@@ -68,8 +68,8 @@ class Reblur:
     depth
         Nearest and farthest depth of the planes, metres; nearer and farther pixels lie on the first and the last.
     planes
-        K, uniform in inverse depth from one end to the other. More are not better: on slopes the model lays each plane's
-        blurred edge over those behind it, so that with many planes too much of what is near is seen.
+        K, uniform in inverse depth from one end to the other. More are not better: on slopes the model lays each
+        plane's blurred edge over those behind it, so that with many planes too much of what is near is seen.
 
     Attributes
     ----------
