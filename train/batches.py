@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from .blur_changes import change_blur, warp
-from .data import Batch, Facts
+from .data import BY_SLICE, Batch, Facts
 from .settings import DataSettings, Flip
 
 AUGMENTATION = 2
@@ -18,6 +18,8 @@ AUGMENTATION = 2
 CROP, FLIPS, COLOURS, BLUR = slice(0, 2), slice(2, 5), slice(5, 8), slice(8, 13)
 """Places of a sample's uniform numbers; those for the colours of slices follow."""
 DRAWN = 13
+HOW_MANY, WHICH = 3, 4
+"""Purposes of the streams that choose slices: by step, and by epoch and sample."""
 
 PICTURES = ("capture", "aif", "stack", "dual")
 MAPS = ("depth", "valid", "coc", "raw", "stack_raw")
@@ -31,9 +33,33 @@ def uniforms(seed: int, epoch: int, sample: int, slices: int = 0) -> Float64:
     return np.random.Generator(np.random.Philox(sequence)).random(DRAWN + 3 * slices)
 
 
+def slice_count(seed: int, step: int, settings: DataSettings) -> int | None:
+    """Return how many slices a training step sees: uniform over `settings.slices`; None for all."""
+    if settings.slices is None:
+        return None
+    least, most = settings.slices
+    sequence = np.random.SeedSequence(seed, spawn_key=(HOW_MANY, step))
+    return int(np.random.Generator(np.random.Philox(sequence)).integers(least, most + 1))
+
+
+def chosen_slices(count: int, of: int, reference: int, seed: int, epoch: int, sample: int) -> list[int]:
+    """Return which slices a sample shows in an epoch: any so many, the reference among them, in their order."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(WHICH, epoch, sample))
+    keys = np.random.Generator(np.random.Philox(sequence)).random(of)
+    keys[reference] = -1.0
+    return sorted(np.argsort(keys, kind="stable")[:count].tolist())
+
+
+def spread_slices(count: int, of: int, reference: int) -> list[int]:
+    """Return so many slices from the first to the last, evenly spread, the reference in the place of its nearest."""
+    found = np.rint(np.linspace(0, of - 1, count)).astype(int)
+    found[np.abs(found - reference).argmin()] = reference
+    return sorted(found.tolist())
+
+
 def prepare(
     batch: Batch, settings: DataSettings, facts: Facts, device: torch.device | str = "cpu", *, seed: int = 0,
-    epoch: int = 0, training: bool = True, surface: bool = False,
+    epoch: int = 0, step: int = 0, training: bool = True, surface: bool = False,
 ) -> Batch:  # fmt: skip
     """Return what a model takes and is compared with, of a batch of `StoreDataset`.
 
@@ -46,22 +72,28 @@ def prepare(
     device
         Where to work, and where the result is.
     seed, epoch
-        Decide the augmentations, with each sample's `index`.
+        Decide the augmentations, and which slices are seen, with each sample's `index`.
+    step
+        Decides, with the seed, how many slices are seen.
     training
-        Crop at random and augment; or crop the middle.
+        Crop at random, augment and choose slices; or crop the middle, and take all slices: where stores have different
+        numbers of them, as many as the store with fewest, evenly spread.
     surface
         Also give `surface`, for a renderer: (B, h, w) metres, NaN where unknown, whatever `settings.depth` says.
 
     Returns
     -------
     Of (B, ...) tensors, float32 if not said otherwise, pictures from 0 to 1:
-    `image` (B, 3, h, w), or `stack` (B, S, 3, h, w) with `focus` (B, S) in metres;
+    `image` (B, 3, h, w), or `stack` (B, S, 3, h, w) with `focus` (B, S) in metres, and `image` where the capture beside
+    the stack is asked for;
     `depth` (B, h, w) in metres, 0 where `valid` (B, h, w) bool is false: unknown, or outside `settings.depth`;
     `aif` (B, 3, h, w); `coc` (B, 1 or S, h, w) in pixels, 0 where unknown; `dual` (B, 2, 3, h, w);
     `raw` (B, 1, h, w) and `stack_raw` (B, S, h, w), 0 at black level and 1 at white level; `lens` (B, 4);
     `f_number` (B, S); `intrinsics` (B, S, 3, 3) in pixels of the crop; `pose` (B, S, 6);
     `index` and `store` (B,) int64. Of these, what settings ask for.
     """
+    if settings.input == "stack":
+        batch = _choose(batch, facts, slice_count(seed, step, settings) if training else None, seed, epoch)
     moved = {name: _channels_first(name, tensor.to(device, non_blocking=True)) for name, tensor in batch.items()}
     slices = moved["stack"].shape[1] if settings.augment.colour_per_slice else 0
     indices = batch["index"].tolist()
@@ -80,16 +112,19 @@ def prepare(
     if training and settings.augment.colours:
         pictures = {name: _coloured(name, one, settings, random) for name, one in pictures.items()}
     if training:
-        pictures[settings.input] = change_blur(pictures[settings.input], settings.augment, random[:, BLUR])
+        seen = [name for name in ("capture", settings.input) if name in pictures]
+        pictures |= {name: change_blur(pictures[name], settings.augment, random[:, BLUR]) for name in seen}
     if settings.light == "linear" and facts.encoding == "srgb":
         pictures = {name: srgb_to_linear(one) for name, one in pictures.items()}
     ready |= pictures
-    shown = "stack" if settings.input == "stack" else "image"
-    picture = ready[settings.input]
+    first = {"stack": ready["stack"]} if settings.input == "stack" else {}
+    image = "capture" if "capture" in ready else settings.input
+    if image != "stack":
+        first["image"] = ready[image]
     ready |= {name: ready[name].squeeze(1) for name in ("depth", "valid") if name in ready}
     for name in ("capture", *(() if "aif" in settings.targets else ("aif",))):
         ready.pop(name, None)
-    return {shown: picture, **{name: tensor for name, tensor in ready.items() if name != shown}}
+    return first | {name: tensor for name, tensor in ready.items() if name not in first}
 
 
 def srgb_to_linear(picture: torch.Tensor) -> torch.Tensor:
@@ -101,6 +136,31 @@ def linear_to_srgb(picture: torch.Tensor) -> torch.Tensor:
     """Encode linear light as sRGB (IEC 61966-2-1); what lies outside 0 to 1 is cut off."""
     light = picture.clamp(0, 1)
     return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(1e-9) ** (1 / 2.4) - 0.055)
+
+
+def _choose(batch: Batch, facts: Facts, count: int | None, seed: int, epoch: int) -> Batch:
+    """Take so many slices of each sample, or those that all stores have; before anything is computed of the others."""
+    fewest = min((one.slices for one in facts.stacks), default=batch["stack"].shape[1])
+    if fewest == batch["stack"].shape[1] and count in (None, fewest):
+        return batch
+    picked = []
+    for place, (index, store) in enumerate(zip(batch["index"].tolist(), batch["store"].tolist(), strict=True)):
+        stack = facts.stacks[store]
+        reference = stack.reference(batch["focus"][place, : stack.slices].tolist())
+        if count is None:
+            picked.append(spread_slices(fewest, stack.slices, reference))
+        else:
+            picked.append(chosen_slices(count, stack.slices, reference, seed, epoch, index))
+    rows, columns = torch.arange(len(picked))[:, None], torch.tensor(picked)
+    slicewise = {name: batch[name] for name in BY_SLICE if name in batch}
+    return {**batch, **{name: _taken(tensor, rows, columns) for name, tensor in slicewise.items()}}
+
+
+def _taken(tensor: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    # Torch cannot index torch.uint16; the bits of int16 are the same.
+    if tensor.dtype == torch.uint16:
+        return tensor.view(torch.int16)[rows, columns].view(torch.uint16)
+    return tensor[rows, columns]
 
 
 def _channels_first(name: str, tensor: torch.Tensor) -> torch.Tensor:

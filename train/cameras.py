@@ -167,6 +167,18 @@ def common_lens(cameras: Sequence[Camera]) -> ThinLens | None:
     )
 
 
+def common_capture(recipes: Sequence[Recipe]) -> ThinLens | None:
+    """Return the lens that all recipes have, focused as their single captures are; None if there is none.
+
+    Unlike `common_lens` it has one for stacks too, unless their slices differ in f-number: what blurs a picture is told
+    by the lens and by where each picture is focused.
+    """
+    lenses = [recipe.lens for recipe in recipes]
+    drawn = any(name.startswith("camera.") for recipe in recipes for name in recipe.draws)
+    several = any(recipe.stack is not None and recipe.stack.f_numbers for recipe in recipes)
+    return None if drawn or several or any(lens != lenses[0] for lens in lenses) else lenses[0]
+
+
 def common_depth(cameras: Sequence[Camera]) -> tuple[float, float]:
     """Return the nearest and the farthest depth of all cameras' scenes, metres."""
     return min(one.depth[0] for one in cameras), max(one.depth[1] for one in cameras)

@@ -27,7 +27,7 @@ from .holding import empty, hold
 from .journal import RUN, Journal, machine, read_json, write_json
 from .keeping import Keeper
 from .loader import died
-from .losses import build_loss
+from .losses import LossContext, build_loss
 from .meter import Meter
 from .models import build
 from .optics.module import Optics, check_camera
@@ -158,7 +158,7 @@ class Training:
             self.target.check(self.model.bounds)
         self._check_possible()
         self.pipeline = Pipeline(self.model, self._optics())
-        self.loss = build_loss(config.loss)
+        self.loss = build_loss(config.loss, LossContext(self.target, self.feed.captures, self.feed.depth))
         self.optimiser = Steps(config.optimiser, config.schedule, self._groups())
         if state is None and config.run.start_from is not None:
             self.model.note = start_from(self.model, config.run.start_from, config.to_dict()["target"])
@@ -197,10 +197,10 @@ class Training:
                 f"the model {self.config.model.kind} takes heights and widths that are multiples of {multiple}, not "
                 f"{height} x {width}: set data.crop."
             )
-        if "depth" in self.model.inputs and "depth" not in self.config.data.targets:
-            raise InputError(
-                f"the model {self.config.model.kind} reads depth beside the image: add 'depth' to data.targets."
-            )
+        self.config.data.check_gives(self.model.inputs, f"the model {self.config.model.kind}")
+        self.config.data.check_gives(self.config.loss.needs, f"the loss {self.config.loss.kind}")
+        for slices in self.feed.slices:
+            self.model.check_slices(slices)
         targets = set(self.config.data.targets) & set(self.model.outputs)
         needed = {"psnr": "aif", "rmse": "depth", "mae": "depth", "abs_rel": "depth"}.get(best)
         if needed is not None and needed not in targets:
@@ -285,6 +285,8 @@ class Training:
         self, pipeline: torch.nn.Module, batch: Mapping[str, torch.Tensor], noise: int
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Return the terms of the loss, and what the pipeline said."""
+        if "focus" in batch:
+            batch = {**batch, "sharp_at": self.target.sharp_at(batch["focus"])}
         targets = dict(batch)
         if "depth" in batch:
             known = torch.where(batch["valid"], batch["depth"], torch.ones_like(batch["depth"]))
