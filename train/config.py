@@ -14,8 +14,8 @@ from .. import InputError
 from ..synth.recipe import read_toml
 from ..synth.recipe_errors import explain
 from .devices import Precision
-from .losses import LossSettings
 from .models import ModelSettings
+from .objectives import LossSettings
 from .optics.settings import OpticsSettings
 from .optimise import OptimiserSection, ScheduleSection
 from .settings import DataSettings, Section

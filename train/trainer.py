@@ -27,9 +27,10 @@ from .holding import empty, hold
 from .journal import RUN, Journal, machine, read_json, write_json
 from .keeping import Keeper
 from .loader import died
-from .losses import LossContext, build_loss
+from .losses import LossContext
 from .meter import Meter
 from .models import build
+from .objectives import build_loss
 from .optics.module import Optics, check_camera
 from .optimise import Group, Steps
 from .pipeline import Pipeline

@@ -10,8 +10,10 @@ from torch import Tensor
 from ... import InputError
 from ..banks import Bank
 from ..settings import Section
+from .aifdepthnet import AifDepthNet, AifDepthNetSettings
 from .base import Model, Window, by_focus, crop, enable_dropout, pad_to_multiple
 from .d3net import D3Net, D3NetSettings
+from .dff import Dff, DffSettings
 from .dwdn import Dwdn, DwdnSettings
 from .hded import Hded, HdedSettings
 from .unet import UNet, UNetSettings
@@ -30,7 +32,10 @@ __all__ = [
     "restore",
 ]
 
-ModelSettings = Annotated[UNetSettings | D3NetSettings | HdedSettings | DwdnSettings, Field(discriminator="kind")]
+ModelSettings = Annotated[
+    UNetSettings | D3NetSettings | HdedSettings | DwdnSettings | DffSettings | AifDepthNetSettings,
+    Field(discriminator="kind"),
+]
 
 
 class Architecture(NamedTuple):
@@ -47,6 +52,8 @@ MODELS: dict[str, Architecture] = {
     "d3net": Architecture(D3NetSettings, D3Net),
     "2hded": Architecture(HdedSettings, Hded),
     "dwdn": Architecture(DwdnSettings, Dwdn, Dwdn.outputs),
+    "dff": Architecture(DffSettings, Dff),
+    "aifdepthnet": Architecture(AifDepthNetSettings, AifDepthNet),
 }
 
 
