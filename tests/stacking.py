@@ -5,10 +5,15 @@ from typing import Annotated, Literal
 
 import pytest
 import torch
+from conftest import recipe_data
 from pydantic import Field
-from stores import noise_store
+from stores import noise
 from torch import nn
 
+from defocal.pipelines.generate import create, run
+from defocal.synth import Recipe
+from defocal.synth.samples import SampleMaker
+from defocal.synth.slices import slice_lenses
 from defocal.train.config import Config
 from defocal.train.losses import LossBase
 from defocal.train.models import MODELS, Architecture, Model, by_focus
@@ -121,6 +126,16 @@ def registered():
 
 
 def stack_store(out, *, count=12, stack=None, **changes):
-    """Write a store of noise with stacks; return its folder."""
+    """Write a store of noise with stacks that are focused where the recipe says; return its folder."""
     output = {"arrays": ARRAYS, **changes.pop("output", {})}
-    return noise_store(out, count=count, stack=stack or STACK, output=output, **changes)
+    recipe = Recipe.parse(recipe_data(scenes={"count": count}, stack=stack or STACK, output=output, **changes))
+    maker = SampleMaker(recipe)
+
+    def make(sample):
+        made = noise(recipe, maker.size, sample)
+        made["focus"][:] = [lens.focus_distance for lens in slice_lenses(recipe, sample, made["depth"])]
+        return made
+
+    maker.make = make
+    assert not run(out, maker, create(out, maker)).failed
+    return out

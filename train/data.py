@@ -17,7 +17,7 @@ from .. import InputError
 from ..synth.store import Store, open_store
 from .cameras import Camera, LensTable, check_cameras
 from .reading import Backend, DirectReader, Layout, Reader, check_backend, check_readable, reader
-from .settings import CameraSettings, DataSettings, Flip
+from .settings import DataSettings, Flip
 from .symmetry import symmetries
 
 Batch = dict[str, torch.Tensor]
@@ -132,8 +132,9 @@ class StoreDataset(Dataset[Batch]):
     split
         Name of the split.
     arrays
-        Names of arrays that every store must have; also `lens`: focal length, f-number, focus distance (NaN of
-        stacks) and pixel pitch of the sample, (4,) float32, metres but for the f-number.
+        Names of arrays that every store must have; also `lens`: focal length, f-number, focus distance (that of the
+        single capture; NaN where stacks have none) and pixel pitch of the sample, (4,) float32, metres but for the
+        f-number.
     valid
         Read `valid` too if a store has it; of stores that have not it is true everywhere.
     backend
@@ -199,7 +200,10 @@ class StoreDataset(Dataset[Batch]):
             subset=settings.subset,
             slices=settings.slices[1] if settings.slices else None,
         )
-        data.check_cameras(settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens))
+        check_cameras(
+            data.cameras, settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens),
+            captures="capture" in settings.extra,
+        )  # fmt: skip
         data._check_settings(settings, training)
         return data
 
@@ -298,10 +302,6 @@ class StoreDataset(Dataset[Batch]):
     def cameras(self) -> dict[str, Camera]:
         """Camera of each store, by the store's path."""
         return {part.path: part.camera for part in self._parts}
-
-    def check_cameras(self, expected: CameraSettings, *, mixed: bool = False, psf: bool = True) -> None:
-        """Refuse stores whose cameras differ among themselves or from the expected one; see `cameras`."""
-        check_cameras(self.cameras, expected, mixed=mixed, psf=psf)
 
     @property
     def shards(self) -> list[int]:

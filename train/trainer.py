@@ -155,7 +155,7 @@ class Training:
         if self.model.reads_bank:
             self.model.attach(common_bank(stores))
         self.target = Target(config.target, self.feed.lens, self.feed.depth)
-        if "depth" in self.model.outputs:
+        if self.model.told_depths:
             self.target.check(self.model.bounds)
         self._check_possible()
         self.pipeline = Pipeline(self.model, self._optics())
@@ -202,7 +202,8 @@ class Training:
         self.config.data.check_gives(self.config.loss.needs, f"the loss {self.config.loss.kind}")
         for slices in self.feed.slices:
             self.model.check_slices(slices)
-        targets = set(self.config.data.targets) & set(self.model.outputs)
+        tells = {"aif"} & set(self.model.outputs) | ({"depth"} if self.model.told_depths else set())
+        targets = set(self.config.data.targets) & tells
         needed = {"psnr": "aif", "rmse": "depth", "mae": "depth", "abs_rel": "depth"}.get(best)
         if needed is not None and needed not in targets:
             raise InputError(f"run.best is {best!r}, and this model is not trained for {needed}: use 'loss'.")
@@ -318,17 +319,17 @@ class Training:
         for ready in self.feed.validation():
             terms, outputs = self._terms(pipeline, ready, key(self.config.seed, "validation noise"))
             scores.losses(terms, len(ready["index"]))
-            predicted = self.target.decode(outputs["depth"]) if "depth" in outputs else None
-            if predicted is not None and "depth" in ready:
-                scores.depth(predicted, ready["depth"], ready["valid"])
+            told = {label: self.target.decode(outputs[name]) for label, name in self.model.told_depths.items()}
+            if "depth" in ready:
+                scores.depths(told, ready["depth"], ready["valid"])
             if "aif" in outputs and "aif" in ready:
                 scores.images(outputs["aif"], ready["aif"])
             seen = {"image": outputs["image"]} if "image" in outputs else {}
-            pictures += shown({**ready, **seen}, outputs, predicted, self.config.run.pictures - len(pictures))
+            pictures += shown({**ready, **seen}, outputs, told, self.config.run.pictures - len(pictures))
         if not scores.sums and self.team.world == 1:
             return
         self.numbers = scores.numbers(self.team)
-        if "depth" in self.model.outputs and "depth" in self.config.data.targets and "rmse" not in self.numbers:
+        if self.model.told_depths and "depth" in self.config.data.targets and "rmse" not in self.numbers:
             raise InputError(
                 f"no depth is known in the split {self.feed.unseen.split!r}, or none within data.depth: nothing can be "
                 "learned of it."
@@ -387,7 +388,7 @@ class Training:
         write_json(self.out / RUN, {**machine(), **facts, "steps": self.steps, "data": self.feed.facts})
         self.journal.say(
             f"{self.config.name}: {self.config.model.kind} {parameters / 1e6:.3f} M parameters, {facts['device']}; "
-            f"{self.feed.words}; learns {self.target.words if 'depth' in self.model.outputs else 'sharp images'}."
+            f"{self.feed.words}; learns {self.target.words if self.model.told_depths else 'sharp images'}."
         )
         if not self.begins:
             self.journal.say(f"Going on after step {self.step} of {self.steps}.")
@@ -408,4 +409,4 @@ def _parts(batch: Mapping[str, torch.Tensor], count: int) -> list[dict[str, torc
 
 def _words(numbers: Mapping[str, float]) -> str:
     units = {"rmse": " m", "mae": " m", "psnr": " dB"}
-    return ", ".join(f"{name} {value:.4g}{units.get(name, '')}" for name, value in numbers.items())
+    return ", ".join(f"{name} {value:.4g}{units.get(name.split('/')[-1], '')}" for name, value in numbers.items())
