@@ -10,17 +10,15 @@ import numpy.typing as npt
 import torch
 
 from .blur_changes import change_blur, warp
-from .data import BY_SLICE, Batch, Facts
+from .data import Batch, Facts
 from .settings import DataSettings, Flip
+from .slices import choose, slice_count
 
 AUGMENTATION = 2
 """Purpose of the random stream, as `order` has another: part of the reproducibility contract."""
 CROP, FLIPS, COLOURS, BLUR = slice(0, 2), slice(2, 5), slice(5, 8), slice(8, 13)
 """Places of a sample's uniform numbers; those for the colours of slices follow."""
 DRAWN = 13
-HOW_MANY, WHICH = 3, 4
-"""Purposes of the streams that choose slices: by step, and by epoch and sample."""
-
 PICTURES = ("capture", "aif", "stack", "dual")
 MAPS = ("depth", "valid", "coc", "raw", "stack_raw")
 
@@ -31,30 +29,6 @@ def uniforms(seed: int, epoch: int, sample: int, slices: int = 0) -> Float64:
     """Return the numbers in [0, 1) that decide what happens to a sample in an epoch, (13 + 3 slices,) float64."""
     sequence = np.random.SeedSequence(seed, spawn_key=(AUGMENTATION, epoch, sample))
     return np.random.Generator(np.random.Philox(sequence)).random(DRAWN + 3 * slices)
-
-
-def slice_count(seed: int, step: int, settings: DataSettings) -> int | None:
-    """Return how many slices a training step sees: uniform over `settings.slices`; None for all."""
-    if settings.slices is None:
-        return None
-    least, most = settings.slices
-    sequence = np.random.SeedSequence(seed, spawn_key=(HOW_MANY, step))
-    return int(np.random.Generator(np.random.Philox(sequence)).integers(least, most + 1))
-
-
-def chosen_slices(count: int, of: int, reference: int, seed: int, epoch: int, sample: int) -> list[int]:
-    """Return which slices a sample shows in an epoch: any so many, the reference among them, in their order."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(WHICH, epoch, sample))
-    keys = np.random.Generator(np.random.Philox(sequence)).random(of)
-    keys[reference] = -1.0
-    return sorted(np.argsort(keys, kind="stable")[:count].tolist())
-
-
-def spread_slices(count: int, of: int, reference: int) -> list[int]:
-    """Return so many slices from the first to the last, evenly spread, the reference in the place of its nearest."""
-    found = np.rint(np.linspace(0, of - 1, count)).astype(int)
-    found[np.abs(found - reference).argmin()] = reference
-    return sorted(found.tolist())
 
 
 def prepare(
@@ -93,7 +67,8 @@ def prepare(
     `index` and `store` (B,) int64. Of these, what settings ask for.
     """
     if settings.input == "stack":
-        batch = _choose(batch, facts, slice_count(seed, step, settings) if training else None, seed, epoch)
+        count = slice_count(seed, step, settings.slices) if training else None
+        batch = choose(batch, facts.stacks, count, seed, epoch)
     moved = {name: _channels_first(name, tensor.to(device, non_blocking=True)) for name, tensor in batch.items()}
     slices = moved["stack"].shape[1] if settings.augment.colour_per_slice else 0
     indices = batch["index"].tolist()
@@ -136,31 +111,6 @@ def linear_to_srgb(picture: torch.Tensor) -> torch.Tensor:
     """Encode linear light as sRGB (IEC 61966-2-1); what lies outside 0 to 1 is cut off."""
     light = picture.clamp(0, 1)
     return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(1e-9) ** (1 / 2.4) - 0.055)
-
-
-def _choose(batch: Batch, facts: Facts, count: int | None, seed: int, epoch: int) -> Batch:
-    """Take so many slices of each sample, or those that all stores have; before anything is computed of the others."""
-    fewest = min((one.slices for one in facts.stacks), default=batch["stack"].shape[1])
-    if fewest == batch["stack"].shape[1] and count in (None, fewest):
-        return batch
-    picked = []
-    for place, (index, store) in enumerate(zip(batch["index"].tolist(), batch["store"].tolist(), strict=True)):
-        stack = facts.stacks[store]
-        reference = stack.reference(batch["focus"][place, : stack.slices].tolist())
-        if count is None:
-            picked.append(spread_slices(fewest, stack.slices, reference))
-        else:
-            picked.append(chosen_slices(count, stack.slices, reference, seed, epoch, index))
-    rows, columns = torch.arange(len(picked))[:, None], torch.tensor(picked)
-    slicewise = {name: batch[name] for name in BY_SLICE if name in batch}
-    return {**batch, **{name: _taken(tensor, rows, columns) for name, tensor in slicewise.items()}}
-
-
-def _taken(tensor: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    # Torch cannot index torch.uint16; the bits of int16 are the same.
-    if tensor.dtype == torch.uint16:
-        return tensor.view(torch.int16)[rows, columns].view(torch.uint16)
-    return tensor[rows, columns]
 
 
 def _channels_first(name: str, tensor: torch.Tensor) -> torch.Tensor:

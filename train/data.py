@@ -18,13 +18,11 @@ from ..synth.store import Store, open_store
 from .cameras import Camera, LensTable, check_cameras
 from .reading import Backend, DirectReader, Layout, Reader, check_backend, check_readable, reader
 from .settings import DataSettings, Flip
+from .slices import BY_SLICE, Stacks
 from .symmetry import symmetries
 
 Batch = dict[str, torch.Tensor]
 Int64 = npt.NDArray[np.int64]
-
-BY_SLICE = ("stack", "stack_raw", "focus", "f_number", "intrinsics", "pose", "coc")
-"""What has an axis of slices, the first of a sample, where a stack is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +44,7 @@ class Facts:
     encoding: str
     levels: Mapping[str, tuple[float, float]]
     size: tuple[int, int]
-    stacks: tuple["Stacks", ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stacks:
-    """The focal stacks of a store.
-
-    Attributes
-    ----------
-    slices
-        How many slices each has.
-    rule
-        Which of them is the reference, in whose frame the ground truth is: "farthest", "nearest", "first", "last".
-    """
-
-    slices: int
-    rule: str
-
-    def reference(self, focus: Sequence[float]) -> int:
-        """Return the number of the reference slice of a stack, focused at so many metres."""
-        if self.rule in ("farthest", "nearest"):
-            return int(np.argmax(focus) if self.rule == "farthest" else np.argmin(focus))
-        return 0 if self.rule == "first" else len(focus) - 1
+    stacks: tuple[Stacks, ...] = ()
 
 
 class Samples(Sequence[Batch]):
