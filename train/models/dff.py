@@ -73,6 +73,7 @@ class Dff(Model):
         self.outputs = settings.heads
         more = {"none": (), "intrinsics": ("focus", "intrinsics"), "learned": ("focus", "lens")}
         self.inputs = ("stack", "sharp_at", *more[settings.alignment])
+        self.reference = None if settings.alignment == "none" else settings.reference
         wide = settings.width
         self.extract = nn.Sequential(*rectified(convolution(3, wide, (1, 9, 9), dilation=2)), _Detection(wide))
         self.down1 = nn.Sequential(_Downsampling(wide, 2 * wide), _Detection(2 * wide))
