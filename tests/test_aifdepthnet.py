@@ -25,7 +25,7 @@ def parameters(module):
 
 
 def test_parameters_are_those_of_the_layer_list():
-    """By hand: k a b + b of a convolution of k taps from a to b channels with its bias, and 2 b of its normalisation."""
+    """By hand: k a b + b of a convolution of k taps from a to b channels with its bias, 2 b of its normalisation."""
 
     def layer(before, after, taps, norm=2):
         return taps * before * after + (1 + norm) * after
