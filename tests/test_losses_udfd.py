@@ -13,7 +13,8 @@ from defocal.synth.camera import ThinLens
 from defocal.train import losses_udfd as udfd
 from defocal.train.batches import linear_to_srgb, srgb_to_linear
 from defocal.train.completion import complete, select, sharpness
-from defocal.train.losses import LossContext, build_loss
+from defocal.train.losses import LossContext
+from defocal.train.objectives import build_loss
 from defocal.train.targets import InverseTarget, Target
 
 DEPTH = (0.8, 4.0)
@@ -36,7 +37,7 @@ def batch(encoded=True):
     depth = torch.full((2, 40, 40), 1.2)
     depth[..., 20:] = 2.5
     focus = torch.tensor([[0.9, 1.5, 3.0]] * 2)
-    again = udfd.Reblur(LENS, DEPTH, 10)
+    again = udfd.Reblur(LENS, DEPTH, udfd.UdfdLossSettings().planes)
     light = srgb_to_linear(sharp) if encoded else sharp
     seen = again(light, 1 / depth, torch.cat([focus, torch.ones(2, 1)], 1))
     seen = linear_to_srgb(seen) if encoded else seen

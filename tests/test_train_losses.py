@@ -13,12 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from training import objective
 
 from defocal import InputError
-from defocal.train import losses
 from defocal.train.losses import (
     HdedLossSettings,
     L1GradientSettings,
     L1Settings,
-    LossSettings,
     RpsfSettings,
     SilogSettings,
     charbonnier,
@@ -29,6 +27,7 @@ from defocal.train.losses import (
     scale_invariant,
     structural_dissimilarity,
 )
+from defocal.train.objectives import LossSettings
 from defocal.train.ssim import ssim_map
 
 silog = partial(scale_invariant, balance=0.85, per_image=False, root=True)
@@ -288,7 +287,7 @@ def test_totals_of_the_other_kinds():
         torch.testing.assert_close(objective(section)(outputs, targets, valid)["total"], total)
 
 
-@pytest.mark.parametrize("section", losses.LossSettings.__origin__.__args__, ids=lambda s: s.__name__)
+@pytest.mark.parametrize("section", LossSettings.__origin__.__args__, ids=lambda s: s.__name__)
 def test_every_kind_is_named_in_configs_and_has_a_gradient(section):
     kind = section.model_fields["kind"].default
     settings = KINDS.validate_json(f'{{"kind": "{kind}"}}')

@@ -1,7 +1,8 @@
 """A tiny training that several tests share."""
 
 from defocal.train.config import Config
-from defocal.train.losses import LossContext, build_loss
+from defocal.train.losses import LossContext
+from defocal.train.objectives import build_loss
 from defocal.train.targets import DepthTarget, Target
 
 

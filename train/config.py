@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -14,9 +14,8 @@ from .. import InputError
 from ..synth.recipe import read_toml
 from ..synth.recipe_errors import explain
 from .devices import Precision
-from .losses import LossSettings
-from .losses_udfd import UdfdLossSettings, UdfdSupervisedSettings
 from .models import ModelSettings
+from .objectives import LossSettings
 from .optics.settings import OpticsSettings
 from .optimise import OptimiserSection, ScheduleSection
 from .settings import DataSettings, Section
@@ -68,9 +67,6 @@ class RunSection(Section):
         return max(1, round(self.epochs * per_epoch))
 
 
-AnyLoss = Annotated[LossSettings | UdfdLossSettings | UdfdSupervisedSettings, Field(discriminator="kind")]
-
-
 class Config(Section):
     """A declared training. Make one with `load_config` or `Config.parse`."""
 
@@ -81,7 +77,7 @@ class Config(Section):
     data: DataSettings = DataSettings()
     model: ModelSettings
     target: TargetSection = DepthTarget()
-    loss: AnyLoss
+    loss: LossSettings
     optimiser: OptimiserSection = OptimiserSection()
     schedule: ScheduleSection = ScheduleSection()
     optics: OpticsSettings | None = None

@@ -84,6 +84,11 @@ class Feed:
         return tuple(sorted({*found, *(self.settings.slices or ())}))
 
     @property
+    def references(self) -> set[str]:
+        """In the frame of which slice the ground truth of stacks is, in their recipes' words."""
+        return {one.rule for data in (self.training, self.unseen) for one in data.facts.stacks}
+
+    @property
     def captures(self) -> ThinLens | None:
         """The camera of all samples, focused as their single captures are; None where it is not one."""
         return common_capture([open_store(path).recipe for path in self.training.cameras])

@@ -4,7 +4,7 @@ Every function takes `prediction` and `target`, (B, H, W) or (B, C, H, W) in the
 (B, H, W) or of the shape of the prediction (None: all). What is not valid has no influence, whatever it holds, NaN
 included. The result is a scalar in float32, or in float64 for float64 predictions; if nothing at all is valid it is 0,
 and so are its gradients. Sums run over all valid pixels of the batch, so that an image counts by its valid pixels;
-`scale_invariant` alone can average over images. `build_loss` makes of them what a config's `loss` section asks for.
+`scale_invariant` alone can average over images. `objectives` makes of them what a config's `loss` section asks for.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,6 +36,12 @@ def charbonnier(prediction: Tensor, target: Tensor, valid: Tensor | None = None,
     """Mean of sqrt(error^2 + epsilon^2) (2HDED Eq. 4); `epsilon` in units of the target."""
     residual, mask = _residual(prediction, target, valid)
     return _mean(torch.where(mask, torch.sqrt(residual**2 + epsilon**2), 0), mask)
+
+
+def mse(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean squared error (the public code of Won and Jeon 2022)."""
+    residual, mask = _residual(prediction, target, valid)
+    return _mean(residual**2, mask)
 
 
 def rmse(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -424,35 +430,3 @@ class DwdnLossSettings(LossBase):
     def terms(self) -> tuple[Term, ...]:
         """Return what is added up."""
         return (Term("aif", "l1", 1.0, l1), Term("aif", "l1", self.half_weight, at_own_size(l1), "half"))
-
-
-LossSettings = Annotated[
-    L1Settings
-    | L1GradientSettings
-    | CharbonnierSettings
-    | SsimSettings
-    | RpsfSettings
-    | ScaleInvariantSettings
-    | SilogSettings
-    | HdedLossSettings
-    | DwdnLossSettings,
-    Field(discriminator="kind"),
-]
-
-
-def build_loss(settings: LossBase, context: LossContext) -> Objective:
-    """Make the function that a training step minimises.
-
-    Parameters
-    ----------
-    settings
-        Which losses, and their weights. Those of weight 0 are not computed.
-    context
-        What they work in.
-
-    Raises
-    ------
-    InputError
-        If nothing is left to minimise, or the context is not one that the loss can work in.
-    """
-    return settings.build(context)

@@ -28,9 +28,11 @@ from .holding import empty, hold
 from .journal import RUN, Journal, machine, read_json, write_json
 from .keeping import Keeper
 from .loader import died
-from .losses import LossContext, build_loss
+from .losses import LossContext
 from .meter import Meter
 from .models import build
+from .models.base import keep_channels_together
+from .objectives import build_loss
 from .optics.module import Optics, check_camera
 from .optimise import Group, Steps
 from .pipeline import Pipeline
@@ -151,7 +153,7 @@ class Training:
         self.feed = Feed(config, stores, team)
         self.model = build(config.model, key(config.seed, "model")).to(team.device)
         if config.run.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            keep_channels_together(self.model)
         if self.model.reads_bank:
             self.model.attach(common_bank(stores))
         self.target = Target(config.target, self.feed.lens, self.feed.depth)
@@ -208,6 +210,12 @@ class Training:
         self.config.data.check_gives(self.config.loss.needs, f"the loss {self.config.loss.kind}")
         for slices in self.feed.slices:
             self.model.check_slices(slices)
+        for rule in self.feed.references - {self.model.reference}:
+            if self.model.reference is not None:
+                raise InputError(
+                    f"the ground truth of the stacks is in the frame of their {rule} slice, and the model aligns to "
+                    f"the {self.model.reference} one: set model.reference = {rule!r}."
+                )
         tells = {"aif"} & set(self.model.outputs) | ({"depth"} if self.model.told_depths else set())
         targets = set(self.config.data.targets) & tells
         needed = {"psnr": "aif", "rmse": "depth", "mae": "depth", "abs_rel": "depth"}.get(best)

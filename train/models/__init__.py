@@ -10,9 +10,11 @@ from torch import Tensor
 from ... import InputError
 from ..banks import Bank
 from ..settings import Section
+from .aifdepthnet import AifDepthNet, AifDepthNetSettings
 from .base import Model, Window, by_focus, crop, enable_dropout, pad_to_multiple
 from .d3net import D3Net, D3NetSettings
 from .defocusnet import DefocusNet, DefocusNetSettings
+from .dff import Dff, DffSettings
 from .dwdn import Dwdn, DwdnSettings
 from .focusnet import FocusNet, FocusNetSettings
 from .hded import Hded, HdedSettings
@@ -34,7 +36,15 @@ __all__ = [
 ]
 
 ModelSettings = Annotated[
-    UNetSettings | D3NetSettings | HdedSettings | DwdnSettings | DefocusNetSettings | FocusNetSettings | UdfdSettings,
+    UNetSettings
+    | D3NetSettings
+    | HdedSettings
+    | DwdnSettings
+    | DefocusNetSettings
+    | FocusNetSettings
+    | UdfdSettings
+    | DffSettings
+    | AifDepthNetSettings,
     Field(discriminator="kind"),
 ]
 
@@ -56,6 +66,8 @@ MODELS: dict[str, Architecture] = {
     "defocusnet": Architecture(DefocusNetSettings, DefocusNet),
     "focusnet": Architecture(FocusNetSettings, FocusNet),
     "udfd": Architecture(UdfdSettings, Udfd),
+    "dff": Architecture(DffSettings, Dff),
+    "aifdepthnet": Architecture(AifDepthNetSettings, AifDepthNet),
 }
 
 

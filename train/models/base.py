@@ -37,6 +37,9 @@ class Model(nn.Module):
         first decides where one depth is wanted, as `run.best` does.
     slices
         Least and greatest number of slices that it takes; None if there is no greatest.
+    reference
+        Which slice of a stack it takes for the one in whose frame the ground truth is, in a recipe's words; None where
+        that does not matter.
     reads_bank
         Whether it needs the PSFs of its camera, by `attach`.
     multiple
@@ -53,6 +56,7 @@ class Model(nn.Module):
     outputs: tuple[str, ...] = ("depth",)
     depths: Mapping[str, str] = MappingProxyType({"": "depth"})
     slices: tuple[int, int | None] = (1, None)
+    reference: str | None = None
     multiple: int = 1
     bounds: tuple[float, float] | None = None
     in_channels: int = 3
@@ -262,6 +266,13 @@ def crop(value: Tensor, window: Window) -> Tensor:
     """Cut out of a padded (..., H, W) what `pad_to_multiple` was given."""
     rows = slice(window.top, window.top + window.height)
     return value[..., rows, window.left : window.left + window.width]
+
+
+def keep_channels_together(model: nn.Module) -> None:
+    """Put the weights of 2-D convolutions into torch's `channels_last`; those of 3-D ones choose for themselves."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def enable_dropout(model: nn.Module) -> None:

@@ -24,11 +24,15 @@ def _distinct(heads: tuple[Head, ...]) -> tuple[Head, ...]:
     return heads
 
 
+Heads = Annotated[tuple[Head, ...], Field(min_length=1), AfterValidator(_distinct)]
+"""Outputs of a network, each once."""
+
+
 class HdedSettings(DenseSettings):
     """2HDED:NET of Nazir et al. 2023."""
 
     kind: Literal["2hded"] = "2hded"
-    heads: Annotated[tuple[Head, ...], Field(min_length=1), AfterValidator(_distinct)] = ("depth", "aif")
+    heads: Heads = ("depth", "aif")
     """Heads that it has: leave one out to train the other alone (the paper's Table III)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability of dropping in the first four convolutions of each head. The paper names none."""
