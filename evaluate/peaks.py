@@ -1,0 +1,85 @@
+"""Where focus is best between the slices of a stack: peaks of focus measures that were sampled at a few distances.
+
+Both ways work on logarithms: far from a peak a focus measure falls by factors. `x` is the coordinate in which focus goes
+evenly, 1 / distance: circles of confusion are proportional to its differences.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+
+def gaussian_peak(logs: Float64, x: Float64) -> Float64:
+    """Return the peak of the Gaussian through the greatest measure and its two neighbours.
+
+    Nayar and Nakagawa (1994), section 7: the parabola through three logarithms, here for any spacing. A greatest measure
+    at an end of the stack has no neighbour beyond it, and the end itself is the peak.
+
+    Parameters
+    ----------
+    logs
+        (S, N): logarithms of focus measures.
+    x
+        (S,) in strict order, up or down.
+
+    Returns
+    -------
+    float64 (N,), from x[0] to x[-1].
+    """
+    count, pixels = logs.shape
+    best = logs.argmax(axis=0)
+    peak = x[best].astype(np.float64)
+    inner = np.flatnonzero((best > 0) & (best < count - 1))
+    k, column = best[inner], np.arange(pixels)[inner]
+    below, top, above = logs[k - 1, column], logs[k, column], logs[k + 1, column]
+    rise = (top - below) / (x[k] - x[k - 1])
+    fall = (above - top) / (x[k + 1] - x[k])
+    bend = (fall - rise) / (x[k + 1] - x[k - 1])
+    curved = bend < 0
+    middle = (x[k] + x[k - 1]) / 2
+    peak[inner[curved]] = middle[curved] - rise[curved] / (2 * bend[curved])
+    return peak
+
+
+def tent_peak(logs: Float64, x: Float64, radius: int) -> tuple[Float64, Float64]:
+    """Return the peak of the tent that fits best, and how high it is: windowed linear least squares.
+
+    Cou and Guennebaud, "Depth from focus using windowed linear least squares regressions": in windows of slices that slide
+    along the stack the logarithms are fitted by two lines of one slope, up before the window's middle and down after it,
+    which is linear least squares in three unknowns. The highest of the tents whose top is inside its window's middle is
+    taken. They divide slices evenly and correct a bias by a polynomial; here slices lie at `x`, and nothing is corrected.
+
+    Parameters
+    ----------
+    logs
+        (S, N): logarithms of focus measures.
+    x
+        (S,) in strict order, up or down.
+    radius
+        Slices on either side of a window's middle.
+
+    Returns
+    -------
+    float64 (N,) and float64 (N,): the peak in x, NaN where no tent fits, and its logarithm.
+    """
+    count, pixels = logs.shape
+    peak, height = np.full(pixels, np.nan), np.full(pixels, -np.inf)
+    sign = 1.0 if x[-1] >= x[0] else -1.0
+    even = sign * x
+    for k in range(1, count - 2):
+        first, last = max(0, k + 1 - radius), min(count, k + 1 + radius)
+        before = np.arange(first, last) <= k
+        # Distances from the middle keep the system well conditioned wherever the window lies.
+        middle = (even[k] + even[k + 1]) / 2
+        along = np.where(before, 1.0, -1.0) * (even[first:last] - middle)
+        design = np.stack([before, ~before, along], axis=1).astype(np.float64)
+        rising, falling, slope = np.linalg.pinv(design) @ logs[first:last]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            top = (falling - rising) / (2 * slope)
+        value = (rising + falling) / 2
+        low = even[k] - 1.5 * (even[k + 1] - even[k]) - middle
+        high = even[k + 1] + 1.5 * (even[k + 1] - even[k]) - middle
+        taken = (slope > 0) & (top >= low) & (top <= high) & (value > height)
+        peak[taken], height[taken] = sign * (top[taken] + middle), value[taken]
+    return np.clip(peak, min(x[0], x[-1]), max(x[0], x[-1])), height
