@@ -10,7 +10,7 @@ Slices must show the same view: those of a lens whose field of view changes with
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from .. import InputError
 from .focus_measures import MEASURES, box_mean, scaled
 from .fusion import fuse_by_depth
-from .peaks import gaussian_peak, tent_peak
+from .peaks import gaussian_fit, tent_peak
 from .smoothing import guided_filter, smooth_along_edges
 
 Float32 = npt.NDArray[np.float32]
@@ -47,11 +47,11 @@ class Aggregation:
         Confidence below which depth is that of neighbours, or unknown.
     """
 
-    radius: int = 4
+    radius: int = 3
     guided: bool = False
     strength: float = 100.0
     contrast: float = 0.03
-    least: float = 0.1
+    least: float = 0.05
 
     def __post_init__(self) -> None:
         if not (0 <= self.radius <= 256 and 0 <= self.least <= 1 and self.strength >= 0 and self.contrast > 0):
@@ -103,7 +103,7 @@ def depth_from_stack(
         slices. Slices at one distance (of several apertures) are taken together.
     method
         "sml" (sum-modified Laplacian), "rdf" (ring difference filter), "variance" (of the Laplacian), each with a
-        Gaussian through three slices; "windowed-ls" (ring difference filter and windowed linear least squares).
+        Gaussian through the slices around the sharpest; "windowed-ls" (ring difference filter and windowed linear least squares).
     aggregation
         How it is smoothed.
     fill
@@ -148,7 +148,7 @@ def default_aggregation(method: str) -> Aggregation:
     """
     if method not in MEASURES:
         raise InputError(f"there is no method {method!r} for depth from focus: choose from {', '.join(MEASURES)}.")
-    return Aggregation()
+    return Aggregation(radius=2 if method in ("sml", "variance") else 3)
 
 
 def as_stack(stack: npt.ArrayLike) -> Float32:
@@ -218,7 +218,7 @@ def _peaks(volume: Float32, x: Float64, method: str) -> Float64:
     flat = volume.reshape(count, -1).astype(np.float64)
     # Zeros, of pictures without noise, have no logarithm; what is far below one code says nothing.
     logs = np.log(flat + 1e-3 * _CODE)
-    peak = gaussian_peak(logs, x)
+    peak = gaussian_fit(logs, x)
     if method == "windowed-ls" and count >= 4:
         tent, _ = tent_peak(logs, x, _TENT)
         peak = np.where(np.isfinite(tent), tent, peak)
@@ -250,5 +250,3 @@ def distance_words(focus: Sequence[float]) -> list[str]:
     """Name focus distances, as labels of slices: "0.35 m", "infinity"."""
     return ["infinity" if np.isinf(d) else f"{d:.4g} m" for d in focus]
 
-
-Array = npt.NDArray[Any]
