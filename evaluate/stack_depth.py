@@ -203,13 +203,15 @@ def _aggregated(view: Float32, slices: Float32, chosen: Aggregation) -> Float32:
 
 
 def _confidence(volume: Float32) -> Float64:
-    """Say how far the best slice stands above the mean of all, and above what one code of eight bits is."""
-    peak, mean = volume.max(axis=0).astype(np.float64), volume.mean(axis=0, dtype=np.float64)
+    """Say how far the best slice stands above the mean of all, and above what noise and one code of eight bits are."""
     count = len(volume)
     if count == 1:
-        return np.zeros(peak.shape)
+        return np.zeros(volume.shape[1:])
+    peak, mean = volume.max(axis=0).astype(np.float64), volume.mean(axis=0, dtype=np.float64)
     stands = np.divide(peak - mean, peak, out=np.zeros_like(peak), where=peak > 0) * count / (count - 1)
-    return np.asarray(np.clip(stands, 0, 1) * peak / (peak + _CODE / 4), np.float64)
+    # Each pixel is blurred in some slice: what is left there in half of all pixels is noise, or no more than it.
+    floor = float(np.median(volume.min(axis=0))) + _CODE / 4
+    return np.asarray(np.clip(stands, 0, 1) * np.square(peak) / (np.square(peak) + np.square(2 * floor)), np.float64)
 
 
 def _peaks(volume: Float32, x: Float64, method: str) -> Float64:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .. import InputError, __version__
 from ..evaluate.fusion import fuse_by_depth, fuse_by_pyramid
 from ..evaluate.pictures import png_bytes
-from ..evaluate.stack_depth import Method, default_aggregation, depth_from_stack, distance_words
+from ..evaluate.stack_depth import Aggregation, Method, depth_from_stack, distance_words
 from ..evaluate.stack_page import DepthScale, StackPage, depth_picture, stack_page
 from ..synth.files import write_atomically
 from .aside import check_new, write_aside
@@ -44,7 +44,7 @@ class Ways:
     size
         Most pixels of the longer edge.
     radius
-        Of the windows that focus measures are averaged over; the method's own if left out.
+        Of the windows that focus measures are averaged over; by the size of the pictures if left out.
     fill
         Give uncertain pixels the depth of neighbours; else they are unknown.
     fusion
@@ -145,14 +145,21 @@ def _registered(
 def _told(slices: npt.NDArray[Any], focus: list[float] | None, ways: Ways) -> Told:
     if ways.run is not None and focus is not None:
         return _predicted(slices, focus, ways, ways.run)
-    aggregation = default_aggregation(ways.method)
-    if ways.radius is not None:
-        aggregation = replace(aggregation, radius=ways.radius)
+    aggregation = _aggregation(ways, max(slices.shape[1:3]))
     found = depth_from_stack(slices, focus, method=ways.method, aggregation=aggregation, fill=ways.fill)
     by_pyramid = ways.fusion == "pyramid"
     aif = fuse_by_pyramid(slices) if by_pyramid else fuse_by_depth(slices[found.slices], found.index)
     depth = found.depth if focus is not None else found.depth + np.float32(1)
     return Told(depth=depth, aif=aif, confidence=found.confidence, words=_method_words(ways, aggregation.radius))
+
+
+def _aggregation(ways: Ways, longest: int) -> Aggregation:
+    """Return windows and smoothing for photographs, which are noisier and larger than rendered stacks.
+
+    They grow with the picture, so that a photograph reduced to another size gives the same depth.
+    """
+    radius = max(2, round(longest / 160)) if ways.radius is None else ways.radius
+    return Aggregation(radius=radius, guided=True, strength=(longest / 16) ** 2, contrast=0.015, least=0.1)
 
 
 def _predicted(slices: npt.NDArray[Any], focus: list[float], ways: Ways, run: Path) -> Told:
