@@ -70,6 +70,9 @@ class EvaluatedImage:
     picture
         uint8 or uint16 (H, W, 3), sRGB: what the runs were given; or by name of the run where they were given
         different ones. None is not shown.
+    given
+        By caption, uint8 or uint16 (H, W, 3), sRGB: pictures that runs were given together, such as slices of a focal
+        stack; shown first.
     uncertainty
         By name of the run, floating point (H, W), m: standard deviation of the prediction.
     valid
@@ -84,6 +87,7 @@ class EvaluatedImage:
     target: npt.NDArray[Any]
     predictions: Mapping[str, npt.NDArray[Any]]
     picture: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]] | None = None
+    given: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     uncertainty: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     valid: npt.NDArray[np.bool_] | None = None
     restored: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -302,6 +306,7 @@ def _article(image: EvaluatedImage, names: Sequence[str], width: int) -> str:
     )
     own = image.picture if isinstance(image.picture, Mapping) else {}
     first = "" if image.picture is None or own else _input(image.picture, image.name, width)  # type: ignore[arg-type]
+    first = "".join(_picture(one, f"{title}: {image.name}", title, width) for title, one in image.given.items()) + first
     truth = _depth(image.target, scales, width)
     first += _figure(truth, f"True depth of {image.name}", "<b>True depth</b>")
     if image.sharp is not None:
@@ -333,7 +338,7 @@ def _picture(picture: npt.NDArray[Any], alt: str, caption: str, width: int) -> s
     small = eight_bits(picture)
     across = min(width, small.shape[1])
     small = resized(small, across, max(1, round(across * small.shape[0] / small.shape[1])))
-    return _figure(small, alt, f"<b>{caption}</b>")
+    return _figure(small, alt, f"<b>{escape(caption)}</b>")
 
 
 def _depth(values: npt.NDArray[Any], scales: Scales, width: int) -> UInt8:

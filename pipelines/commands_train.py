@@ -72,9 +72,9 @@ def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, 
     A RUN is the folder that `defocal train` made, or a checkpoint. Runs that differ in their seeds alone become one row
     with mean and spread.
     """
-    from .evaluation import Options
     from .evaluation import evaluate as judge
     from .evaluation_report import check_out, summary, unfinished, write_report
+    from .judged import Options
     from .progress import Progress
 
     check_out(out)

@@ -1,10 +1,8 @@
 """Evaluation: trained models and classical baselines on a store, judged by the field's metrics."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,122 +14,39 @@ from ..evaluate.uncertainty import UncertaintyScores, monte_carlo
 from ..synth.pupil.masks import DESIGN_WAVELENGTH
 from ..synth.store import Store, open_store
 from ..train.cameras import Camera, check_cameras, common_lens
-from ..train.journal import RUN
-from ..train.optics.pictures import mask_picture, number_words
-from ..train.prediction import Predictor, load_model
-from .baselines import BASELINES
 from .captures import check_captures
-from .restoration import Restorer
+from .judged import (
+    Depth,
+    Judged,
+    Options,
+    Picture,
+    Sample,
+    Seen,
+    Told,
+    beside,
+    judged_baseline,
+    judged_run,
+    name_apart,
+    samples_of,
+)
+
+__all__ = ["Evaluation", "Options", "Shown", "evaluate"]
 
 CURVE_BINS = 12
-Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-Depth = npt.NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """What an evaluation looks at.
-
-    Attributes
-    ----------
-    split
-        Of the store; the validation split of the first run if left out.
-    limit
-        At most so many samples.
-    protocol
-        Which pixels count: see `metrics.PROTOCOLS`.
-    samples
-        Monte-Carlo predictions with dropout for each image, for uncertainty; 0 for none.
-    baselines
-        Classical methods to judge beside the runs: see `baselines.BASELINES`.
-    pictures
-        Images on the page.
-    which
-        "best" by validation, or "last".
-    captures
-        What runs that learned a mask look at: "rendered" from the store's sharp pictures and depths through that mask,
-        or "stored", the store's own captures, which must be of that mask.
-    device
-        Where to compute.
-    depth_from
-        Run that tells the depth which those read that deblur, from the same captures; true depth if left out.
-    """
-
-    split: str | None = None
-    limit: int | None = None
-    protocol: str = "all"
-    samples: int = 0
-    baselines: tuple[str, ...] = ()
-    pictures: int = 6
-    which: str = "best"
-    captures: str = "rendered"
-    device: str = "auto"
-    depth_from: Path | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One sample of the store, in its row."""
-
-    row: int
-    name: str
-    arrays: dict[str, npt.NDArray[Any]]
-
-    @property
-    def valid(self) -> npt.NDArray[np.bool_]:
-        """Where depth is known, (h, w)."""
-        known: npt.NDArray[np.bool_] = np.isfinite(self.arrays["depth"])
-        return known & self.arrays["valid"] if "valid" in self.arrays else known
-
-
-@dataclass(eq=False)
-class Judged:
-    """A run, or a baseline, with what was found of it.
-
-    Attributes
-    ----------
-    name
-        What it is called.
-    group
-        What runs that differ in their seeds alone have in common.
-    input
-        Which array of the store it is given, or something rendered of.
-    predict
-        What it tells of a picture, given with depth in metres, or with None where it does not read depth.
-    renders
-        Whether it is given a capture that is rendered of the sharp picture, through the mask that it learned.
-    mask
-        Picture of the mask that was learned with it, (h, w, 3) uint8.
-    """
-
-    name: str
-    group: str
-    input: str
-    predict: Callable[[Picture, Depth | None], dict[str, npt.NDArray[np.float32]]]
-    facts: dict[str, str]
-    renders: bool = False
-    mask: npt.NDArray[np.uint8] | None = None
-    outputs: tuple[str, ...] = ("depth",)
-    reads_depth: bool = False
-    predictor: Predictor | None = None
-    depth: DepthScores | None = None
-    defocus: DefocusScores | None = None
-    images: ImageScores | None = None
-    uncertainty: UncertaintyScores | None = None
-
-    def look(self, sample: Sample) -> Picture:
-        """Return what it is given of a sample."""
-        picture: Picture = sample.arrays[self.input]
-        if self.renders and self.predictor is not None:
-            picture = self.predictor.capture(picture, sample.arrays["depth"], sample.row)  # type: ignore[assignment]
-        return picture
+SLICES_SHOWN = 3
+"""Slices of a stack on the page: the nearest, the farthest, and what lies between."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A sample as the page shows it, with what each judged one said, by name."""
+    """A sample as the page shows it, with what each judged one said, by name.
+
+    `pictures` are the single pictures that some were given, `given` the slices of a stack and what lies beside them,
+    by their captions.
+    """
 
     sample: Sample
+    given: dict[str, Picture] = field(default_factory=dict)
     predictions: dict[str, Depth] = field(default_factory=dict)
     spread: dict[str, Depth] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
@@ -185,27 +100,32 @@ def evaluate(
     store = open_store(data)
     if options.protocol not in PROTOCOLS:
         raise InputError(f"there is no protocol {options.protocol!r}: choose from {', '.join(PROTOCOLS)}.")
-    judged = [_run(path, options) for path in runs] + [_baseline(name, store, options) for name in options.baselines]
+    judged = [one for path in runs for one in judged_run(path, options, store)]
+    judged += [judged_baseline(name, store, options) for name in options.baselines]
     if not judged:
         raise InputError("nothing to evaluate: give the folder of a run, or --baseline.")
     if options.captures not in ("rendered", "stored"):
         raise InputError(f"captures are rendered or stored, not {options.captures!r}.")
-    _check_names(judged)
+    name_apart(judged)
     split = options.split or _split(judged, store)
-    source = _depth_source(judged, store, options)
+    source = _depth_source(judged, store, split, options)
     for one in judged:
-        _check(one, store)
+        _check(one, store, split)
         _begin(one, store, options)
     rows = _rows(store, split, options)
     if begin is not None:
         begin(rows)
     shown = []
     wanted = set(np.linspace(0, rows - 1, min(options.pictures, rows)).round().astype(int).tolist())
-    for row, sample in enumerate(_samples(store, split, rows)):
+    for row, sample in enumerate(samples_of(store, split, rows)):
         found = Shown(sample)
         depth = source(sample) if source is not None else None
+        told: dict[Callable[..., Told], tuple[Seen, Told]] = {}
         for one in judged:
-            _judge(one, sample, depth, options, found)
+            if one.predict not in told:
+                seen = one.look(sample)
+                told[one.predict] = seen, one.predict(seen, depth if one.reads_depth else None)
+            _judge(one, *told[one.predict], store, options, found)
         if row in wanted:
             shown.append(found)
         if report is not None:
@@ -213,47 +133,7 @@ def evaluate(
     return Evaluation(store, split, rows, options, judged, shown)
 
 
-def _run(path: Path, options: Options) -> Judged:
-    predictor = load_model(path, which=options.which, device=options.device)
-    config = predictor.config
-    data = config.to_dict()
-    del data["seed"]
-    facts = {
-        "config": config.name, "seed": str(config.seed), "input": config.data.input,
-        "learns": predictor.target.words if "depth" in predictor.model.outputs else "sharp images",
-        "weights of step": f"{predictor.step} of {predictor.steps}",
-        "parameters": f"{sum(p.numel() for p in predictor.model.parameters()) / 1e6:.3f} M",
-        "trained on": ", ".join(
-            f"the split {config.data.train_split} of {one['recipe']} ({one['samples']} samples in all)"
-            for one in predictor.facts
-        ),
-    }  # fmt: skip
-    about = path / RUN if path.is_dir() else path.parent / RUN
-    if about.is_file():
-        facts["device"] = str(json.loads(about.read_text(encoding="utf-8")).get("device", "not told"))
-    if options.samples:
-        predictor.check_dropout()
-    if predictor.reads_depth:
-        facts["depth"] = _depth_words(options)
-    optics = predictor.optics
-    if optics is not None:
-        facts |= {"input": f"{options.captures} captures", "optics": optics.words}
-        facts |= {"mask": number_words(optics.mask.numbers())} if optics.mask.numbers() else {}
-    return Judged(
-        name=path.stem if path.is_file() else path.name, group=json.dumps(data, sort_keys=True),
-        input="capture" if optics is not None and options.captures == "stored" else config.data.input,
-        predict=lambda image, depth: predictor.predict(image, depth=depth, anywhere=True), facts=facts,
-        renders=optics is not None and options.captures == "rendered",
-        mask=mask_picture(optics) if optics is not None else None, outputs=predictor.model.outputs,
-        reads_depth=predictor.reads_depth, predictor=predictor,
-    )  # fmt: skip
-
-
-def _depth_words(options: Options) -> str:
-    return f"told by {options.depth_from.name}" if options.depth_from else "true"
-
-
-def _depth_source(judged: list[Judged], store: Store, options: Options) -> Callable[[Sample], Depth] | None:
+def _depth_source(judged: list[Judged], store: Store, split: str, options: Options) -> Callable[[Sample], Depth] | None:
     """Return what tells the depth that those read who deblur; None if nobody does.
 
     Raises
@@ -266,7 +146,7 @@ def _depth_source(judged: list[Judged], store: Store, options: Options) -> Calla
         return (lambda sample: sample.arrays["depth"]) if readers else None
     if not readers:
         raise InputError("--depth-from tells depth to what deblurs, and nothing here does: leave it out.")
-    teller = _run(options.depth_from, replace(options, samples=0))
+    teller = judged_run(options.depth_from, replace(options, samples=0), store)[0]
     if teller.renders and "depth" in teller.outputs:
         raise InputError(
             f"{options.depth_from} learned a mask and looks at captures that are rendered through it, which "
@@ -274,33 +154,8 @@ def _depth_source(judged: list[Judged], store: Store, options: Options) -> Calla
         )
     if "depth" not in teller.outputs or teller.reads_depth or teller.input != "capture":
         raise InputError(f"{options.depth_from} does not tell depth of captures: give another run as --depth-from.")
-    _check(teller, store)
-    return lambda sample: teller.predict(sample.arrays[teller.input], None)["depth"]
-
-
-def _baseline(name: str, store: Store, options: Options) -> Judged:
-    if name not in BASELINES:
-        raise InputError(f"there is no baseline {name!r}: choose from {', '.join(BASELINES)}.")
-    method = BASELINES[name](store)
-    if isinstance(method, Restorer):
-        facts = {"baseline": method.words} | ({"depth": _depth_words(options)} if method.reads_depth else {})
-        return Judged(
-            name=name, group=name, input="capture", predict=lambda image, depth: {"aif": method.restore(image, depth)},
-            facts=facts, outputs=("aif",), reads_depth=method.reads_depth,
-        )  # fmt: skip
-    return Judged(
-        name=name, group=name, input="capture", predict=lambda image, depth: {"depth": method.predict(image)},
-        facts={"baseline": method.words},
-    )  # fmt: skip
-
-
-def _check_names(judged: list[Judged]) -> None:
-    """Give runs whose folders have the same name different ones."""
-    seen: dict[str, int] = {}
-    for one in judged:
-        seen[one.name] = seen.get(one.name, 0) + 1
-        if seen[one.name] > 1:
-            one.name = f"{one.name} ({seen[one.name]})"
+    _check(teller, store, split)
+    return lambda sample: teller.predict(teller.look(sample), None)[teller.tells]
 
 
 def _split(judged: list[Judged], store: Store) -> str:
@@ -310,8 +165,9 @@ def _split(judged: list[Judged], store: Store) -> str:
     return "test" if "test" in store.splits else next(iter(store.splits))
 
 
-def _check(one: Judged, store: Store) -> None:
+def _check(one: Judged, store: Store, split: str) -> None:
     needed = [one.input, *one.outputs, *(["depth"] if one.renders or one.reads_depth else [])]
+    needed += ["capture"] if one.reads_capture else []
     for name in needed:
         if name not in store.recipe.arrays:
             raise InputError(
@@ -322,7 +178,12 @@ def _check(one: Judged, store: Store) -> None:
     settings = one.predictor.config.data
     cameras = {f"the training data of {one.name}": camera for camera in one.predictor.cameras}
     cameras[str(store.path)] = Camera.of(store.recipe)
-    check_cameras(cameras, settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens))
+    check_cameras(
+        cameras, settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens),
+        captures="capture" in settings.extra,
+    )  # fmt: skip
+    if one.input == "stack":
+        one.predictor.model.check_slices(int(store.array(split, "stack").shape[1]))
     if one.predictor.optics is not None and not one.renders:
         check_captures(one.predictor, store, one.name)
 
@@ -348,27 +209,37 @@ def _rows(store: Store, split: str, options: Options) -> int:
     return rows if options.limit is None else min(rows, options.limit)
 
 
-def _samples(store: Store, split: str, rows: int) -> Iterator[Sample]:
-    sources = store.sources(split)
-    for row in range(rows):
-        yield Sample(row, sources[row], store.sample(split, row))
-
-
-def _judge(one: Judged, sample: Sample, depth: Depth | None, options: Options, found: Shown) -> None:
-    picture = one.look(sample)
-    said = one.predict(picture, depth if one.reads_depth else None)
-    found.pictures[one.name] = picture
+def _judge(one: Judged, seen: Seen, said: Told, store: Store, options: Options, found: Shown) -> None:
+    sample = seen.sample
+    if seen.focus is None:
+        found.pictures[one.name] = seen.picture
+    else:
+        found.given.update(_slices(seen))
     if one.depth is not None:
-        found.predictions[one.name] = said["depth"]
-        one.depth.add(said["depth"], sample.arrays["depth"], sample.valid)
+        found.predictions[one.name] = said[one.tells]
+        one.depth.add(said[one.tells], sample.arrays["depth"], sample.valid)
     if one.defocus is not None:
-        one.defocus.add(said["depth"], sample.arrays["depth"], sample.valid)
+        one.defocus.add(said[one.tells], sample.arrays["depth"], sample.valid)
     if one.images is not None:
         aif = sample.arrays["aif"]
         found.restored[one.name] = np.rint(np.clip(said["aif"], 0, 1) * 255).astype(np.uint8)
         one.images.add(said["aif"], aif.astype(np.float32) / np.iinfo(aif.dtype).max)
     if one.uncertainty is not None and one.predictor is not None:
-        with one.predictor.sampling():
-            sampled = monte_carlo(one.predictor.sampled_depth, picture, options.samples)
+        predictor, more = one.predictor, beside(one.predictor, seen, store)
+
+        def sampled_depth(picture: Picture, number: int) -> npt.NDArray[np.float32]:
+            return predictor.sampled(picture, number, **more)[one.tells]
+
+        with predictor.sampling():
+            sampled = monte_carlo(sampled_depth, seen.picture, options.samples)
         one.uncertainty.add(sampled.mean, sampled.std, sample.arrays["depth"], sample.valid)
         found.spread[one.name] = sampled.std
+
+
+def _slices(seen: Seen) -> dict[str, Picture]:
+    """Return some slices of a stack by their captions, the nearest first, and the capture beside them."""
+    assert seen.focus is not None
+    order = np.argsort(seen.focus, kind="stable")
+    places = order[np.unique(np.linspace(0, len(order) - 1, SLICES_SHOWN).round().astype(int))]
+    found: dict[str, Picture] = {f"Slice focused at {seen.focus[k]:.3g} m": seen.picture[k] for k in places.tolist()}
+    return found if seen.capture is None else {**found, "Capture": seen.capture}

@@ -18,10 +18,13 @@ from ..evaluate.uncertainty import Calibration
 from ..synth.commit import dataset_digest, read_samples
 from ..synth.files import write_atomically
 from ..train.journal import machine
-from .evaluation import Evaluation, Judged, Shown
+from .evaluation import Evaluation, Shown
+from .judged import Judged
 
 DEPTH_COLUMNS = ("rmse", "mae", "abs_rel", "sq_rel", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
 FIRST_COLUMNS = ("rmse", "mae", "abs_rel", "delta1", "psnr", "ssim", "ause")
+STACK_COLUMNS = ("mae", "mse", "rmse", "abs_rel", "delta1", "bumpiness", "bad_pixels", "psnr", "ssim", "ause")
+"""What papers on focal stacks look at."""
 MORE_COLUMNS = ("mse", "bad_pixels", "bumpiness")
 PAGE, NUMBERS, MARKDOWN, LATEX = "report.html", "scores.json", "tables.md", "tables.tex"
 
@@ -113,18 +116,20 @@ def _rows(found: Evaluation, numbers: Any) -> list[TableRow]:
 
 def _group_name(members: Sequence[Judged]) -> str:
     """Name a row of the tables: a run by its folder, several seeds by what their folders' names have in common."""
-    names = [one.name for one in members]
-    if len(names) == 1:
-        return names[0]
+    if len(members) == 1:
+        return members[0].name
+    names = [one.called for one in members]
+    label = f" ({members[0].label})" if members[0].label else ""
     same = (letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
     common = "".join(same).rstrip("-_. 0123456789").removesuffix("seed").rstrip("-_. ")
-    return f"{common or members[0].facts['config']} ({len(names)} seeds)"
+    return f"{common or members[0].facts['config']} ({len(names)} seeds){label}"
 
 
 def summary(found: Evaluation) -> str:
     """Return the metrics that one looks at first as plain text, aligned: those over images."""
     table = next(iter(report_tables(found)))
-    columns = [name for name in FIRST_COLUMNS if name in table.columns()]
+    first = STACK_COLUMNS if any(one.input == "stack" for one in found.judged) else FIRST_COLUMNS
+    columns = [name for name in first if name in table.columns()]
     lines = [["", *map(heading, columns)]]
     lines += [[row.name, *(table.cell(row, name) for name in columns)] for row in table.rows]
     widths = [max(len(line[k]) for line in lines) for k in range(len(columns) + 1)]
@@ -219,12 +224,13 @@ def _run(one: Judged) -> EvaluatedRun:
 def _image(shown: Shown) -> EvaluatedImage:
     pictures: Mapping[str, Any] = shown.pictures
     names: Sequence[str] = list(pictures)
-    same = all(pictures[name] is pictures[names[0]] for name in names)
+    same = all(pictures[name] is pictures[names[0]] for name in names) and not shown.given
     return EvaluatedImage(
         name=shown.sample.name,
         target=np.asarray(shown.sample.arrays["depth"], np.float32),
         predictions=shown.predictions,
-        picture=pictures[names[0]] if same else pictures,
+        picture=(pictures[names[0]] if same else pictures) if names else None,
+        given=shown.given,
         restored=shown.restored,
         sharp=shown.sample.arrays["aif"] if shown.restored else None,
         uncertainty=shown.spread,

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from click.testing import CliRunner
 from conftest import recipe_data
 from stores import noise_store
-from training import config
+from training import config, objective
 
 from defocal import InputError
 from defocal.pipelines.cli import cli
@@ -21,7 +21,7 @@ from defocal.train.banks import Bank
 from defocal.train.cameras import Camera
 from defocal.train.checkpoint import load_checkpoint, save_checkpoint
 from defocal.train.journal import read_log
-from defocal.train.losses import DwdnLossSettings, build_loss
+from defocal.train.losses import DwdnLossSettings
 from defocal.train.models import MODELS, build, restore
 from defocal.train.models.dwdn import DwdnSettings
 
@@ -209,21 +209,21 @@ def test_the_loss_is_the_sum_of_both_sizes():
     outputs = {name: torch.rand(2, 3, *size, generator=generator) for name, size in
                {"aif": (8, 12), "aif_half": (4, 6)}.items()}  # fmt: skip
     truth = torch.rand(2, 3, 8, 12, generator=generator)
-    found = build_loss(DwdnLossSettings(half_weight=0.5))(outputs, {"aif": truth})
+    found = objective(DwdnLossSettings(half_weight=0.5))(outputs, {"aif": truth})
     small_truth = truth.reshape(2, 3, 4, 2, 6, 2).mean((3, 5))
     assert float(found["aif/l1"]) == pytest.approx(float((outputs["aif"] - truth).abs().mean()), rel=1e-5)
     half = float((outputs["aif_half"] - small_truth).abs().mean())
     assert float(found["aif_half/l1"]) == pytest.approx(half, rel=1e-5)
     assert float(found["total"]) == pytest.approx(float(found["aif/l1"]) + 0.5 * half, rel=1e-5)
     # Of a network of one size, the other size is left out.
-    assert "aif_half/l1" not in build_loss(DwdnLossSettings())({"aif": truth}, {"aif": truth})
+    assert "aif_half/l1" not in objective(DwdnLossSettings())({"aif": truth}, {"aif": truth})
 
 
 def test_where_depth_is_unknown_both_sizes_may_be_left_out():
     outputs = {"aif": torch.zeros(1, 3, 4, 4), "aif_half": torch.zeros(1, 3, 2, 2)}
     truth, valid = torch.ones(1, 3, 4, 4), torch.ones(1, 4, 4, dtype=torch.bool)
     truth[..., 0, 0], valid[..., 0, 0] = 1e6, False
-    found = build_loss(DwdnLossSettings(aif_valid="depth"))(outputs, {"aif": truth}, valid)
+    found = objective(DwdnLossSettings(aif_valid="depth"))(outputs, {"aif": truth}, valid)
     assert float(found["aif/l1"]) == pytest.approx(1)
     assert float(found["aif_half/l1"]) == pytest.approx(1)
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from training import objective
 
 from defocal import InputError
 from defocal.train import losses
@@ -20,7 +21,6 @@ from defocal.train.losses import (
     LossSettings,
     RpsfSettings,
     SilogSettings,
-    build_loss,
     charbonnier,
     gradient_l1,
     gradient_rmse,
@@ -252,7 +252,7 @@ def batch(seed=8):
 
 def test_the_2hded_loss_is_equation_7_with_the_papers_constants():
     outputs, targets, valid = batch()
-    found = build_loss(HdedLossSettings())(outputs, targets, valid)
+    found = objective(HdedLossSettings())(outputs, targets, valid)
     depth = outputs["depth"], targets["depth"], valid
     image = outputs["aif"], targets["aif"]
     expected = {
@@ -264,16 +264,16 @@ def test_the_2hded_loss_is_equation_7_with_the_papers_constants():
     total = expected["depth/l1"] + 0.001 * expected["depth/gradient"]
     total = total + 0.01 * (expected["aif/charbonnier"] + 4 * expected["aif/ssim"])
     torch.testing.assert_close(found, {**expected, "total": total})
-    masked = build_loss(HdedLossSettings(aif_valid="depth"))(outputs, targets, valid)
+    masked = objective(HdedLossSettings(aif_valid="depth"))(outputs, targets, valid)
     torch.testing.assert_close(masked["aif/charbonnier"], charbonnier(*image, valid))
 
 
 def test_the_2hded_loss_takes_the_heads_that_there_are_and_weights_of_zero_cost_nothing():
     outputs, targets, valid = batch()
-    found = build_loss(HdedLossSettings())({"aif": outputs["aif"]}, targets, valid)
+    found = objective(HdedLossSettings())({"aif": outputs["aif"]}, targets, valid)
     assert set(found) == {"aif/charbonnier", "aif/ssim", "total"}
     plain = HdedLossSettings(ssim_weight=0, gradient_weight=0, deblurring="l1")
-    assert set(build_loss(plain)(outputs, targets, valid)) == {"depth/l1", "aif/l1", "total"}
+    assert set(objective(plain)(outputs, targets, valid)) == {"depth/l1", "aif/l1", "total"}
 
 
 def test_totals_of_the_other_kinds():
@@ -285,7 +285,7 @@ def test_totals_of_the_other_kinds():
         (RpsfSettings(), rmse(*depth) + gradient_rmse(*depth)),
         (SilogSettings(), 10 * silog(*depth)),
     ):
-        torch.testing.assert_close(build_loss(section)(outputs, targets, valid)["total"], total)
+        torch.testing.assert_close(objective(section)(outputs, targets, valid)["total"], total)
 
 
 @pytest.mark.parametrize("section", losses.LossSettings.__origin__.__args__, ids=lambda s: s.__name__)
@@ -295,17 +295,17 @@ def test_every_kind_is_named_in_configs_and_has_a_gradient(section):
     assert settings == section()
     outputs, targets, valid = batch()
     outputs = {name: value.requires_grad_() for name, value in outputs.items()}
-    build_loss(settings)(outputs, targets, valid)["total"].backward()
+    objective(settings)(outputs, targets, valid)["total"].backward()
     assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in outputs.values())
 
 
 def test_losses_that_fit_nothing_are_refused():
     outputs, targets, valid = batch()
     with pytest.raises(InputError, match="is of depth, and the model returns aif"):
-        build_loss(L1Settings())({"aif": outputs["aif"]}, targets, valid)
+        objective(L1Settings())({"aif": outputs["aif"]}, targets, valid)
     with pytest.raises(InputError, match="needs the array 'aif'"):
-        build_loss(L1Settings(on="aif"))(outputs, {"depth": targets["depth"]}, valid)
+        objective(L1Settings(on="aif"))(outputs, {"depth": targets["depth"]}, valid)
     with pytest.raises(InputError, match="no term"):
-        build_loss(SilogSettings(weight=0))
+        objective(SilogSettings(weight=0))
     with pytest.raises(ValidationError, match="extra"):
         KINDS.validate_python({"kind": "l1", "nonsense": 1})

@@ -1,6 +1,8 @@
 """A tiny training that several tests share."""
 
 from defocal.train.config import Config
+from defocal.train.losses import LossContext, build_loss
+from defocal.train.targets import DepthTarget, Target
 
 
 def config_data(**changes):
@@ -26,3 +28,8 @@ def config_data(**changes):
 def config(**changes):
     """The same, checked."""
     return Config.parse(config_data(**changes))
+
+
+def objective(settings, context=None):
+    """A loss as training makes it: by default of metres, without a camera."""
+    return build_loss(settings, context or LossContext(Target(DepthTarget(), None, (0.5, 5.0)), None, (0.5, 5.0)))

@@ -12,13 +12,13 @@ import torch
 from .blur_changes import change_blur, warp
 from .data import Batch, Facts
 from .settings import DataSettings, Flip
+from .slices import choose, slice_count
 
 AUGMENTATION = 2
 """Purpose of the random stream, as `order` has another: part of the reproducibility contract."""
 CROP, FLIPS, COLOURS, BLUR = slice(0, 2), slice(2, 5), slice(5, 8), slice(8, 13)
 """Places of a sample's uniform numbers; those for the colours of slices follow."""
 DRAWN = 13
-
 PICTURES = ("capture", "aif", "stack", "dual")
 MAPS = ("depth", "valid", "coc", "raw", "stack_raw")
 
@@ -33,7 +33,7 @@ def uniforms(seed: int, epoch: int, sample: int, slices: int = 0) -> Float64:
 
 def prepare(
     batch: Batch, settings: DataSettings, facts: Facts, device: torch.device | str = "cpu", *, seed: int = 0,
-    epoch: int = 0, training: bool = True, surface: bool = False,
+    epoch: int = 0, step: int = 0, training: bool = True, surface: bool = False,
 ) -> Batch:  # fmt: skip
     """Return what a model takes and is compared with, of a batch of `StoreDataset`.
 
@@ -46,22 +46,29 @@ def prepare(
     device
         Where to work, and where the result is.
     seed, epoch
-        Decide the augmentations, with each sample's `index`.
+        Decide the augmentations, and which slices are seen, with each sample's `index`.
+    step
+        Decides, with the seed, how many slices are seen.
     training
-        Crop at random and augment; or crop the middle.
+        Crop at random, augment and choose slices; or crop the middle, and take all slices: where stores have different
+        numbers of them, as many as the store with fewest, evenly spread.
     surface
         Also give `surface`, for a renderer: (B, h, w) metres, NaN where unknown, whatever `settings.depth` says.
 
     Returns
     -------
     Of (B, ...) tensors, float32 if not said otherwise, pictures from 0 to 1:
-    `image` (B, 3, h, w), or `stack` (B, S, 3, h, w) with `focus` (B, S) in metres;
+    `image` (B, 3, h, w), or `stack` (B, S, 3, h, w) with `focus` (B, S) in metres, and `image` where the capture beside
+    the stack is asked for;
     `depth` (B, h, w) in metres, 0 where `valid` (B, h, w) bool is false: unknown, or outside `settings.depth`;
     `aif` (B, 3, h, w); `coc` (B, 1 or S, h, w) in pixels, 0 where unknown; `dual` (B, 2, 3, h, w);
     `raw` (B, 1, h, w) and `stack_raw` (B, S, h, w), 0 at black level and 1 at white level; `lens` (B, 4);
     `f_number` (B, S); `intrinsics` (B, S, 3, 3) in pixels of the crop; `pose` (B, S, 6);
     `index` and `store` (B,) int64. Of these, what settings ask for.
     """
+    if settings.input == "stack":
+        count = slice_count(seed, step, settings.slices) if training else None
+        batch = choose(batch, facts.stacks, count, seed, epoch)
     moved = {name: _channels_first(name, tensor.to(device, non_blocking=True)) for name, tensor in batch.items()}
     slices = moved["stack"].shape[1] if settings.augment.colour_per_slice else 0
     indices = batch["index"].tolist()
@@ -80,16 +87,19 @@ def prepare(
     if training and settings.augment.colours:
         pictures = {name: _coloured(name, one, settings, random) for name, one in pictures.items()}
     if training:
-        pictures[settings.input] = change_blur(pictures[settings.input], settings.augment, random[:, BLUR])
+        seen = [name for name in ("capture", settings.input) if name in pictures]
+        pictures |= {name: change_blur(pictures[name], settings.augment, random[:, BLUR]) for name in seen}
     if settings.light == "linear" and facts.encoding == "srgb":
         pictures = {name: srgb_to_linear(one) for name, one in pictures.items()}
     ready |= pictures
-    shown = "stack" if settings.input == "stack" else "image"
-    picture = ready[settings.input]
+    first = {"stack": ready["stack"]} if settings.input == "stack" else {}
+    image = "capture" if "capture" in ready else settings.input
+    if image != "stack":
+        first["image"] = ready[image]
     ready |= {name: ready[name].squeeze(1) for name in ("depth", "valid") if name in ready}
     for name in ("capture", *(() if "aif" in settings.targets else ("aif",))):
         ready.pop(name, None)
-    return {shown: picture, **{name: tensor for name, tensor in ready.items() if name != shown}}
+    return first | {name: tensor for name, tensor in ready.items() if name not in first}
 
 
 def srgb_to_linear(picture: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,8 @@ from .. import InputError
 from ..synth.store import Store, open_store
 from .cameras import Camera, LensTable, check_cameras
 from .reading import Backend, DirectReader, Layout, Reader, check_backend, check_readable, reader
-from .settings import CameraSettings, DataSettings, Flip
+from .settings import DataSettings, Flip
+from .slices import BY_SLICE, Stacks
 from .symmetry import symmetries
 
 Batch = dict[str, torch.Tensor]
@@ -36,11 +37,14 @@ class Facts:
         Black and white level of `raw` and `stack_raw`, digital numbers.
     size
         Height and width of the pictures, pixels.
+    stacks
+        Of each store, where stacks are read.
     """
 
     encoding: str
     levels: Mapping[str, tuple[float, float]]
     size: tuple[int, int]
+    stacks: tuple[Stacks, ...] = ()
 
 
 class Samples(Sequence[Batch]):
@@ -78,6 +82,7 @@ class _Part:
     layouts: Mapping[str, Layout | None]
     lenses: LensTable
     camera: Camera
+    stack: Stacks | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +108,9 @@ class StoreDataset(Dataset[Batch]):
     split
         Name of the split.
     arrays
-        Names of arrays that every store must have; also `lens`: focal length, f-number, focus distance (NaN of
-        stacks) and pixel pitch of the sample, (4,) float32, metres but for the f-number.
+        Names of arrays that every store must have; also `lens`: focal length, f-number, focus distance (that of the
+        single capture; NaN where stacks have none) and pixel pitch of the sample, (4,) float32, metres but for the
+        f-number.
     valid
         Read `valid` too if a store has it; of stores that have not it is true everywhere.
     backend
@@ -113,23 +119,26 @@ class StoreDataset(Dataset[Batch]):
         Take the first so many samples of each store.
     subset
         Take samples whose scene's name matches one of these patterns.
+    slices
+        Slices that each stack must have at least: stores may then have different numbers of them. In a batch all
+        samples have as many as that with most; what a sample lacks is 0 at its end.
 
     Raises
     ------
     InputError
-        If a store is none, is unfinished, of another version, has no such split or array, or if the stores' arrays
-        differ in shape, dtype or encoding.
+        If a store is none, is unfinished, of another version, has no such split or array, has stacks of too few slices,
+        or if the stores' arrays differ in shape, dtype or encoding.
     """
 
     def __init__(
         self, stores: Sequence[str | Path] | str | Path, split: str, arrays: Sequence[str], *, valid: bool = True,
-        backend: Backend = "auto", limit: int | None = None, subset: Sequence[str] = (),
+        backend: Backend = "auto", limit: int | None = None, subset: Sequence[str] = (), slices: int | None = None,
     ) -> None:  # fmt: skip
         check_backend(backend)
         paths = [stores] if isinstance(stores, str | Path) else list(stores)
         if not paths:
             raise InputError("no store is given to read samples from.")
-        self.split, self.backend = split, backend
+        self.split, self.backend, self._least = split, backend, slices
         opened = [open_store(path) for path in paths]
         with_valid = valid and "valid" not in arrays and any("valid" in store.recipe.arrays for store in opened)
         self.arrays = (*arrays, "valid") if with_valid else tuple(arrays)
@@ -165,8 +174,12 @@ class StoreDataset(Dataset[Batch]):
             backend=settings.backend,
             limit=settings.limit if training else settings.validation_limit,
             subset=settings.subset,
+            slices=settings.slices[1] if settings.slices else None,
         )
-        data.check_cameras(settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens))
+        check_cameras(
+            data.cameras, settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens),
+            captures="capture" in settings.extra,
+        )  # fmt: skip
         data._check_settings(settings, training)
         return data
 
@@ -185,7 +198,19 @@ class StoreDataset(Dataset[Batch]):
         if subset:
             sources = store.sources(self.split)
             rows = rows[[any(fnmatchcase(source, pattern) for pattern in subset) for source in sources]]
-        return _Part(path, rows[:limit], layouts, LensTable(store.recipe), Camera.of(store.recipe))
+        lenses, camera = LensTable(store.recipe), Camera.of(store.recipe)
+        return _Part(path, rows[:limit], layouts, lenses, camera, self._stacks(store, path))
+
+    def _stacks(self, store: Store, path: str) -> Stacks | None:
+        if "stack" not in self.arrays or store.recipe.stack is None:
+            return None
+        slices = int(store.array(self.split, "stack").shape[1])
+        if self._least is not None and slices < self._least:
+            raise InputError(
+                f"the stacks of {path} have {slices} slices, and data.slices asks for up to {self._least}: lower it, "
+                "or leave this store out."
+            )
+        return Stacks(slices, store.recipe.stack.reference)
 
     def _array(self, store: Store, path: str, name: str) -> zarr.Array[Any]:
         if name not in store.recipe.arrays:
@@ -196,12 +221,19 @@ class StoreDataset(Dataset[Batch]):
         array = store.array(self.split, name)
         spec = _Array(array.shape[1:], array.dtype, array.attrs.get("encoding"))  # type: ignore[arg-type]
         known = self._specs.setdefault(name, spec)
-        if spec != known and (name != "drawn" or name in self.arrays):
+        fits = spec == known
+        if self._least is not None and self._by_slice(name):
+            fits = replace(spec, shape=spec.shape[1:]) == replace(known, shape=known.shape[1:])
+        if not fits and (name != "drawn" or name in self.arrays):
             raise InputError(
                 f"{name} of {path} is {_words(spec)} and that of the first store {_words(known)}: "
-                "one batch cannot hold both; train on stores of one size, encoding and number of slices."
+                "one batch cannot hold both; train on stores of one size, encoding and number of slices, or set "
+                "data.slices where the number alone differs."
             )
         return array
+
+    def _by_slice(self, name: str) -> bool:
+        return "stack" in self.arrays and name in BY_SLICE
 
     def _facts(self, opened: Sequence[Store]) -> Facts:
         store = opened[0]
@@ -213,7 +245,8 @@ class StoreDataset(Dataset[Batch]):
                 raise InputError(f"{name} has black and white levels {pairs} in these stores: train on one sensor.")
             levels[name] = pairs[0]
         height, width = store.facts[self.split]["image_size"]
-        return Facts(store.recipe.output.encoding, levels, (int(height), int(width)))
+        stacks = tuple(part.stack for part in self._parts if part.stack is not None)
+        return Facts(store.recipe.output.encoding, levels, (int(height), int(width)), stacks)
 
     def _check_settings(self, settings: DataSettings, training: bool) -> None:
         crop, (height, width) = settings.crop, self.facts.size
@@ -245,10 +278,6 @@ class StoreDataset(Dataset[Batch]):
     def cameras(self) -> dict[str, Camera]:
         """Camera of each store, by the store's path."""
         return {part.path: part.camera for part in self._parts}
-
-    def check_cameras(self, expected: CameraSettings, *, mixed: bool = False, psf: bool = True) -> None:
-        """Refuse stores whose cameras differ among themselves or from the expected one; see `cameras`."""
-        check_cameras(self.cameras, expected, mixed=mixed, psf=psf)
 
     @property
     def shards(self) -> list[int]:
@@ -282,19 +311,30 @@ class StoreDataset(Dataset[Batch]):
         """Read samples, in the order that they are asked for; each shard's file is opened once for each array."""
         places = [self._place(int(index)) for index in indices]
         count = len(places)
-        batch: Batch = {}
-        for name in self.arrays:
-            spec = _LENS if name == "lens" else self._specs[name]
-            batch[name] = _empty((count, *spec.shape), spec.dtype)
-        for store in sorted({store for store, _ in places}):
+        stores = sorted({store for store, _ in places})
+        batch = {name: self._room(name, count, stores) for name in self.arrays}
+        for store in stores:
             chosen = [place for place, (number, _) in enumerate(places) if number == store]
             rows = [places[place][1] for place in chosen]
+            stack = self._parts[store].stack
             for name, tensor in batch.items():
                 out = tensor.numpy()
-                self._fill(store, name, rows, [out[place, ...] for place in chosen])
+                own = (slice(stack.slices),) if stack and self._by_slice(name) else ()
+                self._fill(store, name, rows, [out[(place, *own, ...)] for place in chosen])
         batch["index"] = torch.tensor([int(index) % len(self) for index in indices])
         batch["store"] = torch.tensor([store for store, _ in places])
         return Samples(batch)
+
+    def _room(self, name: str, count: int, stores: Sequence[int]) -> torch.Tensor:
+        """Return memory for so many samples of these stores."""
+        spec = _LENS if name == "lens" else self._specs[name]
+        slices = {part.stack.slices for part in (self._parts[store] for store in stores) if part.stack}
+        if not (slices and self._by_slice(name)):
+            return _empty((count, *spec.shape), spec.dtype)
+        room = _empty((count, max(slices), *spec.shape[1:]), spec.dtype)
+        if len(slices) > 1:
+            room.numpy()[...] = 0
+        return room
 
     def _fill(self, store: int, name: str, rows: list[int], out: list[npt.NDArray[Any]]) -> None:
         part = self._parts[store]

@@ -11,7 +11,7 @@ from .. import InputError
 from ..synth.camera import ThinLens
 from ..synth.store import open_store
 from .batches import prepare
-from .cameras import Camera, common_depth, common_lens
+from .cameras import Camera, common_capture, common_depth, common_lens
 from .config import Config
 from .data import Batch, StoreDataset
 from .devices import Team
@@ -78,6 +78,17 @@ class Feed:
         return common_lens([Camera.of_dict(one["camera"]) for one in self.facts])
 
     @property
+    def slices(self) -> tuple[int, ...]:
+        """Numbers of slices that a model may see; none where it sees no stacks."""
+        found = {one.slices for data in (self.training, self.unseen) for one in data.facts.stacks}
+        return tuple(sorted({*found, *(self.settings.slices or ())}))
+
+    @property
+    def captures(self) -> ThinLens | None:
+        """The camera of all samples, focused as their single captures are; None where it is not one."""
+        return common_capture([open_store(path).recipe for path in self.training.cameras])
+
+    @property
     def depth(self) -> tuple[float, float]:
         """Nearest and farthest depth of the scenes, metres."""
         return common_depth([Camera.of_dict(one["camera"]) for one in self.facts])
@@ -111,7 +122,7 @@ class Feed:
         """Return what the model takes, and is compared with, at a step."""
         return prepare(
             batch, self.settings, self.training.facts, self.team.device, seed=self.seed, epoch=self.epoch(step),
-            surface=self._surface,
+            step=step, surface=self._surface,
         )  # fmt: skip
 
     def validation(self) -> Iterator[Batch]:

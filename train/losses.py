@@ -8,6 +8,7 @@ and so are its gradients. Sums run over all valid pixels of the batch, so that a
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
@@ -17,8 +18,10 @@ from pydantic import Field
 from torch import Tensor
 
 from .. import InputError
+from ..synth.camera import ThinLens
 from .settings import Section
 from .ssim import ssim_map, whole_windows
+from .targets import Target
 
 LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -202,15 +205,82 @@ class Term(NamedTuple):
         return f"{self.output}_{self.scale}" if self.scale else self.output
 
 
+Objective = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor | None], dict[str, Tensor]]
+"""Of (outputs, targets, valid): what the model returned; the whole batch, with `depth` in units of the target; and the
+mask of known depth (B, H, W), or None. Returns `total`, and its terms without their weights, as in `depth/l1`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossContext:
+    """What a loss may need to know beside the batch.
+
+    Attributes
+    ----------
+    target
+        What the model's numbers stand for.
+    lens
+        The camera that all samples have in common, focused as their single captures are; None where samples have
+        cameras of their own.
+    depth
+        Nearest and farthest depth of the scenes, metres.
+    """
+
+    target: Target
+    lens: ThinLens | None
+    depth: tuple[float, float]
+
+
 class LossBase(Section):
-    """What all `loss` sections have in common."""
+    """What all `loss` sections have in common: a sum of `terms`, or whatever a section makes in `build`."""
 
     aif_valid: Literal["all", "depth"] = "all"
     """Pixels where losses of all-in-focus images count: all of them, as in the papers, or those of known depth."""
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of what a batch must hold; where it does not, training does not begin."""
+        return ()
+
     def terms(self) -> tuple[Term, ...]:
         """Return what is added up."""
         raise TypeError(f"{type(self).__name__} does not say what it adds up.")
+
+    def build(self, context: LossContext) -> Objective:
+        """Make the function that a training step minimises: by default the sum of the terms of weight above 0.
+
+        Terms of outputs that the model does not have are left out; if that leaves none, or a target is missing, the
+        function raises `InputError`.
+
+        Raises
+        ------
+        InputError
+            If nothing is left to minimise, or the context is not one that the loss can work in.
+        """
+        kind: str = getattr(self, "kind", type(self).__name__)
+        terms = tuple(term for term in self.terms() if term.weight > 0)
+        if not terms:
+            raise InputError(f"the loss {kind} has no term whose weight is above 0.")
+
+        def objective(
+            outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], valid: Tensor | None = None
+        ) -> dict[str, Tensor]:
+            found = {}
+            total: Tensor | None = None
+            for term in terms:
+                if term.said not in outputs:
+                    continue
+                if term.output not in targets:
+                    raise InputError(f"the loss {kind} needs the array {term.output!r}, and the data have none.")
+                mask = None if term.output == "aif" and self.aif_valid == "all" else valid
+                value = term.function(outputs[term.said], targets[term.output], mask)
+                found[f"{term.said}/{term.name}"] = value
+                total = term.weight * value if total is None else total + term.weight * value
+            if total is None:
+                of = " and ".join(sorted({term.output for term in terms}))
+                raise InputError(f"the loss {kind} is of {of}, and the model returns {' and '.join(outputs)}.")
+            return {**found, "total": total}
+
+        return objective
 
 
 class L1Settings(LossBase):
@@ -366,46 +436,20 @@ LossSettings = Annotated[
     Field(discriminator="kind"),
 ]
 
-Objective = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor | None], dict[str, Tensor]]
 
-
-def build_loss(settings: LossSettings) -> Objective:
+def build_loss(settings: LossSettings, context: LossContext) -> Objective:
     """Make the function that a training step minimises.
 
     Parameters
     ----------
     settings
         Which losses, and their weights. Those of weight 0 are not computed.
+    context
+        What they work in.
 
-    Returns
-    -------
-    Callable
-        Of (outputs, targets, valid): tensors by the names of `Model.outputs`, and the mask of known depth (B, H, W) or
-        None. It returns `total`, and each term without its weight by the name of output and loss, as in `depth/l1`.
-        Terms of outputs that the model does not have are left out; if that leaves none, or a target is missing, it
-        raises `InputError`.
+    Raises
+    ------
+    InputError
+        If nothing is left to minimise, or the context is not one that the loss can work in.
     """
-    terms = tuple(term for term in settings.terms() if term.weight > 0)
-    if not terms:
-        raise InputError(f"the loss {settings.kind} has no term whose weight is above 0.")
-
-    def objective(
-        outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], valid: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        found = {}
-        total: Tensor | None = None
-        for term in terms:
-            if term.said not in outputs:
-                continue
-            if term.output not in targets:
-                raise InputError(f"the loss {settings.kind} needs the array {term.output!r}, and the data have none.")
-            mask = None if term.output == "aif" and settings.aif_valid == "all" else valid
-            value = term.function(outputs[term.said], targets[term.output], mask)
-            found[f"{term.said}/{term.name}"] = value
-            total = term.weight * value if total is None else total + term.weight * value
-        if total is None:
-            of = " and ".join(sorted({term.output for term in terms}))
-            raise InputError(f"the loss {settings.kind} is of {of}, and the model returns {' and '.join(outputs)}.")
-        return {**found, "total": total}
-
-    return objective
+    return settings.build(context)

@@ -15,17 +15,17 @@ from .. import InputError
 from ..synth.camera import ThinLens
 from ..synth.pupil import mask_from
 from .batches import linear_to_srgb, srgb_to_linear
-from .cameras import Camera, common_depth, common_lens
+from .cameras import Camera, common_depth, common_lens, common_numbers
 from .checkpoint import BEST, LAST, checkpoint_of, load_checkpoint
 from .config import Config
 from .devices import pick_device
+from .given import Images, Numbers, as_batch, check_numbers, focus_beside, intrinsics_beside, lens_beside, native
 from .models import Model, enable_dropout, restore
 from .optics.module import FinishedMask, Optics, check_camera
 from .seeds import key
 from .targets import Target
 
-Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
-
+__all__ = ["Images", "Predictor", "as_batch", "load_model"]
 
 BEYOND = 2.0
 """Times farther or nearer than any of a bank's PSFs: depth of which all is so is no depth in metres."""
@@ -99,11 +99,8 @@ class Predictor:
         """
         if not isinstance(lens, ThinLens):
             raise InputError(f"lens must be a ThinLens of defocal.synth, not of type {type(lens).__name__}.")
-        own = self.lens
-        if own is None:
-            return
-        for name in ("focal_length", "f_number", "focus_distance", "pixel_pitch"):
-            theirs, mine = getattr(lens, name), getattr(own, name)
+        for name, mine in common_numbers(self.cameras).items():
+            theirs = getattr(lens, name)
             if not np.isclose(theirs, mine, rtol=1e-3):
                 raise InputError(
                     f"these images have {name} {theirs:g}, and the model was trained for {mine:g}: depth would be "
@@ -112,47 +109,97 @@ class Predictor:
 
     @torch.no_grad()
     def predict(
-        self, images: Images, lens: ThinLens | None = None, *, depth: npt.NDArray[np.floating[Any]] | None = None,
-        anywhere: bool = False,
+        self, images: Images, lens: ThinLens | None = None, *, focus: Numbers | None = None,
+        depth: npt.NDArray[np.floating[Any]] | None = None, capture: Images | None = None,
+        intrinsics: npt.NDArray[np.floating[Any]] | None = None, anywhere: bool = False,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
-        """Tell depth, or an all-in-focus image, or both, of images.
+        """Tell depth, or an all-in-focus image, or both, of images or of focal stacks.
 
         Parameters
         ----------
         images
             (h, w, 3) or (n, h, w, 3), uint8, uint16, or float in [0, 1], encoded as in the store trained on; any size.
+            Of a model of stacks (S, h, w, 3) or (n, S, h, w, 3).
         lens
             The camera of the images, which must be that of the training data; not checked if left out.
+        focus
+            (S,) or (n, S) metres, in any order: where each slice of a stack is focused.
         depth
             (h, w) or (n, h, w) metres, NaN unknown: what a model that deblurs reads beside the images; measured, or
             told by another model.
+        capture
+            (h, w, 3) or (n, h, w, 3), as images: the single picture that some models read beside a stack.
+        intrinsics
+            (S, 3, 3) or (n, S, 3, 3) pixels: camera matrices of the slices, where a model reads them.
         anywhere
-            Take depth of which nothing is known, or all is far from what the model's PSFs cover; else it is refused,
-            as it is hardly in metres.
+            Take depth or focus of which nothing is known, or all is far from what the model has seen; else it is
+            refused, as it is hardly in metres.
 
         Returns
         -------
-        "depth" (h, w) or (n, h, w) float32, metres; "aif" (..., h, w, 3) float32: what the model tells.
+        "depth" (h, w) or (n, h, w) float32, metres; "aif" (..., h, w, 3) float32: what the model tells, by the names of
+        its outputs.
 
         Raises
         ------
         InputError
-            If the images are not such, or of another camera, or depth is missing or does not fit.
+            If the images are not such, or of another camera, or what the model reads beside them is missing or does
+            not fit.
         """
         if lens is not None:
             self.check_lens(lens)
-        batch = as_batch(images).to(self.device)
-        given = {"image": srgb_to_linear(batch) if self.decodes else batch}
+        self._check_wanted(focus=focus, capture=capture, intrinsics=intrinsics)
+        given = self._pictures(images, capture)
+        if self.reads_stacks:
+            given["focus"] = focus_beside(given["stack"], focus, common_depth(self.cameras), anywhere=anywhere)
+            given["sharp_at"] = self.target.sharp_at(given["focus"])
         if self.reads_depth:
             given["depth"] = self._depth_beside(images, depth, anywhere)
-        said = self.tensors(given)
+        if "intrinsics" in self.model.inputs:
+            given["intrinsics"] = intrinsics_beside(given["stack"], intrinsics)
+        if "lens" in self.model.inputs:
+            given["lens"] = lens_beside(len(next(iter(given.values()))), lens)
+        said = self.tensors({name: value.to(self.device) for name, value in given.items()})
         found = {}
-        if "depth" in said:
-            found["depth"] = said["depth"].cpu().numpy()
-        if "aif" in said:
-            aif = linear_to_srgb(said["aif"]) if self.decodes else said["aif"]
-            found["aif"] = aif.permute(0, 2, 3, 1).cpu().numpy()
-        return {name: array[0] if images.ndim == 3 else array for name, array in found.items()}
+        for name, value in said.items():
+            if value.ndim == 3:
+                found[name] = value.cpu().numpy()
+            else:
+                shown = linear_to_srgb(value) if self.decodes else value
+                found[name] = shown.permute(0, 2, 3, 1).cpu().numpy()
+        single = images.ndim == (4 if self.reads_stacks else 3)
+        return {name: array[0] if single else array for name, array in found.items()}
+
+    def _pictures(self, images: Images, capture: Images | None) -> dict[str, torch.Tensor]:
+        """Return what the model sees: `image`, or `stack`, or both."""
+        found = {"stack" if self.reads_stacks else "image": as_batch(images, stacks=self.reads_stacks)}
+        if self.reads_capture:
+            if capture is None:
+                raise InputError(
+                    "the model reads a single picture beside the stack: give predict(images, capture=...)."
+                )
+            found["image"] = as_batch(capture, "capture")
+            if (len(found["image"]), *found["image"].shape[2:]) != (len(found["stack"]), *found["stack"].shape[3:]):
+                raise InputError(f"the capture is {capture.shape} and the stack {images.shape}: give both in one size.")
+        return {name: srgb_to_linear(one) if self.decodes else one for name, one in found.items()}
+
+    def _check_wanted(self, **given: object) -> None:
+        """Refuse what is given and not read: who gives it takes the model for another."""
+        reads = {"focus": self.reads_stacks, "capture": self.reads_capture}
+        for name, value in given.items():
+            if value is not None and not reads.get(name, name in self.model.inputs):
+                what = "focal stacks" if self.reads_stacks else "single pictures"
+                raise InputError(f"the model reads {what} and no {name}: leave {name} out.")
+
+    @property
+    def reads_stacks(self) -> bool:
+        """Whether the model reads focal stacks."""
+        return "stack" in self.model.inputs
+
+    @property
+    def reads_capture(self) -> bool:
+        """Whether the model reads a single picture beside a stack."""
+        return self.reads_stacks and "image" in self.model.inputs
 
     @property
     def reads_depth(self) -> bool:
@@ -167,13 +214,13 @@ class Predictor:
                 f"the model {self.config.model.kind} deblurs by depth: give predict(images, depth=...) in metres, "
                 "measured or as another model tells it."
             )
-        _check_numbers(depth, "depth")
+        check_numbers(depth, "depth")
         if depth.shape != images.shape[:-1]:
             raise InputError(f"depth must have shape {images.shape[:-1]} as the images have, not {depth.shape}.")
         metres = np.asarray(depth, np.float32)
         if not anywhere:
             self._check_metres(metres)
-        return torch.from_numpy(metres if images.ndim == 4 else metres[None]).to(self.device)
+        return torch.from_numpy(metres if images.ndim == 4 else metres[None])
 
     def _check_metres(self, depth: npt.NDArray[np.float32]) -> None:
         """Refuse depth of which nothing is near what the bank covers: millimetres, or numbers that mean another thing.
@@ -217,11 +264,11 @@ class Predictor:
         """
         if self.optics is None:
             raise InputError("this run was trained on captures: it has no mask to render with.")
-        _check_numbers(aif, "aif")
-        _check_numbers(depth, "depth")
+        check_numbers(aif, "aif")
+        check_numbers(depth, "depth")
         if not isinstance(sample, int | np.integer) or abs(int(sample)) >= 2**63:
             raise InputError(f"sample must be a whole number below 2**63, not {str(sample)[:40]!r}.")
-        if aif.ndim != 3 or depth.shape != aif.shape[:2] or _native(aif.dtype) not in (np.uint8, np.uint16):
+        if aif.ndim != 3 or depth.shape != aif.shape[:2] or native(aif.dtype) not in (np.uint8, np.uint16):
             raise InputError(
                 f"a capture is made of (h, w, 3) uint8 or uint16 and (h, w) metres, not {aif.shape} {aif.dtype} and "
                 f"{depth.shape}."
@@ -241,11 +288,9 @@ class Predictor:
 
     @torch.no_grad()
     def tensors(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return "depth" (b, h, w) in metres and "aif" (b, 3, h, w) of a batch on the model's device, of any size."""
+        """Return depths (b, h, w) in metres and "aif" (b, 3, h, w) of a batch on the model's device, of any size."""
         outputs = {name: value.float() for name, value in self.model.predict(dict(batch)).items()}
-        if "depth" in outputs:
-            outputs["depth"] = self.target.decode(outputs["depth"])
-        return outputs
+        return outputs | {name: self.target.decode(outputs[name]) for name in self.model.told_depths.values()}
 
     def check_dropout(self) -> None:
         """Refuse a model that drops nothing.
@@ -273,46 +318,10 @@ class Predictor:
         finally:
             self.model.eval()
 
-    def sampled_depth(self, image: Images, sample: int) -> npt.NDArray[np.float32]:
-        """Return depth (h, w) of one image; what dropout leaves out is a function of the number of the sample."""
+    def sampled(self, image: Images, sample: int, **beside: Any) -> dict[str, npt.NDArray[np.float32]]:
+        """Return what `predict` does of one image; what dropout leaves out depends on the number of the sample."""
         torch.manual_seed(key(self.config.seed, "dropout", sample))
-        return self.predict(image)["depth"]
-
-
-def as_batch(images: Images) -> torch.Tensor:
-    """Return (n, 3, h, w) float32 in [0, 1] of images as `Predictor.predict` takes them.
-
-    Raises
-    ------
-    InputError
-        If they are none.
-    """
-    if not isinstance(images, np.ndarray):
-        raise InputError(f"images must be a numpy array, not of type {type(images).__name__}: use np.stack.")
-    if images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
-        raise InputError(f"images must have shape (h, w, 3) or (n, h, w, 3), not {images.shape}.")
-    whole = images if images.ndim == 4 else images[None]
-    if _native(images.dtype) in (np.uint8, np.uint16):
-        scaled = whole.astype(np.float32) / (255 if images.dtype == np.uint8 else 65535)
-    elif images.dtype.kind == "f":
-        scaled = whole.astype(np.float32)
-        if not (np.isfinite(scaled).all() and scaled.min() >= 0 and scaled.max() <= 1):
-            raise InputError("images of floating point must be finite and in [0, 1].")
-    else:
-        raise InputError(f"images must be uint8, uint16 or of floating point, not {images.dtype}.")
-    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
-
-
-def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Type of the same numbers in this machine's order of bytes: TIFF and PNG have the other one."""
-    return dtype.newbyteorder("=")
-
-
-def _check_numbers(array: object, name: str) -> None:
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{name} must be a numpy array, not of type {type(array).__name__}: use np.asarray.")
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{name} must be an array of real numbers, not of type {array.dtype}.")
+        return self.predict(image, **beside)
 
 
 def _check_call(run: object, heads: object) -> None:
@@ -336,7 +345,8 @@ def load_model(
     device
         "auto", "cpu", "cuda", "cuda:1" or "mps".
     heads
-        What to tell, of "depth" and "aif", or both: the other head of a model of two is not built. All by default.
+        What to tell, of the model's outputs, such as "depth" and "aif": the other heads of a model of several are not
+        built. All by default.
 
     Raises
     ------

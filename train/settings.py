@@ -4,7 +4,7 @@ Lengths are metres or strings with units, as in recipes.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -18,6 +18,7 @@ Length = Annotated[float, BeforeValidator(parse_length), Field(gt=0)]
 Flip = Literal["left-right", "up-down", "transpose"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[float, float]
+Count = Annotated[int, Field(ge=1)]
 
 INPUTS = ("capture", "aif", "stack")
 LENS = ("focal_length", "f_number", "focus_distance", "pixel_pitch")
@@ -31,6 +32,14 @@ BLUR_CHANGES = {
     "colour_per_slice": "lets the slices of a stack differ by more than their focus",
 }
 """Augmentations that change what depth is to be read from, each with how."""
+
+
+_STACK = "set data.input = 'stack'"
+_HOW = {
+    "stack": _STACK, "focus": _STACK, "sharp_at": _STACK, "image": "add 'capture' to data.extra",
+    "depth": "add 'depth' to data.targets", "valid": "add 'depth' to data.targets", "aif": "add 'aif' to data.targets",
+}  # fmt: skip
+"""Which key gives what is missing of a batch."""
 
 
 class CameraSettings(Section):
@@ -116,8 +125,14 @@ class DataSettings(Section):
     input: Literal["capture", "aif", "stack"] = "capture"
     """What the model sees; "aif" trains on sharp pictures, for comparison."""
     targets: tuple[Literal["depth", "aif"], ...] = ("depth",)
-    extra: tuple[Literal["coc", "lens", "dual", "raw", "stack_raw", "f_number", "intrinsics", "pose"], ...] = ()
-    """More arrays of each sample; `lens` is (focal length, f-number, focus distance, pixel pitch)."""
+    extra: tuple[
+        Literal["capture", "coc", "lens", "dual", "raw", "stack_raw", "f_number", "intrinsics", "pose"], ...
+    ] = ()
+    """More arrays of each sample; `capture` is the single picture beside a stack, `lens` is (focal length, f-number,
+    focus distance, pixel pitch)."""
+    slices: tuple[Count, Count] | None = None
+    """Fewest and most slices of the stacks that a training step sees: each step draws how many, each sample which.
+    The slice in whose frame the ground truth is stays. Left out, all slices; in validation always."""
     limit: int | None = Field(default=None, ge=1)
     """Take the first so many samples of the training split of each store."""
     validation_limit: int | None = Field(default=None, ge=1)
@@ -155,8 +170,16 @@ class DataSettings(Section):
             raise ValueError("crop must be a height and a width in pixels")
         if self.depth is not None and not self.depth[0] < self.depth[1]:
             raise ValueError("depth must be [nearest, farthest]")
-        if self.augment.colour_per_slice and self.input != "stack":
-            raise ValueError("augment.colour_per_slice needs input = 'stack'")
+        if self.input != "stack":
+            for name, given in (
+                ("augment.colour_per_slice", self.augment.colour_per_slice),
+                ("slices", self.slices is not None),
+                ("extra = ['capture']", "capture" in self.extra),
+            ):
+                if given:
+                    raise ValueError(f"{name} needs input = 'stack'")
+        if self.slices is not None and self.slices[0] > self.slices[1]:
+            raise ValueError("slices must be [fewest, most]")
         self._check_flips()
         return self
 
@@ -181,6 +204,27 @@ class DataSettings(Section):
         """Names of the arrays that every store must have."""
         stack = ("focus",) if self.input == "stack" else ()
         return tuple(dict.fromkeys((self.input, *stack, *self.targets, *self.extra)))
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of what a model and a loss find in a batch."""
+        stack = ("stack", "focus", "sharp_at") if self.input == "stack" else ()
+        image = ("image",) if self.input != "stack" or "capture" in self.extra else ()
+        valid = ("valid",) if "depth" in self.targets else ()
+        return (*stack, *image, *self.targets, *valid, *(name for name in self.extra if name != "capture"))
+
+    def check_gives(self, names: Iterable[str], who: str) -> None:
+        """Refuse data that do not give what a model or a loss reads.
+
+        Raises
+        ------
+        InputError
+            Naming what is missing, and the key that gives it.
+        """
+        for name in names:
+            if name not in self.gives:
+                how = _HOW.get(name, f"add {name!r} to data.extra")
+                raise InputError(f"{who} reads {name!r}, which these data do not give: {how}.")
 
     @property
     def through_lens(self) -> tuple[str, ...]:

@@ -144,6 +144,15 @@ class Target:
         low, high = self.section.span
         return (self._quantity(depth) - low) / (high - low)
 
+    def sharp_at(self, focus: torch.Tensor) -> torch.Tensor:
+        """Return what the network would say of points at focus distances in metres, of any shape.
+
+        Lenses may be focused at infinity, where depth and its logarithm have no number: as `decode` of blur does, these
+        then take twice the farthest depth.
+        """
+        bounded = isinstance(self.section, DepthTarget | LogTarget)
+        return self.encode(focus.clamp_max(1.0 / self.least) if bounded else focus)
+
     def decode(self, said: torch.Tensor) -> torch.Tensor:
         """Return metres, of any shape, in float32: the inverse of `encode`."""
         low, high = self.section.span

@@ -27,7 +27,7 @@ from .holding import empty, hold
 from .journal import RUN, Journal, machine, read_json, write_json
 from .keeping import Keeper
 from .loader import died
-from .losses import build_loss
+from .losses import LossContext, build_loss
 from .meter import Meter
 from .models import build
 from .optics.module import Optics, check_camera
@@ -154,11 +154,11 @@ class Training:
         if self.model.reads_bank:
             self.model.attach(common_bank(stores))
         self.target = Target(config.target, self.feed.lens, self.feed.depth)
-        if "depth" in self.model.outputs:
+        if self.model.told_depths:
             self.target.check(self.model.bounds)
         self._check_possible()
         self.pipeline = Pipeline(self.model, self._optics())
-        self.loss = build_loss(config.loss)
+        self.loss = build_loss(config.loss, LossContext(self.target, self.feed.captures, self.feed.depth))
         self.optimiser = Steps(config.optimiser, config.schedule, self._groups())
         if state is None and config.run.start_from is not None:
             self.model.note = start_from(self.model, config.run.start_from, config.to_dict()["target"])
@@ -197,11 +197,12 @@ class Training:
                 f"the model {self.config.model.kind} takes heights and widths that are multiples of {multiple}, not "
                 f"{height} x {width}: set data.crop."
             )
-        if "depth" in self.model.inputs and "depth" not in self.config.data.targets:
-            raise InputError(
-                f"the model {self.config.model.kind} reads depth beside the image: add 'depth' to data.targets."
-            )
-        targets = set(self.config.data.targets) & set(self.model.outputs)
+        self.config.data.check_gives(self.model.inputs, f"the model {self.config.model.kind}")
+        self.config.data.check_gives(self.config.loss.needs, f"the loss {self.config.loss.kind}")
+        for slices in self.feed.slices:
+            self.model.check_slices(slices)
+        tells = {"aif"} & set(self.model.outputs) | ({"depth"} if self.model.told_depths else set())
+        targets = set(self.config.data.targets) & tells
         needed = {"psnr": "aif", "rmse": "depth", "mae": "depth", "abs_rel": "depth"}.get(best)
         if needed is not None and needed not in targets:
             raise InputError(f"run.best is {best!r}, and this model is not trained for {needed}: use 'loss'.")
@@ -285,6 +286,8 @@ class Training:
         self, pipeline: torch.nn.Module, batch: Mapping[str, torch.Tensor], noise: int
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Return the terms of the loss, and what the pipeline said."""
+        if "focus" in batch:
+            batch = {**batch, "sharp_at": self.target.sharp_at(batch["focus"])}
         targets = dict(batch)
         if "depth" in batch:
             known = torch.where(batch["valid"], batch["depth"], torch.ones_like(batch["depth"]))
@@ -315,17 +318,17 @@ class Training:
         for ready in self.feed.validation():
             terms, outputs = self._terms(pipeline, ready, key(self.config.seed, "validation noise"))
             scores.losses(terms, len(ready["index"]))
-            predicted = self.target.decode(outputs["depth"]) if "depth" in outputs else None
-            if predicted is not None and "depth" in ready:
-                scores.depth(predicted, ready["depth"], ready["valid"])
+            told = {label: self.target.decode(outputs[name]) for label, name in self.model.told_depths.items()}
+            if "depth" in ready:
+                scores.depths(told, ready["depth"], ready["valid"])
             if "aif" in outputs and "aif" in ready:
                 scores.images(outputs["aif"], ready["aif"])
             seen = {"image": outputs["image"]} if "image" in outputs else {}
-            pictures += shown({**ready, **seen}, outputs, predicted, self.config.run.pictures - len(pictures))
+            pictures += shown({**ready, **seen}, outputs, told, self.config.run.pictures - len(pictures))
         if not scores.sums and self.team.world == 1:
             return
         self.numbers = scores.numbers(self.team)
-        if "depth" in self.model.outputs and "depth" in self.config.data.targets and "rmse" not in self.numbers:
+        if self.model.told_depths and "depth" in self.config.data.targets and "rmse" not in self.numbers:
             raise InputError(
                 f"no depth is known in the split {self.feed.unseen.split!r}, or none within data.depth: nothing can be "
                 "learned of it."
@@ -384,7 +387,7 @@ class Training:
         write_json(self.out / RUN, {**machine(), **facts, "steps": self.steps, "data": self.feed.facts})
         self.journal.say(
             f"{self.config.name}: {self.config.model.kind} {parameters / 1e6:.3f} M parameters, {facts['device']}; "
-            f"{self.feed.words}; learns {self.target.words if 'depth' in self.model.outputs else 'sharp images'}."
+            f"{self.feed.words}; learns {self.target.words if self.model.told_depths else 'sharp images'}."
         )
         if not self.begins:
             self.journal.say(f"Going on after step {self.step} of {self.steps}.")
@@ -405,4 +408,4 @@ def _parts(batch: Mapping[str, torch.Tensor], count: int) -> list[dict[str, torc
 
 def _words(numbers: Mapping[str, float]) -> str:
     units = {"rmse": " m", "mae": " m", "psnr": " dB"}
-    return ", ".join(f"{name} {value:.4g}{units.get(name, '')}" for name, value in numbers.items())
+    return ", ".join(f"{name} {value:.4g}{units.get(name.split('/')[-1], '')}" for name, value in numbers.items())

@@ -1,6 +1,7 @@
 """Validation during a run: loss and a few metrics over unseen samples, and pictures of some."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from .pictures import as_picture, coloured, write_rows
 
 Tensors = Mapping[str, torch.Tensor]
 _DEPTH = ("pixels", "square", "absolute", "relative", "within")
+_PIXELS = re.compile("([^:]*/)?pixels")
 LARGER_IS_BETTER = {"psnr", "delta1"}
 
 
@@ -37,15 +39,20 @@ class Scores:
         for name, value in terms.items():
             self._add(f"loss:{name}", value.double() * samples if value.device.type != "mps" else value * samples)
 
-    def depth(self, predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> None:
-        """Take (b, h, w) metres, predicted and true; only valid pixels count."""
+    def depths(self, told: Tensors, truth: torch.Tensor, valid: torch.Tensor) -> None:
+        """Take the depths that a model tells, by their labels, as `depth` does; the first has the plain names."""
+        for place, (label, predicted) in enumerate(told.items()):
+            self.depth(predicted, truth, valid, of=f"{label}/" if place else "")
+
+    def depth(self, predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor, *, of: str = "") -> None:
+        """Take (b, h, w) metres, predicted and true; only valid pixels count. `of` goes before the metrics' names."""
         p, t = predicted[valid].cpu().double(), truth[valid].cpu().double()
         error = p - t
         ratio = torch.maximum(p / t, t / p.clamp_min(1e-9))
         values = (float(p.numel()), error.square().sum(), error.abs().sum(), (error.abs() / t).sum(),
                   ((p > 0) & (ratio < 1.25)).sum())  # fmt: skip
         for name, value in zip(_DEPTH, values, strict=True):
-            self._add(name, torch.as_tensor(value))
+            self._add(of + name, torch.as_tensor(value))
 
     def images(self, predicted: torch.Tensor, truth: torch.Tensor) -> None:
         """Take (b, 3, h, w) images in [0, 1], restored and true."""
@@ -63,76 +70,96 @@ class Scores:
             for name, value in sums.items()
             if name.startswith("loss:")
         }
-        if pixels := sums.get("pixels"):
-            found |= {
-                "rmse": math.sqrt(sums["square"] / pixels),
-                "mae": sums["absolute"] / pixels,
-                "abs_rel": sums["relative"] / pixels,
-                "delta1": sums["within"] / pixels,
-            }
+        for of in sorted(name.removesuffix("pixels") for name in sums if _PIXELS.fullmatch(name)):
+            if pixels := sums[f"{of}pixels"]:
+                found |= {
+                    f"{of}rmse": math.sqrt(sums[f"{of}square"] / pixels),
+                    f"{of}mae": sums[f"{of}absolute"] / pixels,
+                    f"{of}abs_rel": sums[f"{of}relative"] / pixels,
+                    f"{of}delta1": sums[f"{of}within"] / pixels,
+                }
         if images := sums.get("images"):
             found["psnr"] = sums["decibel"] / images
         return found
 
 
+Picture = npt.NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One sample as a validation draws it: (3, h, w) images, (h, w) metres, NaN unknown."""
+    """One sample as a validation draws it.
 
-    image: npt.NDArray[np.float32]
-    depth: npt.NDArray[np.float32] | None = None
-    predicted_depth: npt.NDArray[np.float32] | None = None
-    aif: npt.NDArray[np.float32] | None = None
-    predicted_aif: npt.NDArray[np.float32] | None = None
+    Attributes
+    ----------
+    seen
+        What the model saw, (3, h, w) images by their titles: of a stack two slices.
+    depth
+        True depth, (h, w) metres, NaN unknown.
+    told
+        What the model said of it, by its label.
+    aif, told_aif
+        All-in-focus image, true and as the model made it, (3, h, w).
+    """
 
-    @property
-    def titles(self) -> list[str]:
-        """What the pictures of `row` are."""
-        titles = ["input"]
-        if self.predicted_depth is not None and self.depth is not None:
-            titles += ["true depth", "predicted", "error to 50%"]
-        if self.predicted_aif is not None and self.aif is not None:
-            titles += ["true sharp", "restored"]
-        return titles
+    seen: Mapping[str, Picture]
+    depth: Picture | None = None
+    told: Mapping[str, Picture] = field(default_factory=dict)
+    aif: Picture | None = None
+    told_aif: Picture | None = None
 
-    def row(self) -> list[npt.NDArray[np.uint8]]:
-        """Return its pictures: input, depth true, predicted and their difference, all-in-focus true and predicted."""
-        row = [as_picture(self.image)]
-        if self.predicted_depth is not None and self.depth is not None:
-            low, high = np.nanmin(self.depth, initial=np.inf), np.nanmax(self.depth, initial=-np.inf)
+    def row(self) -> dict[str, npt.NDArray[np.uint8]]:
+        """Return its pictures by their titles: what was seen, depth and its error, the all-in-focus image."""
+        row = {title: as_picture(image) for title, image in self.seen.items()}
+        known = self.depth if self.depth is not None else next(iter(self.told.values()), None)
+        if self.told and known is not None:
+            low, high = np.nanmin(known, initial=np.inf), np.nanmax(known, initial=-np.inf)
             # Inverse depth, as blur goes: near things would look alike otherwise.
             ends = (1 / high, 1 / low) if 0 < low <= high < np.inf else (0.0, 1.0)
             with np.errstate(divide="ignore", invalid="ignore"):
-                row += [coloured(1 / d, *ends) for d in (self.depth, self.predicted_depth)]
-                row.append(coloured(np.abs(self.predicted_depth / self.depth - 1), 0.0, 0.5, error=True))
-        if self.predicted_aif is not None and self.aif is not None:
-            row += [as_picture(self.aif), as_picture(self.predicted_aif)]
+                if self.depth is not None:
+                    row["true depth"] = coloured(1 / self.depth, *ends)
+                for label, told in self.told.items():
+                    row[label or "predicted"] = coloured(1 / told, *ends)
+                    if self.depth is not None:
+                        error = coloured(np.abs(told / self.depth - 1), 0.0, 0.5, error=True)
+                        row[f"{label} error to 50%".strip()] = error
+        if self.told_aif is not None:
+            row |= {"true sharp": as_picture(self.aif)} if self.aif is not None else {}
+            row["restored"] = as_picture(self.told_aif)
         return row
 
 
 def draw(path: Path, samples: Iterable[Shown]) -> None:
     """Write a sheet of samples, a row each; nothing if there are none."""
-    drawn = list(samples)
-    if drawn:
-        write_rows(path, drawn[0].titles, [sample.row() for sample in drawn])
+    rows = [sample.row() for sample in samples]
+    if rows:
+        write_rows(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
-def shown(batch: Tensors, outputs: Tensors, predicted: torch.Tensor | None, count: int) -> list[Shown]:
-    """Return the first samples of a batch, with what the model said; `predicted` is depth in metres."""
+def shown(batch: Tensors, outputs: Tensors, told: Tensors, count: int) -> list[Shown]:
+    """Return the first samples of a batch, with what the model said; `told` is depth in metres, by its label."""
 
-    def picked(source: Tensors, name: str, i: int) -> npt.NDArray[np.float32] | None:
+    def picked(source: Tensors, name: str, i: int) -> Picture | None:
         return source[name][i].detach().float().cpu().numpy() if name in source else None
 
     found = []
     for i in range(min(count, len(next(iter(batch.values()))))):
-        image = picked(batch, "image", i)
-        if image is None:
-            stack = picked(batch, "stack", i)
-            assert stack is not None
-            image = stack[len(stack) // 2]
         depth = picked(batch, "depth", i)
         if depth is not None and "valid" in batch:
             depth = np.where(batch["valid"][i].cpu().numpy(), depth, np.float32(np.nan))
-        said = None if predicted is None else predicted[i].detach().float().cpu().numpy()
-        found.append(Shown(image, depth, said, picked(batch, "aif", i), picked(outputs, "aif", i)))
+        said = {label: one[i].detach().float().cpu().numpy() for label, one in told.items()}
+        found.append(Shown(_seen(batch, i), depth, said, picked(batch, "aif", i), picked(outputs, "aif", i)))
     return found
+
+
+def _seen(batch: Tensors, i: int) -> dict[str, Picture]:
+    """Return the capture that a model saw, or the slices of a stack that are focused nearest and farthest, or both."""
+    found = {}
+    if "stack" in batch:
+        focus = batch["focus"][i]
+        ends = {"nearest slice": int(focus.argmin()), "farthest slice": int(focus.argmax())}
+        found = {title: batch["stack"][i, place] for title, place in ends.items()}
+    if "image" in batch:
+        found["capture" if "stack" in batch else "input"] = batch["image"][i]
+    return {title: image.detach().float().cpu().numpy() for title, image in found.items()}

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from timing import seconds
+from training import objective
 
-from defocal.train.losses import HdedLossSettings, L1Settings, RpsfSettings, build_loss
+from defocal.train.losses import HdedLossSettings, L1Settings, RpsfSettings
 from defocal.train.models import build
 from defocal.train.models.d3net import D3NetSettings
 from defocal.train.models.hded import HdedSettings
@@ -23,7 +24,7 @@ SIZE = 224
 )
 def test_a_step_and_a_prediction(settings, loss):
     model = build(settings).to(DEVICE, memory_format=torch.channels_last)
-    objective = build_loss(loss)
+    criterion = objective(loss)
     image = torch.rand(BATCH, 3, SIZE, SIZE, device=DEVICE).contiguous(memory_format=torch.channels_last)
     targets = {"depth": torch.rand(BATCH, SIZE, SIZE, device=DEVICE), "aif": image}
     valid = torch.rand(BATCH, SIZE, SIZE, device=DEVICE) < 0.9
@@ -36,7 +37,7 @@ def test_a_step_and_a_prediction(settings, loss):
         model.zero_grad(set_to_none=True)
         with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=DEVICE == "cuda"):
             outputs = model({"image": image})
-        objective(outputs, targets, valid)["total"].backward()
+        criterion(outputs, targets, valid)["total"].backward()
         wait()
 
     def predict():

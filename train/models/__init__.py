@@ -10,7 +10,7 @@ from torch import Tensor
 from ... import InputError
 from ..banks import Bank
 from ..settings import Section
-from .base import Model, Window, crop, enable_dropout, pad_to_multiple
+from .base import Model, Window, by_focus, crop, enable_dropout, pad_to_multiple
 from .d3net import D3Net, D3NetSettings
 from .dwdn import Dwdn, DwdnSettings
 from .hded import Hded, HdedSettings
@@ -23,6 +23,7 @@ __all__ = [
     "ModelSettings",
     "Window",
     "build",
+    "by_focus",
     "crop",
     "enable_dropout",
     "pad_to_multiple",

@@ -1,6 +1,7 @@
 """What all networks have in common: settings, named inputs and outputs, sizes, dropout at prediction."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -19,11 +20,23 @@ class Model(nn.Module):
     Attributes
     ----------
     inputs
-        What it reads of a batch. `image` is (B, C, H, W), float, encoded as in the store, in [0, 1]; `depth` (B, H, W),
-        metres, NaN or 0 where unknown.
+        What it reads of a batch, of the class or of each network, in the order in which `compute` takes it:
+
+        - `image` (B, C, H, W), one capture, float, encoded as in the store, in [0, 1];
+        - `stack` (B, S, C, H, W), a focal stack, like it;
+        - `focus` (B, S), the slices' focus distances in metres, and `sharp_at` (B, S), the same in the units of its
+          `depth`: what `depth` would be of a point there;
+        - `intrinsics` (B, S, 3, 3), the slices' camera matrices, pixels;
+        - `lens` (B, 4), focal length, f-number, focus distance (NaN where there is no single capture), pixel pitch, m;
+        - `depth` (B, H, W), metres, NaN or 0 where unknown.
     outputs
-        What it returns: `depth` (B, H, W) in the units of the target, `aif` (B, 3, H, W) encoded like the image. What
-        `compute` returns beside them is for losses alone.
+        What it returns: `depth` (B, H, W) in the units of the target, `aif` (B, 3, H, W) encoded like its pictures.
+        What `compute` returns beside them, such as `depth_1` or `alignment`, is for losses alone.
+    depths
+        Which outputs are depth: by what a row of a report calls them beside the run's name, the name of the output. The
+        first decides where one depth is wanted, as `run.best` does.
+    slices
+        Least and greatest number of slices that it takes; None if there is no greatest.
     reads_bank
         Whether it needs the PSFs of its camera, by `attach`.
     multiple
@@ -31,13 +44,15 @@ class Model(nn.Module):
     bounds
         Least and greatest `depth` that it can return; None if any number.
     in_channels
-        Channels of `image`.
+        Channels of `image`, and of each slice of `stack`.
     note
         A sentence for the log: where its weights come from.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("image",)
+    inputs: tuple[str, ...] = ("image",)
     outputs: tuple[str, ...] = ("depth",)
+    depths: Mapping[str, str] = MappingProxyType({"": "depth"})
+    slices: tuple[int, int | None] = (1, None)
     multiple: int = 1
     bounds: tuple[float, float] | None = None
     in_channels: int = 3
@@ -89,11 +104,33 @@ class Model(nn.Module):
         padded = dict(batch)
         window = None
         for name in self.inputs:
-            if name in batch and (batch[name].ndim >= 4 or (name == "depth" and batch[name].ndim == 3)):
+            if name in batch and batch[name].ndim == _NDIM.get(name) and name in _PADDED:
                 padded[name], window = pad_to_multiple(batch[name], self.multiple)
+        if window is not None and "intrinsics" in batch:
+            padded["intrinsics"] = batch["intrinsics"].clone()
+            padded["intrinsics"][..., :2, 2] += batch["intrinsics"].new_tensor([window.left, window.top])
         said = self(padded)
         found: dict[str, Tensor] = {name: said[name] for name in self.outputs}
         return found if window is None else {name: crop(value, window) for name, value in found.items()}
+
+    @property
+    def told_depths(self) -> dict[str, str]:
+        """Those of `depths` that are among its outputs."""
+        return {label: name for label, name in self.depths.items() if name in self.outputs}
+
+    def check_slices(self, count: int) -> None:
+        """Refuse a number of slices that it does not take.
+
+        Raises
+        ------
+        InputError
+            If it is one.
+        """
+        least, most = self.slices
+        if least <= count and (most is None or count <= most):
+            return
+        takes = f"{least} or more" if most is None else f"{least}" if least == most else f"{least} to {most}"
+        raise InputError(f"{type(self).__name__} takes stacks of {takes} slices, not of {count}.")
 
     def _checked(self, batch: Mapping[str, Tensor], name: str) -> Tensor:
         kind = type(self).__name__
@@ -104,26 +141,81 @@ class Model(nn.Module):
             self._check_depth(value, batch)
             return value
         if not value.is_floating_point():
-            raise InputError(f"{kind} reads {name!r} as floating-point numbers in [0, 1], not as {value.dtype}.")
-        if value.ndim < 4 or (name == "image" and (value.ndim != 4 or value.shape[1] != self.in_channels)):
-            raise InputError(
-                f"{kind} reads {name!r} as (batch, {self.in_channels}, height, width), not {tuple(value.shape)}."
-            )
+            what = " in [0, 1]" if name in _PADDED else ""
+            raise InputError(f"{kind} reads {name!r} as floating-point numbers{what}, not as {value.dtype}.")
+        self._check_shape(value, batch, name)
+        if name == "stack":
+            self.check_slices(value.shape[1])
+        return value
+
+    def _check_shape(self, value: Tensor, batch: Mapping[str, Tensor], name: str) -> None:
+        """Refuse a tensor of another shape, or of another number of samples or slices than the stack beside it."""
+        kind, shared = type(self).__name__, _SHARED[name]
+        words = _SHAPES[name].format(channels=self.in_channels)
+        beside, fits = "", value.ndim == _NDIM[name]
+        if "stack" in batch and name != "stack":
+            beside = f" beside a stack of {tuple(batch['stack'].shape)}"
+            fits = fits and value.shape[:shared] == batch["stack"].shape[:shared]
+        if name in _PADDED:
+            fits = fits and value.shape[-3] == self.in_channels
+        if not fits or value.shape[shared:] != _ENDS.get(name, value.shape[shared:]):
+            raise InputError(f"{kind} reads {name!r} as {words}, not {tuple(value.shape)}{beside}.")
+        if name not in _PADDED:
+            return
         height, width = value.shape[-2:]
         if height % self.multiple or width % self.multiple:
             raise InputError(
                 f"{kind} takes heights and widths that are multiples of {self.multiple}, not {height} x {width}: "
                 "crop the images, or use predict, which pads them."
             )
-        return value
 
     def _check_depth(self, depth: Tensor, batch: Mapping[str, Tensor]) -> None:
-        shape = (len(batch["image"]), *batch["image"].shape[-2:])
+        pictures = batch["image" if "image" in self.inputs else "stack"]
+        shape = (len(pictures), *pictures.shape[-2:])
         if depth.shape != shape or not depth.is_floating_point():
             raise InputError(
                 f"{type(self).__name__} reads 'depth' as metres of every pixel of the image, floating-point numbers of "
                 f"shape {shape}, not {depth.dtype} of {tuple(depth.shape)}."
             )
+
+
+_SHAPES = {
+    "image": "(batch, {channels}, height, width)",
+    "stack": "(batch, slices, {channels}, height, width)",
+    "focus": "(batch, slices)",
+    "sharp_at": "(batch, slices)",
+    "intrinsics": "(batch, slices, 3, 3)",
+    "lens": "(batch, 4)",
+}
+"""What a model may read beside `depth`."""
+_NDIM = {"image": 4, "stack": 5, "depth": 3, "focus": 2, "sharp_at": 2, "intrinsics": 4, "lens": 2}
+_SHARED = {"image": 1, "stack": 2, "focus": 2, "sharp_at": 2, "intrinsics": 2, "lens": 1}
+"""Axes that they share with the stack."""
+_ENDS = {"intrinsics": (3, 3), "lens": (4,)}
+_PADDED = ("image", "stack", "depth")
+"""Pictures and maps, which are padded."""
+
+
+def by_focus(sharp_at: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """Put slices in the order of their focus distances.
+
+    A network whose convolutions run along the slices begins with it, so that its result is the very same in whatever
+    order slices come, each with its distance; of slices of one distance the order stays.
+
+    Parameters
+    ----------
+    sharp_at
+        (B, S), focus distances in any unit.
+    others
+        (B, S, ...) tensors.
+
+    Returns
+    -------
+    `sharp_at`, ascending, and the others in that order.
+    """
+    order = sharp_at.argsort(dim=1, stable=True)
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return tuple(one[rows, order] for one in (sharp_at, *others))
 
 
 class Window(NamedTuple):

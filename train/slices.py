@@ -1,0 +1,97 @@
+"""Slices of focal stacks: which of them a training step sees, drawn by (seed, step) and by (seed, epoch, sample)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+Batch = dict[str, torch.Tensor]
+
+BY_SLICE = ("stack", "stack_raw", "focus", "f_number", "intrinsics", "pose", "coc")
+"""What has an axis of slices, the first of a sample, where a stack is read."""
+
+
+HOW_MANY, WHICH = 3, 4
+"""Purposes of the streams that choose slices: by step, and by epoch and sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """The focal stacks of a store.
+
+    Attributes
+    ----------
+    slices
+        How many slices each has.
+    rule
+        Which of them is the reference, in whose frame the ground truth is: "farthest", "nearest", "first", "last".
+    """
+
+    slices: int
+    rule: str
+
+    def reference(self, focus: Sequence[float]) -> int:
+        """Return the number of the reference slice of a stack, focused at so many metres."""
+        if self.rule in ("farthest", "nearest"):
+            return int(np.argmax(focus) if self.rule == "farthest" else np.argmin(focus))
+        return 0 if self.rule == "first" else len(focus) - 1
+
+
+def slice_count(seed: int, step: int, ends: tuple[int, int] | None) -> int | None:
+    """Return how many slices a training step sees, of the fewest and the most that it may; None for all."""
+    if ends is None:
+        return None
+    least, most = ends
+    sequence = np.random.SeedSequence(seed, spawn_key=(HOW_MANY, step))
+    return int(np.random.Generator(np.random.Philox(sequence)).integers(least, most + 1))
+
+
+def chosen_slices(count: int, of: int, reference: int, seed: int, epoch: int, sample: int) -> list[int]:
+    """Return which slices a sample shows in an epoch: any so many, the reference among them, in their order."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(WHICH, epoch, sample))
+    keys = np.random.Generator(np.random.Philox(sequence)).random(of)
+    keys[reference] = -1.0
+    return sorted(np.argsort(keys, kind="stable")[:count].tolist())
+
+
+def spread_slices(count: int, of: int, reference: int) -> list[int]:
+    """Return so many slices from the first to the last, evenly spread, the reference in the place of its nearest."""
+    found = np.rint(np.linspace(0, of - 1, count)).astype(int)
+    found[np.abs(found - reference).argmin()] = reference
+    return sorted(found.tolist())
+
+
+def choose(batch: Batch, stacks: Sequence[Stacks], count: int | None, seed: int, epoch: int) -> Batch:
+    """Take some slices of each sample of a batch, before anything is computed of the others.
+
+    Parameters
+    ----------
+    batch
+        As `StoreDataset` gives it, with `stack`.
+    stacks
+        Of each store.
+    count
+        How many, drawn by (seed, epoch, sample); None for as many as all stores have, evenly spread.
+    """
+    fewest = min((one.slices for one in stacks), default=batch["stack"].shape[1])
+    if fewest == batch["stack"].shape[1] and count in (None, fewest):
+        return batch
+    picked = []
+    for place, (index, store) in enumerate(zip(batch["index"].tolist(), batch["store"].tolist(), strict=True)):
+        stack = stacks[store]
+        reference = stack.reference(batch["focus"][place, : stack.slices].tolist())
+        if count is None:
+            picked.append(spread_slices(fewest, stack.slices, reference))
+        else:
+            picked.append(chosen_slices(count, stack.slices, reference, seed, epoch, index))
+    rows, columns = torch.arange(len(picked))[:, None], torch.tensor(picked)
+    slicewise = {name: batch[name] for name in BY_SLICE if name in batch}
+    return {**batch, **{name: _taken(tensor, rows, columns) for name, tensor in slicewise.items()}}
+
+
+def _taken(tensor: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    # Torch cannot index torch.uint16; the bits of int16 are the same.
+    if tensor.dtype == torch.uint16:
+        return tensor.view(torch.int16)[rows, columns].view(torch.uint16)
+    return tensor[rows, columns]
