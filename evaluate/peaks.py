@@ -46,10 +46,10 @@ def gaussian_fit(logs: Float64, x: Float64, share: float = 0.4) -> Float64:
     """Return the peak of the Gaussian that fits all measures around the greatest that are high.
 
     Where slices are so close that several are equally sharp, three of them say nothing, and the greatest is chance: what
-    falls on both sides says where the middle is. Slices count that are next to the greatest, or reach from it without a
-    gap at least `share` of the way from the least measure to the greatest. Their logarithms are fitted by a parabola with
-    the squares of the measures as weights (Guo 2011, "A simple algorithm for fitting a Gaussian function", IEEE Signal
-    Processing Magazine 28, 134). Of three slices the peak is that of `gaussian_peak`.
+    falls on both sides says where the middle is. Slices count that reach from the greatest without a gap at least `share`
+    of the way from the least measure to the greatest, and the next on either side. Their logarithms are fitted by a
+    parabola with the squares of the measures as weights (Guo 2011, "A simple algorithm for fitting a Gaussian function", IEEE Signal
+    Processing Magazine 28, 134). Where one slice alone is high the peak is that of `gaussian_peak`.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def gaussian_fit(logs: Float64, x: Float64, share: float = 0.4) -> Float64:
     least = height.min(axis=0)
     at = np.arange(count)[:, None]
     low = height - least < share * (1 - least)
-    first = np.minimum(np.where(low & (at < best), at, -1).max(axis=0) + 1, np.maximum(best - 1, 0))
-    last = np.maximum(np.where(low & (at > best), at, count).min(axis=0) - 1, np.minimum(best + 1, count - 1))
+    first = np.where(low & (at < best), at, 0).max(axis=0)
+    last = np.where(low & (at > best), at, count - 1).min(axis=0)
     weight = np.where((at >= first) & (at <= last), np.square(height), 0.0)
     # From the greatest, in lengths of the stack: the powers stay near 1.
     length = np.ptp(x)

@@ -51,7 +51,7 @@ class Aggregation:
     guided: bool = False
     strength: float = 100.0
     contrast: float = 0.03
-    least: float = 0.05
+    least: float = 0.02
 
     def __post_init__(self) -> None:
         if not (0 <= self.radius <= 256 and 0 <= self.least <= 1 and self.strength >= 0 and self.contrast > 0):

@@ -138,8 +138,7 @@ def _registered(
     report("registering the slices")
     if focus is not None and ways.focal_length is not None:
         return by_lens(stack, focus, ways.focal_length)
-    order = None if focus is None else np.argsort(focus, kind="stable").tolist()
-    return register(stack, order)
+    return register(stack, focus)
 
 
 def _told(slices: npt.NDArray[Any], focus: list[float] | None, ways: Ways) -> Told:

@@ -53,33 +53,45 @@ class Registration:
     after: float
 
 
-def register(stack: npt.NDArray[Any], order: Sequence[int] | None = None) -> Registration:
+def register(
+    stack: npt.NDArray[Any], focus: npt.ArrayLike | None = None, *, reference: int | None = None, cut: bool = True
+) -> Registration:
     """Find from their pictures how slices lie on each other, and bring them there.
 
     Parameters
     ----------
     stack
         (S, H, W, 3), uint8 or uint16.
-    order
-        The slices in the order of their focus distances; as they are if left out.
+    focus
+        S focus distances: neighbours are those of the next distance, and slices of one distance (of several apertures)
+        see the same. Left out, neighbours are those in the stack.
+    reference
+        The slice that all others are brought onto; that which sees least if left out.
+    cut
+        Cut to what all slices see; otherwise their last pixels are continued.
 
     Raises
     ------
     InputError
         If a slice cannot be brought onto its neighbour: more than a quarter larger, smaller or shifted.
     """
-    chain = list(range(len(stack))) if order is None else list(order)
-    greys = [_grey(stack[k]) for k in chain]
+    distances = np.arange(len(stack)) if focus is None else np.asarray(focus)
+    groups = [np.flatnonzero(distances == one) for one in np.unique(distances)]
+    # The smallest aperture's slice is the sharpest, and says most exactly where things are.
+    chain = [max(group.tolist(), key=lambda k: _detail(stack[k])) if len(group) > 1 else group[0] for group in groups]
     moves = np.tile([1.0, 0.0, 0.0], (len(stack), 1))
+    last = _grey(stack[chain[0]])
     for k in range(1, len(chain)):
-        step = _pair(greys[k - 1], greys[k])
-        if not _sane(step, greys[k].shape):
+        one = _grey(stack[chain[k]])
+        step = _pair(last, one)
+        if not _sane(step, one.shape):
             raise InputError(
                 f"photographs {chain[k - 1] + 1} and {chain[k] + 1} cannot be registered: they do not seem to show the same "
                 "view. Leave the one that does not belong out, or leave --align out."
             )
-        moves[chain[k]] = _after(step, moves[chain[k - 1]])
-    return aligned(stack, moves)
+        moves[groups[k]] = _after(step, moves[chain[k - 1]])
+        last = one
+    return aligned(stack, moves, reference=reference, cut=cut)
 
 
 def by_lens(stack: npt.NDArray[Any], focus: Sequence[float], focal_length: float) -> Registration:
@@ -109,8 +121,10 @@ def by_lens(stack: npt.NDArray[Any], focus: Sequence[float], focal_length: float
     return aligned(stack, moves)
 
 
-def aligned(stack: npt.NDArray[Any], moves: Float64) -> Registration:
-    """Resample slices into the frame of the one that sees least.
+def aligned(
+    stack: npt.NDArray[Any], moves: Float64, *, reference: int | None = None, cut: bool = True
+) -> Registration:
+    """Resample slices into the frame of one of them.
 
     Parameters
     ----------
@@ -118,23 +132,36 @@ def aligned(stack: npt.NDArray[Any], moves: Float64) -> Registration:
         (S, H, W, 3), uint8 or uint16.
     moves
         (S, 3): scale, and shift in pixels, from any one frame to each slice.
+    reference, cut
+        As for `register`.
+
+    Raises
+    ------
+    InputError
+        If the slices have less than 16 pixels in common.
     """
     height, width = stack.shape[1:3]
-    reference = int(np.argmax(moves[:, 0]))
-    own = np.array([_after(move, _back(moves[reference])) for move in moves])
+    chosen = int(np.argmax(moves[:, 0])) if reference is None else reference
+    own = np.array([_after(move, _back(moves[chosen])) for move in moves])
     half = np.array([width - 1, height - 1]) / 2
-    ends = [((-half - shift) / scale, (half - shift) / scale) for scale, *shift in own]
-    first = np.ceil(np.max([low for low, _ in ends], axis=0) + half - 1e-6).astype(int)
-    last = np.floor(np.min([high for _, high in ends], axis=0) + half + 1e-6).astype(int) + 1
-    box = (int(first[1]), int(last[1]), int(first[0]), int(last[0]))
+    low = np.max([(-half - move[1:]) / move[0] for move in own], axis=0)
+    high = np.min([(half - move[1:]) / move[0] for move in own], axis=0)
+    first = np.maximum(np.ceil(low + half - 1e-6), 0).astype(int)
+    last = np.minimum(np.floor(high + half + 1e-6) + 1, 2 * half + 1).astype(int)
     if (last - first).min() < 16:
         raise InputError("the photographs have hardly anything in common: leave --align out, or check their order.")
-    window = np.s_[:, box[0] : box[1], box[2] : box[3]]
-    moved = np.stack([_warped(one, move) for one, move in zip(stack, own, strict=True)])[window]
+    box = (int(first[1]), int(last[1]), int(first[0]), int(last[0]))
+    common = np.s_[:, box[0] : box[1], box[2] : box[3]]
+    moved = np.stack([_warped(one, move) for one, move in zip(stack, own, strict=True)])
     return Registration(
-        slices=np.ascontiguousarray(moved), moves=own, reference=reference, box=box, before=residual(stack[window]),
-        after=residual(moved),
+        slices=np.ascontiguousarray(moved[common]) if cut else moved, moves=own, reference=chosen,
+        box=box if cut else (0, height, 0, width), before=residual(stack[common]), after=residual(moved[common]),
     )  # fmt: skip
+
+
+def _detail(picture: npt.NDArray[Any]) -> float:
+    grey = _grey(picture)
+    return float(np.square(np.diff(grey, axis=0)).sum() + np.square(np.diff(grey, axis=1)).sum())
 
 
 def residual(stack: npt.NDArray[Any]) -> float:

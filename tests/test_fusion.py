@@ -12,7 +12,7 @@ from defocal.synth.light import encode
 from defocal.synth.schedules import spaced
 
 
-def rendered(seed=1, size=(96, 128), slices=6):
+def rendered(seed=3, size=(120, 160), slices=6):
     """A stack of a procedural scene, uint8, with its distances, depth and all-in-focus picture."""
     lens = ThinLens(focal_length=0.03, f_number=2.0, focus_distance=1.0, pixel_pitch=60e-6)
     scene = procedural_scene(seed, 0, size, depth=(0.6, 4.0))
