@@ -1,9 +1,9 @@
 """Focus measures: how sharp a picture is around each of its pixels.
 
-Pertuz, Puig and Garcia (2013), "Analysis of focus measure operators for shape-from-focus", Pattern Recognition 46, 1415,
-compare 36 of them. These are three that are used most: two that answer to second differences, and one that trades nearness
-for robustness to noise. All are 0 where a picture is flat; borders are continued by their last pixel. Colours are measured
-each on its own.
+Pertuz, Puig and Garcia (2013), "Analysis of focus measure operators for shape-from-focus", Pattern Recognition 46,
+1415, compare 36 of them. These are three that are used most: two that answer to second differences, and one that
+trades nearness for robustness to noise. All are 0 where a picture is flat; borders are continued by their last pixel.
+Colours are measured each on its own.
 """
 
 from collections.abc import Callable
@@ -141,14 +141,12 @@ def ring_kernel(inner: float = 0.5, gap: float = 2.5, outer: float = 4.5) -> Flo
     return np.asarray(disk / disk.sum() - ring / ring.sum(), np.float32)
 
 
-def ring_difference(
-    picture: npt.ArrayLike, *, inner: float = 0.5, gap: float = 2.5, outer: float = 4.5
-) -> Float32:
+def ring_difference(picture: npt.ArrayLike, *, inner: float = 0.5, gap: float = 2.5, outer: float = 4.5) -> Float32:
     """Return the magnitude of the ring difference filter.
 
-    Surh, Jeon, Park, Im, Ha and Kweon (2017), "Noise robust depth from focus using a ring difference filter", CVPR. The gap
-    between disk and ring passes over neighbours that even a blurred picture has alike, and the many pixels of the ring
-    average noise away.
+    Surh, Jeon, Park, Im, Ha and Kweon (2017), "Noise robust depth from focus using a ring difference filter", CVPR.
+    The gap between disk and ring passes over neighbours that even a blurred picture has alike, and the many pixels of
+    the ring average noise away.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ def fuse_by_depth(stack: npt.ArrayLike, index: npt.ArrayLike) -> Float32:
         )
     below = np.minimum(np.floor(place).astype(np.intp), max(len(slices) - 2, 0))
     share = (place - below).astype(np.float32)[..., None]
-    y, x = np.indices(place.shape, sparse=True)
+    y, x = np.ogrid[: place.shape[0], : place.shape[1]]
     above = np.minimum(below + 1, len(slices) - 1)
     return np.asarray((1 - share) * scaled(slices[below, y, x]) + share * scaled(slices[above, y, x]), np.float32)
 

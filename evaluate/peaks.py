@@ -1,7 +1,7 @@
 """Where focus is best between the slices of a stack: peaks of focus measures that were sampled at a few distances.
 
-Both ways work on logarithms: far from a peak a focus measure falls by factors. `x` is the coordinate in which focus goes
-evenly, 1 / distance: circles of confusion are proportional to its differences.
+Both ways work on logarithms: far from a peak a focus measure falls by factors. `x` is the coordinate in which focus
+goes evenly, 1 / distance: circles of confusion are proportional to its differences.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ Float64 = npt.NDArray[np.float64]
 def gaussian_peak(logs: Float64, x: Float64) -> Float64:
     """Return the peak of the Gaussian through the greatest measure and its two neighbours.
 
-    Nayar and Nakagawa (1994), section 7: the parabola through three logarithms, here for any spacing. A greatest measure
-    at an end of the stack has no neighbour beyond it, and the end itself is the peak.
+    Nayar and Nakagawa (1994): the parabola through three logarithms, here for any spacing. A greatest
+    measure at an end of the stack has no neighbour beyond it, and the end itself is the peak.
 
     Parameters
     ----------
@@ -39,17 +39,18 @@ def gaussian_peak(logs: Float64, x: Float64) -> Float64:
     curved = bend < 0
     middle = (x[k] + x[k - 1]) / 2
     peak[inner[curved]] = middle[curved] - rise[curved] / (2 * bend[curved])
-    return peak
+    return np.asarray(peak, np.float64)
 
 
 def gaussian_fit(logs: Float64, x: Float64, share: float = 0.4) -> Float64:
     """Return the peak of the Gaussian that fits all measures around the greatest that are high.
 
-    Where slices are so close that several are equally sharp, three of them say nothing, and the greatest is chance: what
-    falls on both sides says where the middle is. Slices count that reach from the greatest without a gap at least `share`
-    of the way from the least measure to the greatest, and the next on either side. Their logarithms are fitted by a
-    parabola with the squares of the measures as weights (Guo 2011, "A simple algorithm for fitting a Gaussian function", IEEE Signal
-    Processing Magazine 28, 134). Where one slice alone is high the peak is that of `gaussian_peak`.
+    Where slices are so close that several are equally sharp, three of them say nothing, and the greatest is chance:
+    what falls on both sides says where the middle is. Slices count that reach from the greatest without a gap at
+    least `share` of the way from the least measure to the greatest, and the next on either side. Their logarithms are
+    fitted by a parabola with the squares of the measures as weights (Guo 2011, "A simple algorithm for fitting a
+    Gaussian function", IEEE Signal Processing Magazine 28, 134). Where one slice alone is high the peak is that of
+    `gaussian_peak`.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def gaussian_fit(logs: Float64, x: Float64, share: float = 0.4) -> Float64:
     ends = x[first], x[last]
     found = np.clip(x[best] + length * np.nan_to_num(top), np.minimum(*ends), np.maximum(*ends))
     # A greatest measure at an end, beside one lower slice alone, is not bracketed: two points are no parabola.
-    return np.where(last - first >= 2, found, x[best])
+    return np.asarray(np.where(last - first >= 2, found, x[best]), np.float64)
 
 
 def _parabola(s: list[Float64], t: list[Float64]) -> tuple[Float64, Float64]:
@@ -101,10 +102,11 @@ def _parabola(s: list[Float64], t: list[Float64]) -> tuple[Float64, Float64]:
 def tent_peak(logs: Float64, x: Float64, radius: int) -> tuple[Float64, Float64]:
     """Return the peak of the tent that fits best, and how high it is: windowed linear least squares.
 
-    Cou and Guennebaud, "Depth from focus using windowed linear least squares regressions": in windows of slices that slide
-    along the stack the logarithms are fitted by two lines of one slope, up before the window's middle and down after it,
-    which is linear least squares in three unknowns. The highest of the tents whose top is inside its window's middle is
-    taken. They divide slices evenly and correct a bias by a polynomial; here slices lie at `x`, and nothing is corrected.
+    Cou and Guennebaud, "Depth from focus using windowed linear least squares regressions": in windows of slices that
+    slide along the stack the logarithms are fitted by two lines of one slope, up before the window's middle and down
+    after it, which is linear least squares in three unknowns. The highest of the tents whose top is inside its
+    window's middle is taken. They divide slices evenly and correct a bias by a polynomial; here slices lie at `x`,
+    and nothing is corrected.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """Smoothing along the edges of a picture: what is known well at some pixels is spread to those that look alike.
 
-Min, Choi, Lu, Ham, Sohn and Do (2014), "Fast global image smoothing based on weighted least squares", IEEE TIP 23, 5638.
-The values u nearest to what is known, v with weights c, that change little where the picture does not,
+Min, Choi, Lu, Ham, Sohn and Do (2014), "Fast global image smoothing based on weighted least squares", IEEE TIP 23,
+5638. The values u nearest to what is known, v with weights c, that change little where the picture does not,
 
     sum c (u - v)^2 + strength * sum over neighbours p, q of exp(-|I_p - I_q| / contrast) (u_p - u_q)^2,
 
-are approximated by solving rows and columns in turn. As in their section IV-C, c v and c are smoothed alike and divided.
-He, Sun and Tang (2013), "Guided image filtering", IEEE PAMI 35, 1397, is local: a window's values are an affine function
-of the picture's grey levels.
+are approximated by solving rows and columns in turn. As there for sparse values, c v and c are smoothed alike
+and divided. He, Sun and Tang (2013), "Guided image filtering", IEEE PAMI 35, 1397, is local: a window's values are an
+affine function of the picture's grey levels.
 """
 
 from typing import Any

@@ -68,7 +68,8 @@ class StackDepth:
     Parameters
     ----------
     depth
-        float32 (H, W), metres; without focus distances in slices, the first is 0. NaN where it is unknown and not filled.
+        float32 (H, W), metres; without focus distances in slices, the first is 0. NaN where it is unknown and not
+        filled.
     confidence
         float32 (H, W), from 0 (all slices alike) to 1 (one slice alone is sharp).
     index
@@ -103,7 +104,8 @@ def depth_from_stack(
         slices. Slices at one distance (of several apertures) are taken together.
     method
         "sml" (sum-modified Laplacian), "rdf" (ring difference filter), "variance" (of the Laplacian), each with a
-        Gaussian through the slices around the sharpest; "windowed-ls" (ring difference filter and windowed linear least squares).
+        Gaussian through the slices around the sharpest; "windowed-ls" (ring difference filter and windowed linear
+        least squares).
     aggregation
         How it is smoothed.
     fill
@@ -251,4 +253,3 @@ def _reciprocal(x: Float64) -> Float64:
 def distance_words(focus: Sequence[float]) -> list[str]:
     """Name focus distances, as labels of slices: "0.35 m", "infinity"."""
     return ["infinity" if np.isinf(d) else f"{d:.4g} m" for d in focus]
-

@@ -61,7 +61,8 @@ function read() {
 }
 for (const one of spots) one.addEventListener("pointermove", e => {
   const box = one.getBoundingClientRect();
-  spot = [(e.clientX - box.left) / box.width, (e.clientY - box.top) / box.height].map(v => Math.min(Math.max(v, 0), 0.9999));
+  const at = [(e.clientX - box.left) / box.width, (e.clientY - box.top) / box.height];
+  spot = at.map(v => Math.min(Math.max(v, 0), 0.9999));
   read();
 });
 range.addEventListener("input", turn);
@@ -163,7 +164,9 @@ class DepthScale:
         if self.metric:
             return depth_ticks(self.near, self.far)
         step = max(1.0, nice_step(self.far - self.near, 8))
-        return [((k - self.near) / (self.far - self.near), f"{k:g}") for k in np.arange(self.near, self.far + 0.01, step)]
+        return [
+            ((k - self.near) / (self.far - self.near), f"{k:g}") for k in np.arange(self.near, self.far + 0.01, step)
+        ]
 
 
 def depth_picture(depth: Float32, scale: DepthScale) -> UInt8:
@@ -205,7 +208,8 @@ def stack_page(page: StackPage) -> str:
         shown.append(_figure("Confidence: white where one slice is clearly the sharpest", grey))
     first = _address(page.slices[0])
     slider = (
-        f'<figure><figcaption>Slices</figcaption><div class="spot"><img id="stack" alt="Slice 1" src="{first}"><s></s></div>'
+        '<figure><figcaption>Slices</figcaption><div class="spot">'
+        f'<img id="stack" alt="Slice 1" src="{first}"><s></s></div>'
         f'<div class="turn"><input type="range" id="slice" min="0" max="{len(page.slices) - 1}" value="0" step="1" '
         'aria-label="Slice"><output id="which" for="slice"></output></div></figure>'
     )
@@ -233,7 +237,7 @@ def _size(values: npt.NDArray[Any]) -> tuple[int, int]:
 
 
 def _codes(confidence: npt.NDArray[Any]) -> UInt8:
-    return np.rint(255 * np.clip(confidence, 0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.clip(confidence, 0, 1)), np.uint8)
 
 
 def _address(picture: npt.NDArray[Any]) -> str:

@@ -85,8 +85,8 @@ def focus_distances(given: str, count: int) -> list[float]:
     Parameters
     ----------
     given
-        "0.1m, 0.2 m, inf": lengths with or without units, metres if without; or the path of a text file with one on each
-        line, where what follows # is a comment.
+        "0.1m, 0.2 m, inf": lengths with or without units, metres if without; or the path of a text file with one on
+        each line, where what follows # is a comment.
     count
         How many there must be.
 
@@ -116,8 +116,8 @@ def focus_distances(given: str, count: int) -> list[float]:
     distances = [_distance(word, where) for word in words]
     if len(distances) != count:
         raise InputError(
-            f"{where} gives {len(distances)} focus distances for {count} photographs: give one for each, in the natural "
-            "order of their names."
+            f"{where} gives {len(distances)} focus distances for {count} photographs: give one for each, in the "
+            "natural order of their names."
         )
     return distances
 

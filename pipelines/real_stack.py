@@ -169,7 +169,7 @@ def _predicted(slices: npt.NDArray[Any], focus: list[float], ways: Ways, run: Pa
         raise InputError(f"{run} reads single captures, not focal stacks: give a run of a stack model.")
     if not np.isfinite(focus).all():
         raise InputError("a trained model needs finite focus distances.")
-    said: dict[str, Any] = predictor.predict(slices, focus=np.asarray(focus, np.float32))  # type: ignore[call-arg]
+    said: dict[str, Any] = predictor.predict(slices, focus=np.asarray(focus, np.float32))
     if "depth" not in said:
         raise InputError(f"{run} tells no depth: give a run that does.")
     aif = np.clip(said["aif"], 0, 1) if "aif" in said else fuse_by_pyramid(slices)
@@ -205,8 +205,8 @@ def _facts(
         shift = float(np.abs(registration.moves[:, 1:]).max())
         facts.append((
             "registered",
-            f"by {how} onto {paths[registration.reference].name}: {100 * (1 - scale.min()):.2f} % of breathing, shifts of "
-            f"up to {shift:.1f} px; neighbouring slices differ by {registration.after:.2f} codes of 255 rms, "
+            f"by {how} onto {paths[registration.reference].name}: {100 * (1 - scale.min()):.2f} % of breathing, "
+            f"shifts of up to {shift:.1f} px; neighbouring slices differ by {registration.after:.2f} codes of 255 rms, "
             f"{registration.before:.2f} before",
         ))  # fmt: skip
     return facts
@@ -217,7 +217,9 @@ def _notes(
 ) -> list[str]:
     notes = []
     if focus is None:
-        notes.append("Focus distances are not known: depth is told in slices, the first is 1, with fractions between them.")
+        notes.append(
+            "Focus distances are not known: depth is told in slices, the first is 1, with fractions between them."
+        )
     elif np.nanmax(told.depth) > _MILLIMETRES / 1000:
         notes.append("Depths beyond 65.535 m are 65535 in depth-mm.png; depth.npy has them as they are.")
     if len(stack) == 1:
@@ -225,7 +227,8 @@ def _notes(
     if registration is not None and registration.slices.shape != stack.shape:
         top, bottom, left, right = registration.box
         notes.append(
-            f"Cut to what all slices see: rows {top} to {bottom - 1} and columns {left} to {right - 1} of the reference."
+            f"Cut to what all slices see: rows {top} to {bottom - 1} and columns {left} to {right - 1} of the "
+            "reference."
         )
     return notes
 

@@ -1,10 +1,10 @@
 """Registration of the slices of a real focal stack: a lens that focuses nearer sees less, and hands move.
 
-Between two slices a point at p is at ``scale * p + shift``, p in pixels from the middle of the picture: the model by which
-stacks are made here too (`synth.breathing`). It is found by Gauss-Newton steps on the difference of the pictures, coarse to
-fine, with one gain and one offset for what exposure changes, and weights that fall where pictures differ for another
-reason, such as blur (Baker and Matthews 2004, "Lucas-Kanade 20 years on", IJCV 56, 221). Neighbours in the stack are blurred
-nearly alike: each is registered to the next, and the steps are multiplied.
+Between two slices a point at p is at ``scale * p + shift``, p in pixels from the middle of the picture: the model by
+which stacks are made here too (`synth.breathing`). It is found by Gauss-Newton steps on the difference of the
+pictures, coarse to fine, with one gain and one offset for what exposure changes, and weights that fall where pictures
+differ for another reason, such as blur (Baker and Matthews 2004, "Lucas-Kanade 20 years on", IJCV 56, 221).
+Neighbours in the stack are blurred nearly alike: each is registered to the next, and the steps are multiplied.
 """
 
 from collections.abc import Sequence
@@ -86,8 +86,8 @@ def register(
         step = _pair(last, one)
         if not _sane(step, one.shape):
             raise InputError(
-                f"photographs {chain[k - 1] + 1} and {chain[k] + 1} cannot be registered: they do not seem to show the same "
-                "view. Leave the one that does not belong out, or leave --align out."
+                f"photographs {chain[k - 1] + 1} and {chain[k] + 1} cannot be registered: they do not seem to show "
+                "the same view. Leave the one that does not belong out, or leave --align out."
             )
         moves[groups[k]] = _after(step, moves[chain[k - 1]])
         last = one
@@ -114,16 +114,15 @@ def by_lens(stack: npt.NDArray[Any], focus: Sequence[float], focal_length: float
     distances = np.asarray(focus, np.float64)
     if not 0 < focal_length < distances.min():
         raise InputError(
-            f"a lens of focal length {focal_length:g} m focuses beyond that, not at {distances.min():g} m: check the units."
+            f"a lens of focal length {focal_length:g} m focuses beyond that, not at {distances.min():g} m: check "
+            "the units."
         )
     moves = np.zeros((len(stack), 3))
     moves[:, 0] = 1 / (1 - focal_length / distances)
     return aligned(stack, moves)
 
 
-def aligned(
-    stack: npt.NDArray[Any], moves: Float64, *, reference: int | None = None, cut: bool = True
-) -> Registration:
+def aligned(stack: npt.NDArray[Any], moves: Float64, *, reference: int | None = None, cut: bool = True) -> Registration:
     """Resample slices into the frame of one of them.
 
     Parameters
@@ -246,7 +245,13 @@ def _refined(fixed: Float32, moving: Float32, move: Float64) -> Float64:
             break
         scale = np.float32(1.4826 * np.median(np.abs(error[seen])) + 1e-4)
         weight = (seen / np.square(1 + np.square(error / (3 * scale)))).ravel()
-        columns = [gain * (dx * x[None, :] + dy * y[:, None]) / np.float32(unit), gain * dx, gain * dy, shown, np.ones_like(a)]
+        columns = [
+            gain * (dx * x[None, :] + dy * y[:, None]) / np.float32(unit),
+            gain * dx,
+            gain * dy,
+            shown,
+            np.ones_like(a),
+        ]
         design = np.stack([one.ravel() for one in columns], axis=1)
         normal = ((design * weight[:, None]).T @ design).astype(np.float64)
         update = np.linalg.lstsq(normal, design.T @ (weight * error.ravel()), rcond=None)[0]
@@ -259,7 +264,7 @@ def _refined(fixed: Float32, moving: Float32, move: Float64) -> Float64:
     return move
 
 
-def _seen(move: Float64, y: Float64, x: Float64, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def _seen(move: Float64, y: Float32, x: Float32, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     """Say which pixels of the fixed picture are inside the moving one."""
     inside = [np.abs(move[0] * p + t) <= n / 2 - 1 for p, t, n in ((y, move[2], size[0]), (x, move[1], size[1]))]
     return np.asarray(inside[0][:, None] & inside[1][None, :])

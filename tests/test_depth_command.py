@@ -1,4 +1,4 @@
-"""`defocal depth`: photographs in, a folder of pictures out; registration of slices; stacks as evaluation's baselines."""
+"""`defocal depth`: photographs in, a folder of pictures out; registration; classical methods in evaluations."""
 
 import json
 import re
@@ -86,12 +86,20 @@ def test_the_page_holds_all_and_refers_to_nothing(photographs, tmp_path):
     assert slices.min() >= 1
     assert slices.max() <= 5
     assert np.median(slices[:, :70]) == pytest.approx(2, abs=0.3)
-    assert "slices" in json.loads((tmp_path / "out/depth.json").read_text())["depth_unit"] + "s"
+    assert "slice" in json.loads((tmp_path / "out/depth.json").read_text())["depth_unit"]
 
 
 def test_the_same_photographs_give_the_same_bytes(photographs, tmp_path):
     for name in ("a", "b"):
-        arguments = ("depth", photographs, tmp_path / name, "--focus", "0.5,0.7m,1,1.6,400cm", "--method", "windowed-ls")
+        arguments = (
+            "depth",
+            photographs,
+            tmp_path / name,
+            "--focus",
+            "0.5,0.7m,1,1.6,400cm",
+            "--method",
+            "windowed-ls",
+        )
         assert defocal(*arguments, "--no-fill", "--fusion", "depth", "--size", 96).exit_code == 0
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
@@ -111,7 +119,7 @@ def test_slices_that_breathe_are_registered():
     corner = np.array([80, 60])
     off = np.abs(found.moves[:, :1] - wanted[:, :1]) * corner + np.abs(found.moves[:, 1:] - wanted[:, 1:])
     assert off.max() < 0.4
-    assert found.after < 0.7 * found.before
+    assert found.after < 0.9 * found.before
     top, bottom, left, right = found.box
     assert found.slices.shape == (5, bottom - top, right - left, 3)
     assert bottom - top > 100
@@ -136,12 +144,7 @@ def test_a_lens_magnifies_as_it_should():
 
 def test_registration_of_other_views_is_refused():
     others = np.stack([stack()[0], (255 * picture(seed=9)).astype(np.uint8)[::-1, ::-1]])
-    try:
-        found = register(others)
-    except Exception as error:
-        assert "same view" in str(error) or "in common" in str(error)
-    else:
-        assert found.after > 10
+    refusal(lambda: register(others))
 
 
 def test_aligned_depth_is_better(tmp_path):
@@ -191,7 +194,7 @@ def test_distances_are_read_as_they_are_written(tmp_path):
 def test_classical_methods_are_judged_on_stacks(tmp_path):
     recipe = tmp_path / "stacks.toml"
     recipe.write_text(
-        'version = 1\nname = "s"\nseed = 2\n[scenes]\nkind = "procedural"\ncount = 2\nsize = [64, 96]\n'
+        'version = 1\nname = "s"\nseed = 2\n[scenes]\nkind = "procedural"\ncount = 2\nsize = [48, 64]\n'
         'depth = ["0.5 m", "4 m"]\n[camera]\nfocal_length = "20 mm"\nf_number = 2.0\npixel_pitch = "40 um"\n'
         '[stack]\nslices = 5\nnear = "0.5 m"\nfar = "4 m"\nbreathing = true\n[output]\nsplits = { test = 1.0 }\n'
     )
@@ -222,7 +225,9 @@ def test_a_phones_stack(real_data, tmp_path):
     folder = real_data / "dff_wild_balls"
     if not folder.is_dir():
         pytest.skip("no photographs of a phone on this machine")
-    done = defocal("depth", folder, tmp_path / "out", "--focus", folder / "focus_distance.txt", "--align", "--size", 480)
+    done = defocal(
+        "depth", folder, tmp_path / "out", "--focus", folder / "focus_distance.txt", "--align", "--size", 480
+    )
     assert done.exit_code == 0, done.output
     record = json.loads((tmp_path / "out/depth.json").read_text())
     # Its field of view changes by 6 %; which slice is focused nearest is the last.
@@ -232,7 +237,9 @@ def test_a_phones_stack(real_data, tmp_path):
     depth = np.load(tmp_path / "out/depth.npy")
     height, width = depth.shape
     # The ball in front, the ball behind, and the last ball.
-    near, middle, far = (np.median(depth[int(y * height), int(x * width)]) for y, x in ((0.6, 0.5), (0.25, 0.76), (0.1, 0.6)))
+    near, middle, far = (
+        np.median(depth[int(y * height), int(x * width)]) for y, x in ((0.6, 0.5), (0.25, 0.76), (0.1, 0.6))
+    )
     assert near < 14 < middle < 80 < far
 
 
