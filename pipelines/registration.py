@@ -25,6 +25,7 @@ _COARSEST, _FINEST = 40, 640
 _STEPS = 15
 _SMOOTH = 1.5
 _MOST = 0.25
+_LEAST_ALIKE = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,7 +74,7 @@ def register(
     Raises
     ------
     InputError
-        If a slice cannot be brought onto its neighbour: more than a quarter larger, smaller or shifted.
+        If a slice cannot be brought onto its neighbour: more than a quarter larger, smaller or shifted, or unlike it.
     """
     distances = np.arange(len(stack)) if focus is None else np.asarray(focus)
     groups = [np.flatnonzero(distances == one) for one in np.unique(distances)]
@@ -84,7 +85,7 @@ def register(
     for k in range(1, len(chain)):
         one = _grey(stack[chain[k]])
         step = _pair(last, one)
-        if not _sane(step, one.shape):
+        if not _sane(step, one.shape) or _likeness(last, one, step) < _LEAST_ALIKE:
             raise InputError(
                 f"photographs {chain[k - 1] + 1} and {chain[k] + 1} cannot be registered: they do not seem to show "
                 "the same view. Leave the one that does not belong out, or leave --align out."
@@ -262,6 +263,13 @@ def _refined(fixed: Float32, moving: Float32, move: Float64) -> Float64:
         if np.abs(update[:3]).max() < 3e-3:
             break
     return move
+
+
+def _likeness(fixed: Float32, moving: Float32, move: Float64) -> float:
+    """Return the correlation of two pictures, one moved onto the other, without detail that blur changes."""
+    a, b = (cv2.GaussianBlur(one, (0, 0), max(one.shape) / 100) for one in (fixed, _warped(moving, move)))
+    spread = float(a.std() * b.std())
+    return float(np.mean((a - a.mean()) * (b - b.mean()))) / spread if spread > 1e-9 else 1.0
 
 
 def _seen(move: Float64, y: Float32, x: Float32, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
