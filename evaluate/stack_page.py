@@ -24,7 +24,7 @@ _BAR = 64
 
 _STYLE = """
 section{margin:1.8rem 0}section>h2{font-size:1.25rem;margin:0 0 .5rem}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr));gap:1rem 1.5rem;align-items:start}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(480px,100%),1fr));gap:1rem 1.5rem;align-items:start}
 .pair figure{position:relative}.pair img{width:100%;height:auto;display:block;border-radius:4px}
 .pair .spot{position:relative;cursor:crosshair}
 .pair .spot s{position:absolute;width:15px;height:15px;margin:-8px;border:2px solid #fff;border-radius:50%;
@@ -205,7 +205,7 @@ def stack_page(page: StackPage) -> str:
     shown = [_figure("Depth", scale.colours(_thin(page.depth)), _bar(scale)), _figure("All in focus", _small(page.aif))]
     if page.confidence is not None:
         grey = np.repeat(_codes(_thin(page.confidence))[..., None], 3, axis=2)
-        shown.append(_figure("Confidence: white where one slice is clearly the sharpest", grey))
+        shown.append(_figure("Confidence", grey))
     first = _address(page.slices[0])
     slider = (
         '<figure><figcaption>Slices</figcaption><div class="spot">'

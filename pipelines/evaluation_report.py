@@ -106,12 +106,18 @@ def _rows(found: Evaluation, numbers: Any) -> list[TableRow]:
     for members in groups.values():
         each = [numbers(one) for one in members]
         columns = dict.fromkeys(metric for values in each for metric in values)
+        if _of_stacks(found):
+            columns = dict.fromkeys([*(metric for metric in STACK_COLUMNS if metric in columns), *columns])
         rows.append(
             TableRow(
                 name=_group_name(members), values={m: [values.get(m, math.nan) for values in each] for m in columns}
             )
         )
     return rows
+
+
+def _of_stacks(found: Evaluation) -> bool:
+    return any(one.input == "stack" for one in found.judged)
 
 
 def _group_name(members: Sequence[Judged]) -> str:
@@ -128,7 +134,7 @@ def _group_name(members: Sequence[Judged]) -> str:
 def summary(found: Evaluation) -> str:
     """Return the metrics that one looks at first as plain text, aligned: those over images."""
     table = next(iter(report_tables(found)))
-    first = STACK_COLUMNS if any(one.input == "stack" for one in found.judged) else FIRST_COLUMNS
+    first = STACK_COLUMNS if _of_stacks(found) else FIRST_COLUMNS
     columns = [name for name in first if name in table.columns()]
     lines = [["", *map(heading, columns)]]
     lines += [[row.name, *(table.cell(row, name) for name in columns)] for row in table.rows]

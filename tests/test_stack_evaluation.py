@@ -153,6 +153,7 @@ def test_each_depth_of_a_run_is_a_row_and_its_scores_are_those_of_the_prediction
     assert [first.index(name) for name in ("MAE", "MSE", "RMSE", "Bumpiness", "BadPix", "PSNR", "SSIM")] == sorted(
         first.index(name) for name in ("MAE", "MSE", "RMSE", "Bumpiness", "BadPix", "PSNR", "SSIM")
     )
+    assert report_tables(found)[0].columns()[:6] == ["mae", "mse", "rmse", "abs_rel", "delta1", "bumpiness"]
     paths = write_report(found, tmp_path / "report")
     page = paths[0].read_text()
     for words in ("Slice focused at 0.9 m", "Slice focused at 3 m", "both (DefocusNet)", "the depth of DefocusNet"):
