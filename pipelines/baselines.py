@@ -1,15 +1,20 @@
 """Baselines that know no training: what a learned model must beat to be worth its name."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from ..evaluate.fusion import fuse_by_depth, fuse_by_pyramid
+from ..evaluate.stack_depth import Method, depth_from_stack
 from ..evaluate.zhuo_sim import defocus_map, depth_from_defocus
 from ..synth.light import decode
+from ..synth.slices import reference_slice
 from ..synth.store import Store
+from .registration import register
 from .restoration import AsCaptured, Restorer, Wiener
 
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -95,10 +100,95 @@ class ZhuoSim:
         return np.nan_to_num(depth, nan=2.0 / (1 / self.near + 1 / self.far)).astype(np.float32)
 
 
-BASELINES: dict[str, Callable[[Store], Baseline | Restorer]] = {
+class FromStack:
+    """What reads a focal stack. Slices whose fields of view differ are registered by their pictures first.
+
+    Raises
+    ------
+    InputError
+        If the store has no focal stacks.
+    """
+
+    input = "stack"
+    outputs: tuple[str, ...] = ("depth",)
+    _last: ClassVar[list[tuple[Picture, Picture]]] = []  # what several baselines look at in turn is registered once
+
+    def __init__(self, store: Store, name: str) -> None:
+        if store.recipe.stack is None or "stack" not in store.recipe.arrays:
+            raise InputError(f"the baseline {name} needs focal stacks (the array stack), and {store.path} has none.")
+        self.recipe, section = store.recipe, store.recipe.stack
+        self.moves = bool(section.breathing or section.hand_rotation or section.hand_translation)
+
+    def aligned(self, stack: Picture, focus: npt.NDArray[np.floating[Any]]) -> Picture:
+        """Return the slices in the frame of the reference, in which the truth is."""
+        if not self.moves or len(stack) < 2:
+            return stack
+        if not any(seen is stack for seen, _ in self._last):
+            reference = reference_slice(self.recipe, focus.tolist())
+            try:
+                found: Picture = register(stack, focus, reference=reference, cut=False).slices
+            except InputError:
+                found = stack
+            self._last[:] = [(stack, found)]
+        return self._last[0][1]
+
+    @property
+    def registered(self) -> str:
+        """What is done before, in words."""
+        return "; slices registered by their pictures" if self.moves else ""
+
+
+class DepthFromFocus(FromStack):
+    """Depth from focus by a classical focus measure: `evaluate.stack_depth`."""
+
+    def __init__(self, method: Method, words: str, store: Store) -> None:
+        super().__init__(store, method)
+        self.method, self.about = method, words
+
+    @property
+    def words(self) -> str:
+        """What it does, in a sentence."""
+        return f"depth from focus: {self.about}{self.registered}"
+
+    def predict(self, stack: Picture, focus: npt.NDArray[np.floating[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return "depth" (h, w) float32 metres of a stack (S, h, w, 3) as stored, and S focus distances in metres."""
+        return {"depth": depth_from_stack(self.aligned(stack, focus), focus, method=self.method).depth}
+
+
+class Fusion(FromStack):
+    """An all-in-focus picture of a stack, by depth from focus or by pyramids: `evaluate.fusion`."""
+
+    outputs = ("aif",)
+
+    def __init__(self, by: str, store: Store) -> None:
+        super().__init__(store, f"fusion-{by}")
+        self.by_depth = by == "depth"
+
+    @property
+    def words(self) -> str:
+        """What it does, in a sentence."""
+        how = "slices next to depth from focus (sml)" if self.by_depth else "the strongest detail of Laplacian pyramids"
+        return f"all-in-focus picture of a stack: {how}{self.registered}"
+
+    def predict(self, stack: Picture, focus: npt.NDArray[np.floating[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return "aif" (h, w, 3) float32 from 0 to 1, encoded as the stack (S, h, w, 3)."""
+        slices = self.aligned(stack, focus)
+        if not self.by_depth:
+            return {"aif": fuse_by_pyramid(slices)}
+        found = depth_from_stack(slices, focus)
+        return {"aif": fuse_by_depth(slices[found.slices], found.index)}
+
+
+BASELINES: dict[str, Callable[[Store], Baseline | FromStack | Restorer]] = {
     "mean-depth": MeanDepth,
     "zhuo-sim": ZhuoSim,
     "as-captured": AsCaptured,
     "wiener": Wiener,
+    "sml": partial(DepthFromFocus, "sml", "sum-modified Laplacian"),
+    "rdf": partial(DepthFromFocus, "rdf", "ring difference filter"),
+    "variance": partial(DepthFromFocus, "variance", "variance of the Laplacian"),
+    "windowed-ls": partial(DepthFromFocus, "windowed-ls", "ring difference filter, windowed linear least squares"),
+    "fusion-depth": partial(Fusion, "depth"),
+    "fusion-pyramid": partial(Fusion, "pyramid"),
 }
 """By the names that `defocal evaluate --baseline` takes."""

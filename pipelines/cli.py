@@ -11,6 +11,7 @@ import click
 from .. import InputError, __version__
 from ..synth.places import Place, dataset_at
 from .commands import LOCAL, MASK, MISMATCH, PLACE, Group, print_json, table
+from .commands_depth import depth
 from .commands_export import export
 from .commands_mask import mask
 from .commands_release import diff, release, unpack
@@ -275,7 +276,7 @@ def verify(store: Place, rerender: int, as_json: bool) -> None:
         click.echo(f"It is the release {verdict.release}")
 
 
-for command in (mask, scenes, release, unpack, diff, export, configs, train, evaluate, reproduce):
+for command in (mask, depth, scenes, release, unpack, diff, export, configs, train, evaluate, reproduce):
     cli.add_command(command)
 
 

@@ -61,7 +61,8 @@ def train(
 @click.option("--dropout-samples", "samples", type=click.IntRange(min=2), metavar="N",
               help="Predict N times with dropout, for uncertainty; D3-Net has 50.")  # fmt: skip
 @click.option("--baseline", "baselines", multiple=True, metavar="NAME",
-              help="Also judge mean-depth or zhuo-sim; as-captured or wiener. May be repeated.")  # fmt: skip
+              help="Also judge mean-depth or zhuo-sim; of stacks sml, rdf, variance or windowed-ls; as-captured or "
+                   "wiener; of stacks fusion-depth or fusion-pyramid. May be repeated.")  # fmt: skip
 @click.option("--depth-from", type=LOCAL, metavar="RUN",
               help="Run that tells the depth which models that deblur read; the true depth if left out.")  # fmt: skip
 @click.option("--pictures", type=click.IntRange(0, 50), default=6, show_default=True, help="Images on the page.")

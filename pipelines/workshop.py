@@ -3,9 +3,6 @@
 import csv
 import io
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +18,7 @@ from ..synth import save_mask
 from ..synth.files import write_atomically
 from ..synth.pupil import SpiralMask
 from ..synth.pupil.phase import zone_charge, zone_radius
+from .aside import check_new, write_aside
 from .making import Making, Subject, compare, view_of
 from .making_report import Facts, describe, has_zones, numbers, outcome, page
 from .plate import DIGITS, Levels, Plate, cut, quantise, wave_height
@@ -51,8 +49,7 @@ def export(
     InputError
         If the mask cannot be made so, or the folder cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
+    check_new(out)
     mask, diameter = subject.mask, making.diameter
     if diameter is None:
         if subject.lens is None:
@@ -81,27 +78,8 @@ def export(
         write_atomically(folder / "mask.html", written)
 
     report(f"writing {len(plate.heights)} x {len(plate.heights)} cells")
-    _write_aside(out, fill)
+    write_aside(out, fill, "the mask")
     return outcome(facts, found, making), sorted(out.iterdir())
-
-
-def _write_aside(out: Path, fill: Callable[[Path], None]) -> None:
-    aside = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}-", suffix=".partial", dir=out.parent))
-        fill(aside)
-        mask = os.umask(0)
-        os.umask(mask)
-        aside.chmod(0o777 & ~mask)
-        if out.exists():
-            out.rmdir()
-        aside.rename(out)
-    except OSError as error:
-        raise InputError(f"cannot write the mask to {out}: {error.strerror or error}.") from None
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_plate(folder: Path, plate: Plate, levels: Levels) -> None:

@@ -1,0 +1,56 @@
+"""Folders that are whole or absent."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import InputError
+
+
+def check_new(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises
+    ------
+    InputError
+        If it does, or is no folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
+
+
+def write_aside(out: Path, fill: Callable[[Path], None], what: str) -> None:
+    """Fill a folder aside, and give it its name when all is written.
+
+    Parameters
+    ----------
+    out
+        A new or empty folder.
+    fill
+        Writes into the folder that it is given.
+    what
+        What is written, in words, for the refusal.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    aside = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}-", suffix=".partial", dir=out.parent))
+        fill(aside)
+        mask = os.umask(0)
+        os.umask(mask)
+        aside.chmod(0o777 & ~mask)
+        if out.exists():
+            out.rmdir()
+        aside.rename(out)
+    except OSError as error:
+        raise InputError(f"cannot write {what} to {out}: {error.strerror or error}.") from None
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)

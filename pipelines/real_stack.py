@@ -1,0 +1,279 @@
+"""Depth and an all-in-focus picture of a real focal stack, end to end: photographs in, a folder of pictures out."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .. import InputError, __version__
+from ..evaluate.fusion import fuse_by_depth, fuse_by_pyramid
+from ..evaluate.pictures import png_bytes
+from ..evaluate.stack_depth import Aggregation, Method, depth_from_stack, distance_words
+from ..evaluate.stack_page import DepthScale, StackPage, depth_picture, stack_page
+from ..synth.files import write_atomically
+from .aside import check_new, write_aside
+from .photographs import find_photographs, focus_distances, read_photographs
+from .registration import Registration, by_lens, register
+
+Float32 = npt.NDArray[np.float32]
+
+_MILLIMETRES = 65535
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ways:
+    """How a stack is read and judged.
+
+    Attributes
+    ----------
+    focus
+        Focus distances, or the file that has them; None if they are not known.
+    method
+        Of `depth_from_stack`.
+    run
+        A trained model in its place.
+    align
+        Register the slices.
+    focal_length
+        Bring them onto each other by this lens, in metres, and not by their pictures.
+    size
+        Most pixels of the longer edge.
+    radius
+        Of the windows that focus measures are averaged over; by the size of the pictures if left out.
+    fill
+        Give uncertain pixels the depth of neighbours; else they are unknown.
+    fusion
+        "pyramid" or "depth": how the all-in-focus picture is made.
+    device
+        Where a trained model computes.
+    """
+
+    focus: str | None = None
+    method: Method = "sml"
+    run: Path | None = None
+    align: bool = False
+    focal_length: float | None = None
+    size: int = 1280
+    radius: int | None = None
+    fill: bool = True
+    fusion: str = "pyramid"
+    device: str = "auto"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Told:
+    """What was found: depth in metres, or in slices from 1; (H, W)."""
+
+    depth: Float32
+    aif: Float32
+    confidence: Float32 | None
+    words: str
+
+
+def write_depth(
+    folder: Path, out: Path, ways: Ways, report: Callable[[str], None] = lambda step: None
+) -> tuple[list[tuple[str, str]], list[str], list[Path]]:
+    """Tell depth of a folder of photographs, and write it into a new folder, which is whole or absent.
+
+    Parameters
+    ----------
+    folder
+        Holds the photographs of one stack.
+    out
+        A new or empty folder.
+    ways
+        How.
+    report
+        Is told what is under way.
+
+    Returns
+    -------
+    Facts in words, notes, and the files.
+
+    Raises
+    ------
+    InputError
+        If photographs, distances or the model cannot be used.
+    """
+    check_new(out)
+    _check(ways)
+    paths = find_photographs(folder)
+    focus = None if ways.focus is None else focus_distances(ways.focus, len(paths))
+    report(f"reading {len(paths)} photographs")
+    stack = read_photographs(paths, ways.size)
+    registration = _registered(stack, focus, ways, report)
+    slices = stack if registration is None else registration.slices
+    report("telling depth")
+    told = _told(slices, focus, ways)
+    facts = _facts(paths, stack, focus, ways, registration, told)
+    notes = _notes(stack, focus, registration, told)
+    labels = [""] * len(paths) if focus is None else distance_words(focus)
+    page = StackPage(
+        title=folder.resolve().name, facts=dict(facts), notes=notes, slices=slices, labels=labels, depth=told.depth,
+        metric=focus is not None, aif=_codes(told.aif), confidence=told.confidence,
+    )  # fmt: skip
+    record = _record(paths, focus, ways, registration)
+    report("writing")
+    write_aside(out, lambda aside: _fill(aside, page, told, record), "depth")
+    return facts, notes, sorted(out.iterdir())
+
+
+def _check(ways: Ways) -> None:
+    if ways.run is not None and ways.focus is None:
+        raise InputError("a trained model reads focus distances: give them with --focus.")
+    if ways.focal_length is not None and (not ways.align or ways.focus is None):
+        raise InputError("--focal-length is for --align, and needs the focus distances of --focus.")
+
+
+def _registered(
+    stack: npt.NDArray[Any], focus: list[float] | None, ways: Ways, report: Callable[[str], None]
+) -> Registration | None:
+    if not ways.align or len(stack) < 2:
+        return None
+    report("registering the slices")
+    if focus is not None and ways.focal_length is not None:
+        return by_lens(stack, focus, ways.focal_length)
+    return register(stack, focus)
+
+
+def _told(slices: npt.NDArray[Any], focus: list[float] | None, ways: Ways) -> Told:
+    if ways.run is not None and focus is not None:
+        return _predicted(slices, focus, ways, ways.run)
+    aggregation = _aggregation(ways, max(slices.shape[1:3]))
+    found = depth_from_stack(slices, focus, method=ways.method, aggregation=aggregation, fill=ways.fill)
+    by_pyramid = ways.fusion == "pyramid"
+    aif = fuse_by_pyramid(slices) if by_pyramid else fuse_by_depth(slices[found.slices], found.index)
+    depth = found.depth if focus is not None else found.depth + np.float32(1)
+    return Told(depth=depth, aif=aif, confidence=found.confidence, words=_method_words(ways, aggregation.radius))
+
+
+def _aggregation(ways: Ways, longest: int) -> Aggregation:
+    """Return windows and smoothing for photographs, which are noisier and larger than rendered stacks.
+
+    They grow with the picture, so that a photograph reduced to another size gives the same depth.
+    """
+    radius = max(2, round(longest / 160)) if ways.radius is None else ways.radius
+    return Aggregation(radius=radius, guided=True, strength=(longest / 16) ** 2, contrast=0.015, least=0.1)
+
+
+def _predicted(slices: npt.NDArray[Any], focus: list[float], ways: Ways, run: Path) -> Told:
+    from ..train.prediction import load_model
+
+    predictor = load_model(run, device=ways.device)
+    if "stack" not in predictor.model.inputs:
+        raise InputError(f"{run} reads single captures, not focal stacks: give a run of a stack model.")
+    if not np.isfinite(focus).all():
+        raise InputError("a trained model needs finite focus distances.")
+    said: dict[str, Any] = predictor.predict(slices, focus=np.asarray(focus, np.float32))
+    if "depth" not in said:
+        raise InputError(f"{run} tells no depth: give a run that does.")
+    aif = np.clip(said["aif"], 0, 1) if "aif" in said else fuse_by_pyramid(slices)
+    return Told(depth=said["depth"], aif=aif, confidence=None, words=f"the model of {run.name}")
+
+
+def _method_words(ways: Ways, radius: int) -> str:
+    names = {
+        "sml": "sum-modified Laplacian", "rdf": "ring difference filter", "variance": "variance of the Laplacian",
+        "windowed-ls": "ring difference filter, windowed linear least squares",
+    }  # fmt: skip
+    side = 2 * radius + 1
+    return f"{names[ways.method]}, windows of {side}x{side} px"
+
+
+def _facts(
+    paths: list[Path], stack: npt.NDArray[Any], focus: list[float] | None, ways: Ways,
+    registration: Registration | None, told: Told,
+) -> list[tuple[str, str]]:  # fmt: skip
+    height, width = told.depth.shape
+    near, far = (float(end) for end in np.nanquantile(told.depth, (0.005, 0.995)))
+    unit = " m" if focus is not None else " (slices)"
+    facts = [
+        ("photographs", f"{len(paths)}, {paths[0].name} to {paths[-1].name}"),
+        ("size", f"{width}x{height} px"),
+        ("focus", "not known" if focus is None else ", ".join(distance_words(focus))),
+        ("depth", f"{near:.4g} to {far:.4g}{unit}, by {told.words}"),
+        ("all in focus", "by the model" if ways.run else f"by {ways.fusion}"),
+    ]
+    if registration is not None:
+        how = "the lens" if ways.focal_length is not None else "the pictures"
+        scale = registration.moves[:, 0]
+        shift = float(np.abs(registration.moves[:, 1:]).max())
+        facts.append((
+            "registered",
+            f"by {how} onto {paths[registration.reference].name}: {100 * (1 - scale.min()):.2f} % of breathing, "
+            f"shifts of up to {shift:.1f} px; neighbouring slices differ by {registration.after:.2f} codes of 255 rms, "
+            f"{registration.before:.2f} before",
+        ))  # fmt: skip
+    return facts
+
+
+def _notes(
+    stack: npt.NDArray[Any], focus: list[float] | None, registration: Registration | None, told: Told
+) -> list[str]:
+    notes = []
+    if focus is None:
+        notes.append(
+            "Focus distances are not known: depth is told in slices, the first is 1, with fractions between them."
+        )
+    elif np.nanmax(told.depth) > _MILLIMETRES / 1000:
+        notes.append("Depths beyond 65.535 m are 65535 in depth-mm.png; depth.npy has them as they are.")
+    if len(stack) == 1:
+        notes.append("One slice tells no depth: all of it is that slice's distance.")
+    if registration is not None and registration.slices.shape != stack.shape:
+        top, bottom, left, right = registration.box
+        notes.append(
+            f"Cut to what all slices see: rows {top} to {bottom - 1} and columns {left} to {right - 1} of the "
+            "reference."
+        )
+    return notes
+
+
+def _record(
+    paths: list[Path], focus: list[float] | None, ways: Ways, registration: Registration | None
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "defocal": __version__, "photographs": [path.name for path in paths],
+        "focus_m": None if focus is None else [d if np.isfinite(d) else "infinity" for d in focus],
+        "depth_unit": "slice, the first is 1" if focus is None else "m",
+        "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(ways).items() if k != "device"},
+    }  # fmt: skip
+    if registration is not None:
+        found["registration"] = {
+            "reference": registration.reference, "scale": registration.moves[:, 0].tolist(),
+            "shift_px": registration.moves[:, 1:].tolist(), "box_px": list(registration.box),
+            "rms_before": registration.before, "rms_after": registration.after,
+        }  # fmt: skip
+    return found
+
+
+def _codes(picture: Float32) -> npt.NDArray[np.uint8]:
+    return np.asarray(np.rint(255 * np.clip(picture, 0, 1)), np.uint8)
+
+
+def _fill(folder: Path, page: StackPage, told: Told, record: dict[str, Any]) -> None:
+    with (folder / "depth.npy").open("wb") as file:
+        np.save(file, told.depth.astype(np.float32))
+    scale = DepthScale.of(told.depth, metric=page.metric, slices=len(page.slices))
+    write_atomically(folder / "depth.png", png_bytes(depth_picture(told.depth, scale)))
+    if page.metric:
+        write_atomically(folder / "depth-mm.png", _grey_png(_millimetres(told.depth)))
+    write_atomically(folder / "all-in-focus.png", png_bytes(page.aif))
+    if told.confidence is not None:
+        write_atomically(folder / "confidence.png", _grey_png(_codes(told.confidence)))
+    write_atomically(folder / "depth.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_atomically(folder / "depth.html", stack_page(page))
+
+
+def _millimetres(depth: Float32) -> npt.NDArray[np.uint16]:
+    """Return whole millimetres, 0 where depth is unknown."""
+    metres = np.nan_to_num(depth.astype(np.float64), nan=0.0, posinf=_MILLIMETRES)
+    return np.rint(np.clip(1000 * metres, 0, _MILLIMETRES)).astype(np.uint16)
+
+
+def _grey_png(codes: npt.NDArray[Any]) -> bytes:
+    return bytes(cv2.imencode(".png", codes)[1].tobytes())
