@@ -21,7 +21,7 @@ from .commands import BAD_INPUT, FAILED, LOCAL
               help="Steps to do at a time, where one does not need another.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Tell the steps, which are done, time and size, and do nothing.")
 def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, jobs: int, dry_run: bool) -> None:
-    """Do what PAPER did: rpsf.
+    """Do what PAPER did: rpsf, udfd or dff-wild.
 
     Each step is an ordinary command, printed before it runs. After an interruption the same command goes on. The page
     shows the paper's numbers beside ours, and whether the relations between them hold.

@@ -175,7 +175,7 @@ def test_the_command_tells_its_steps_and_refuses_what_it_does_not_know(tmp_path)
     assert not (tmp_path / "o").exists()
     refused = CliRunner().invoke(cli, ["reproduce", "nonsense"])
     assert refused.exit_code == 2
-    assert "there is no paper 'nonsense': choose from rpsf" in refused.output
+    assert "there is no paper 'nonsense': choose from rpsf, udfd, dff-wild" in refused.output
 
 
 def test_an_outline_knows_what_is_done_and_the_time_of_other_seeds(tmp_path, monkeypatch):

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from ... import InputError
 from .base import Paper, Scale
+from .dff_wild import DffWild
 from .rpsf import Rpsf
+from .udfd import Udfd
 
-PAPERS: dict[str, type[Paper]] = {"rpsf": Rpsf}
+PAPERS: dict[str, type[Paper]] = {one.name: one for one in (Rpsf, Udfd, DffWild)}
 
 __all__ = ["PAPERS", "Paper", "Scale", "paper"]
 
