@@ -206,8 +206,8 @@ class Training:
         for rule in self.feed.references - {self.model.reference}:
             if self.model.reference is not None:
                 raise InputError(
-                    f"the ground truth of the stacks is in the frame of their {rule} slice, and the model aligns to the "
-                    f"{self.model.reference} one: set model.reference = {rule!r}."
+                    f"the ground truth of the stacks is in the frame of their {rule} slice, and the model aligns to "
+                    f"the {self.model.reference} one: set model.reference = {rule!r}."
                 )
         tells = {"aif"} & set(self.model.outputs) | ({"depth"} if self.model.told_depths else set())
         targets = set(self.config.data.targets) & tells
