@@ -282,7 +282,7 @@ def test_another_reference_than_the_datas_is_refused(tmp_path):
         "loss": {"kind": "dff", "alignment_weight": 0.1},
     }
     model = {"kind": "dff", "width": 1, "alignment_width": 2}
-    with pytest.raises(InputError, match="of their nearest slice, and the model aligns to the farthest one"):
+    with pytest.raises(InputError, match="of their nearest slice, and the model aligns to the farthest"):
         train(Config.parse(toy_config(**changes, model={**model, "alignment": "learned"})), [store], tmp_path / "run")
     settled = {**model, "alignment": "learned", "reference": "nearest"}
     outcome = train(Config.parse(toy_config(**changes, model=settled)), [store], tmp_path / "run")
