@@ -59,8 +59,8 @@ class Sizes:
 GAUSSIAN = 'optics.sensor={ bits = 12, cfa = "none", shot_noise = "none", full_well = 10000, read_noise = 50 }'
 """Additive noise of the ablation, half a hundredth of white: the paper's is "simple Gaussian", its level is lost."""
 BLENDED = "optics.mask.form=blend"
-"""Of every mask. Where zones meet, the soft rings of the paper's Eq. 5 add their phases: that takes four tenths of a double
-helix's light elsewhere and a seventh of a single one's, and a tenth of both where zones are blended."""
+"""Of every mask. Where zones meet, the soft rings of the paper's Eq. 5 add their phases: that takes four tenths of a
+double helix's light elsewhere and a seventh of a single one's, and a tenth of both where zones are blended."""
 SMALL_NETWORK = ("data.crop=[64, 64]", "run.channels_last=true")
 """Of every network that reads depth at the scale `small`: tuning goes on with what was learned."""
 SIZES = {
