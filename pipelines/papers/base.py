@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,6 +23,31 @@ def changes(*given: str) -> tuple[str, ...]:
     return tuple(word for change in given for word in ("--set", change))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What a scale is made of.
+
+    Attributes
+    ----------
+    scenes
+        Options of `generate`, for all datasets alike.
+    training
+        Options of `train`.
+    variant
+        End of the names of the configs: "" or "-smoke".
+    seeds
+        Of the rows whose spread is told.
+    judged
+        Unseen scenes that are looked at.
+    """
+
+    scenes: tuple[str, ...]
+    training: tuple[str, ...]
+    variant: str
+    seeds: tuple[int, ...]
+    judged: int
+
+
 class Paper(ABC):
     """A paper's systems as steps, and what they must show.
 
@@ -38,14 +64,30 @@ class Paper(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     citation: ClassVar[str]
+    scales: ClassVar[Mapping[Scale, Sizes]]
 
     def __init__(self, out: Path, scale: Scale, scenes: str | None = None) -> None:
         self.out, self.scale, self.scenes = out, scale, scenes
+        self.sizes = self.scales[scale]
 
     @property
-    @abstractmethod
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the rows whose spread is told."""
+        return self.sizes.seeds
+
+    def run(self, row: str, seed: int) -> Path:
+        """Return the folder of a row's run."""
+        return self.out / f"{row}-{seed}"
+
+    def generate(self, recipe: str, name: str, *options: str) -> Generate:
+        """Return the step that makes a dataset, at this scale and of these scenes."""
+        source = ("--scenes", self.scenes) if self.scenes else ()
+        return Generate(recipe, self.out / name, (*options, *self.sizes.scenes, *source))
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Options of `evaluate`: what is judged."""
+        return ("--split", "test", "--limit", str(self.sizes.judged))
 
     @property
     @abstractmethod

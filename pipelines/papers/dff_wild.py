@@ -1,7 +1,6 @@
 """Depth from focus in the wild: any number of slices, sharp images as teachers, stacks that breathe."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from ...evaluate.paper_page import PaperTable, Reproduction
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Generate, Step, Train
-from .base import Paper, Scale, changes, numbers_of, seeds_of
+from .base import Paper, Scale, Sizes, changes, numbers_of, seeds_of
 
 TITLE = "Learning depth from focus in the wild"
 CITATION = (
@@ -43,19 +42,8 @@ DEPTH = {
 METRICS = ("mae", "mse", "rmse", "bumpiness")
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What a scale is made of."""
-
-    scenes: tuple[str, ...]
-    training: tuple[str, ...]
-    variant: str
-    seeds: tuple[int, ...]
-    judged: int
-
-
 _SPLITS = "output.splits={ train = 0.84, val = 0.06, test = 0.1 }"
-SIZES = {
+SIZES: dict[Scale, Sizes] = {
     "smoke": Sizes(
         scenes=changes("scenes.count=40", "scenes.size=[96, 128]", "stack.slices=5", _SPLITS),
         training=changes("run.steps=20", "data.validation_split=val"),
@@ -94,32 +82,19 @@ class DffWild(Paper):
     """The depth network on still stacks, against its peers; and on breathing ones, with and without alignment."""
 
     name = "dff-wild"
-    title, citation = TITLE, CITATION
-
-    def __init__(self, out: Path, scale: Scale, scenes: str | None = None) -> None:
-        super().__init__(out, scale, scenes)
-        self.sizes = SIZES[scale]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of every row."""
-        return self.sizes.seeds
-
-    def _run(self, row: str, seed: int) -> Path:
-        return self.out / f"{row}-{seed}"
+    title, citation, scales = TITLE, CITATION, SIZES
 
     def _stacks(self, kind: str) -> Path:
         return self.out / f"{kind}-stacks"
 
     def _generate(self, kind: str, *options: str) -> Generate:
-        source = ("--scenes", self.scenes) if self.scenes else ()
         arrays = changes('output.arrays=["aif", "depth", "stack"]')
-        return Generate("dff-wild-mixed", self._stacks(kind), (*arrays, *options, *self.sizes.scenes, *source))
+        return self.generate("dff-wild-mixed", f"{kind}-stacks", *arrays, *options)
 
     def _train(self, row: str, seed: int) -> Train:
         kind = "breathing" if row in ("breathing", "aligned") else "still"
         options = ("--seed", str(seed), *self.sizes.training, *OPTIONS.get(row, ()))
-        return Train(f"{CONFIGS[row]}{self.sizes.variant}", self._stacks(kind), self._run(row, seed), options)
+        return Train(f"{CONFIGS[row]}{self.sizes.variant}", self._stacks(kind), self.run(row, seed), options)
 
     @property
     def steps(self) -> list[Step]:
@@ -133,10 +108,10 @@ class DffWild(Paper):
 
     def _report(self, kind: str, seed: int) -> Evaluate:
         rows = STILL if kind == "still" else BREATHING
-        options = ["--split", "test", "--limit", str(self.sizes.judged)]
+        options = list(self.unseen)
         if kind == "still":
             options += [word for name in BASELINES.values() for word in ("--baseline", name)]
-        runs = tuple(self._run(row, seed) for row in rows.values())
+        runs = tuple(self.run(row, seed) for row in rows.values())
         return Evaluate(runs, self._stacks(kind), self.out / f"report-{kind}-{seed}", tuple(options))
 
     def found(self) -> Reproduction:
@@ -168,7 +143,7 @@ class DffWild(Paper):
                 PaperTable(title="Depth of stacks that breathe", rows=_rows(moving), paper={}),
             ],
             relations=[*_better_than_classical(networks, classical), *_peers(networks, sharp), *_aligned(moving)],
-            pictures=self.pictures({name: self._run(row, first) for name, row in (STILL | BREATHING).items()}),
+            pictures=self.pictures({name: self.run(row, first) for name, row in (STILL | BREATHING).items()}),
             commands=self.commands(),
         )
 

@@ -11,8 +11,8 @@ from PIL import Image
 from ...evaluate.paper_page import PaperPicture, PaperTable, Reproduction
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
-from ..steps import Evaluate, Generate, Step, Train
-from .base import Paper, Scale, changes, numbers_of
+from ..steps import Evaluate, Step, Train
+from .base import Paper, Scale, Sizes, changes, numbers_of
 
 TITLE = "Depth and sharp images from diffracted rotation"
 CITATION = (
@@ -35,25 +35,24 @@ RESTORATION = {
 METRIC = "rmse_defocus"
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What a scale is made of."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpsfSizes(Sizes):
+    """What a scale is made of; `training` is of the networks that read depth.
 
-    scenes: tuple[str, ...]
-    """Options of `generate`, for the scenes and for the captures alike."""
+    Attributes
+    ----------
+    optics
+        Options of `train` that say how captures are rendered.
+    learning
+        Changes of the config for the mask that is learned.
+    tuning, deblurring
+        Options of `train` on noisy captures.
+    """
+
     optics: tuple[str, ...]
-    """Options of `train` that say how captures are rendered."""
     learning: tuple[str, ...]
-    """Changes of the config for the mask that is learned."""
-    training: tuple[str, ...]
-    """Options of `train` for the networks that read depth."""
     tuning: tuple[str, ...]
     deblurring: tuple[str, ...]
-    variant: str
-    """End of the names of the configs: "" or "-smoke"."""
-    seeds: tuple[int, ...]
-    judged: int
-    """Unseen scenes that are looked at."""
 
 
 GAUSSIAN = 'optics.sensor={ bits = 12, cfa = "none", shot_noise = "none", full_well = 10000, read_noise = 50 }'
@@ -63,8 +62,8 @@ BLENDED = "optics.mask.form=blend"
 double helix's light elsewhere and a seventh of a single one's, and a tenth of both where zones are blended."""
 SMALL_NETWORK = ("data.crop=[64, 64]", "run.channels_last=true")
 """Of every network that reads depth at the scale `small`: tuning goes on with what was learned."""
-SIZES = {
-    "smoke": Sizes(
+SIZES: dict[Scale, RpsfSizes] = {
+    "smoke": RpsfSizes(
         scenes=changes("scenes.count=40", "scenes.size=[128, 160]",
                     "output.splits={ train = 0.7, val = 0.1, test = 0.2 }"),
         optics=changes("optics.planes=9", "optics.size=31", "optics.renderer=eq7"),
@@ -74,7 +73,7 @@ SIZES = {
         deblurring=changes("run.steps=40", "data.crop=[64, 64]", "data.validation_split=val"),
         variant="-smoke", seeds=(0,), judged=8,
     ),
-    "small": Sizes(
+    "small": RpsfSizes(
         # Pixels of twice the size behind the same lens: fewer of them to learn from, and PSFs half as wide in them.
         scenes=changes("scenes.count=1500", "scenes.size=[120, 160]", "camera.pixel_pitch=24 um", "psf.size=21",
                     "output.splits={ train = 0.86, val = 0.04, test = 0.1 }"),
@@ -87,7 +86,7 @@ SIZES = {
         deblurring=changes("run.steps=1000", "data.crop=[64, 64]", "data.validation_split=val"),
         variant="-smoke", seeds=(0, 1, 2), judged=150,
     ),
-    "full": Sizes(
+    "full": RpsfSizes(
         scenes=changes("scenes.count=6053", "output.splits={ train = 0.839, val = 0.0917, test = 0.0693 }"),
         optics=changes("optics.renderer=eq7"),
         learning=(),
@@ -104,23 +103,9 @@ class Rpsf(Paper):
     """The three stages of the paper, and its ablation."""
 
     name = "rpsf"
-    title, citation = TITLE, CITATION
+    title, citation, scales = TITLE, CITATION, SIZES
 
-    def __init__(self, out: Path, scale: Scale, scenes: str | None = None) -> None:
-        super().__init__(out, scale, scenes)
-        self.sizes = SIZES[scale]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of every row of the ablation."""
-        return self.sizes.seeds
-
-    def _run(self, row: str, seed: int) -> Path:
-        return self.out / f"{row}-{seed}"
-
-    def _generate(self, name: str, *options: str) -> Generate:
-        source = ("--scenes", self.scenes) if self.scenes else ()
-        return Generate("rpsf-double", self.out / name, (*options, *self.sizes.scenes, *source))
+    sizes: RpsfSizes
 
     def _ablation(self, row: str, seed: int) -> Train:
         if row == "aif":
@@ -144,7 +129,7 @@ class Rpsf(Paper):
     def _train(self, config: str, row: str, seed: int, options: tuple[str, ...]) -> Train:
         name = f"unet-rpsf-{config}{self.sizes.variant}"
         given = ("--seed", str(seed), *self.sizes.training, *options)
-        return Train(name, self._scenes, self._run(row, seed), given)
+        return Train(name, self._scenes, self.run(row, seed), given)
 
     @property
     def _scenes(self) -> Path:
@@ -154,17 +139,17 @@ class Rpsf(Paper):
     def steps(self) -> list[Step]:
         """Everything that is done, in order: the ablation, then the three stages with the first seed."""
         sizes, first = self.sizes, self.seeds[0]
-        learned, captures = self._run("noise-free", first), self.out / "captures"
-        tuned, deblur = self._run("tuned", first), self._run("deblur", first)
+        learned, captures = self.run("noise-free", first), self.out / "captures"
+        tuned, deblur = self.run("tuned", first), self.run("deblur", first)
         seed = ("--seed", str(first))
         return [
-            self._generate("scenes", *changes('output.arrays=["aif", "depth"]')),
+            self.generate("rpsf-double", "scenes", *changes('output.arrays=["aif", "depth"]')),
             *(self._ablation(row, seed) for seed in self.seeds for row, _ in ABLATION.values()),
             *(self.ablation(seed) for seed in self.seeds),
             self._train("learned", "noise-free", first, (*sizes.optics, *self._learning)),
             self.report("noise-free"),
-            self._generate("captures", "--mask", str(learned / "mask.json"), *changes("sensor.preset=rpsf"),
-                           *changes('output.arrays=["aif", "depth", "capture", "raw"]')),
+            self.generate("rpsf-double", "captures", "--mask", str(learned / "mask.json"),
+                          *changes("sensor.preset=rpsf", 'output.arrays=["aif", "depth", "capture", "raw"]')),
             Train(f"unet-rpsf-fixed{sizes.variant}", captures, tuned,
                   (*seed, *sizes.tuning, *changes(f"run.start_from={learned}"))),
             self.report("noise"),
@@ -172,26 +157,22 @@ class Rpsf(Paper):
             self.report("restoration"),
         ]  # fmt: skip
 
-    @property
-    def _test(self) -> tuple[str, ...]:
-        return ("--split", "test", "--limit", str(self.sizes.judged))
-
     def ablation(self, seed: int) -> Evaluate:
         """Return the step that judges the ablation's runs of one seed."""
-        runs = tuple(self._run(row, seed) for row, _ in ABLATION.values())
-        return Evaluate(runs, self._scenes, self.out / f"report-ablation-{seed}", self._test)
+        runs = tuple(self.run(row, seed) for row, _ in ABLATION.values())
+        return Evaluate(runs, self._scenes, self.out / f"report-ablation-{seed}", self.unseen)
 
     def report(self, name: str) -> Evaluate:
         """Return the step that judges the runs of one of the other tables."""
         first, captures = self.seeds[0], self.out / "captures"
-        out, test = self.out / f"report-{name}", self._test
+        out, test = self.out / f"report-{name}", self.unseen
         if name == "noise-free":
-            return Evaluate((self._run("noise-free", first),), self._scenes, out, test)
+            return Evaluate((self.run("noise-free", first),), self._scenes, out, test)
         if name == "noise":
-            return Evaluate((self._run("tuned", first),), captures, out, test)
-        options = ("--depth-from", str(self._run("tuned", first)))
+            return Evaluate((self.run("tuned", first),), captures, out, test)
+        options = ("--depth-from", str(self.run("tuned", first)))
         baselines = ("--baseline", "as-captured", "--baseline", "wiener")
-        return Evaluate((self._run("deblur", first),), captures, out, (*test, *options, *baselines))
+        return Evaluate((self.run("deblur", first),), captures, out, (*test, *options, *baselines))
 
     def found(self) -> Reproduction:
         """Gather what the reports say."""
@@ -249,7 +230,7 @@ class Rpsf(Paper):
         ]
 
     def _pictures(self) -> list[PaperPicture]:
-        learned = self._run("learned", self.seeds[0])
+        learned = self.run("learned", self.seeds[0])
         masks = sorted((learned / "pictures").glob("mask-step-*.png"))
         mask = [
             PaperPicture(

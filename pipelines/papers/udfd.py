@@ -2,15 +2,14 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...evaluate.paper_page import PaperTable, Reproduction
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
-from ..steps import Evaluate, Generate, Step, Train
-from .base import Paper, Scale, changes, seeds_of
+from ..steps import Evaluate, Step, Train
+from .base import Paper, Scale, Sizes, changes, seeds_of
 
 TITLE = "Unsupervised depth from defocus and depth from focus"
 CITATION = (
@@ -31,19 +30,8 @@ TABLE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What a scale is made of."""
-
-    scenes: tuple[str, ...]
-    training: tuple[str, ...]
-    variant: str
-    seeds: tuple[int, ...]
-    judged: int
-
-
 _SPLITS = "output.splits={ train = 0.84, val = 0.06, test = 0.1 }"
-SIZES = {
+SIZES: dict[Scale, Sizes] = {
     "smoke": Sizes(
         scenes=changes("scenes.count=40", "scenes.size=[96, 128]", "camera.pixel_pitch=28 um", _SPLITS),
         training=changes("run.steps=20", "data.validation_split=val"),
@@ -69,46 +57,32 @@ class Udfd(Paper):
     """Both networks trained three ways."""
 
     name = "udfd"
-    title, citation = TITLE, CITATION
-
-    def __init__(self, out: Path, scale: Scale, scenes: str | None = None) -> None:
-        super().__init__(out, scale, scenes)
-        self.sizes = SIZES[scale]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of every row."""
-        return self.sizes.seeds
+    title, citation, scales = TITLE, CITATION, SIZES
 
     @property
     def _stacks(self) -> Path:
         return self.out / "stacks"
-
-    def _run(self, way: str, seed: int) -> Path:
-        return self.out / f"{WAYS[way]}-{seed}"
 
     def _train(self, way: str, seed: int) -> Train:
         config = "udfd-supervised" if way == "supervised" else "udfd"
         options = ("--seed", str(seed), *self.sizes.training)
         if way == "without smoothness":
             options += changes("loss.smooth_weight=0")
-        return Train(f"{config}{self.sizes.variant}", self._stacks, self._run(way, seed), options)
+        return Train(f"{config}{self.sizes.variant}", self._stacks, self.run(WAYS[way], seed), options)
 
     @property
     def steps(self) -> list[Step]:
         """Everything that is done, in order."""
         arrays = changes('output.arrays=["aif", "depth", "capture", "stack"]')
-        source = ("--scenes", self.scenes) if self.scenes else ()
         return [
-            Generate("udfd-nyu", self._stacks, (*arrays, *self.sizes.scenes, *source)),
+            self.generate("udfd-nyu", "stacks", *arrays),
             *(self._train(way, seed) for seed in self.seeds for way in WAYS),
             *(self._report(seed) for seed in self.seeds),
         ]
 
     def _report(self, seed: int) -> Evaluate:
-        runs = tuple(self._run(way, seed) for way in WAYS)
-        test = ("--split", "test", "--limit", str(self.sizes.judged))
-        return Evaluate(runs, self._stacks, self.out / f"report-{seed}", test)
+        runs = tuple(self.run(WAYS[way], seed) for way in WAYS)
+        return Evaluate(runs, self._stacks, self.out / f"report-{seed}", self.unseen)
 
     def found(self) -> Reproduction:
         """Gather what the reports say."""
@@ -127,7 +101,7 @@ class Udfd(Paper):
                 )
             ],
             relations=_relations({key: values["rmse"] for key, values in rows.items()}),
-            pictures=self.pictures({way: self._run(way, self.seeds[0]) for way in WAYS}),
+            pictures=self.pictures({way: self.run(row, self.seeds[0]) for way, row in WAYS.items()}),
             commands=self.commands(),
         )
 
