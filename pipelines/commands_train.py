@@ -29,8 +29,9 @@ def train(
     torchrun --nproc-per-node 4 -m defocal.pipelines.cli train ...
     """
     from ..train.config import load_config
-    from ..train.trainer import DivergedError, _words
+    from ..train.trainer import DivergedError
     from ..train.trainer import train as run
+    from ..train.validation import in_words
 
     loaded = load_config(config, seed=seed, changes=changes)
     try:
@@ -42,7 +43,7 @@ def train(
         click.echo(f"Stopped after step {outcome.step} of {outcome.steps}, which is saved. Go on with --resume.")
         sys.exit(FAILED if outcome.interrupted else 0)
     if outcome.best:
-        found = _words({name: value for name, value in outcome.best.items() if name != "step"})
+        found = in_words({name: value for name, value in outcome.best.items() if name != "step"})
         click.echo(f"Best validation at step {outcome.best['step']:.0f}: {found}")
     click.echo(f"Next: `defocal evaluate {out} --data {stores[0]} --out {out.name}-report`.")
     if loaded.optics is not None:

@@ -66,7 +66,7 @@ class Levels:
     def balance(self) -> tuple[float, float, float]:
         """What development multiplies R, G and B by."""
         if self.white_balance is not None:
-            r, g, b = self.white_balance
-        else:
-            r, g, b = (1.0 / share for share in self.response)
+            given: tuple[float, float, float] = self.white_balance
+            return given
+        r, g, b = (1.0 / share for share in self.response)
         return r, g, b

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,9 +27,10 @@ def toy_environment(**faults):
 
 
 def command(*arguments, **options):
-    """Start a command."""
+    """Start a command that hears Ctrl-C, even where a shell has these tests in its background, which do not."""
     return subprocess.Popen(
         [sys.executable, "-m", "defocal.pipelines.cli", *map(str, arguments)],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options},
     )
 

@@ -37,7 +37,8 @@ WITHOUT_UNIT = {
     "camera": "phone f_number distortion",
     "psf": "kind sigma_per_coc exponent blades roundness obstruction pattern picture clipping rim side nodes mask "
     "planes energy samples path",
-    "psf.mask": "kind glass obstruction zones lobes confinement form gain wrapped path sha256 pattern picture square",
+    "psf.mask": "kind glass obstruction zones lobes confinement form gain wrapped path sha256 any_camera pattern "
+    "picture square",
     "sensor": "preset bits exposure gain shot_noise prnu cfa response demosaic white_balance",
     "stack": "slices far_over_near spacing power quantiles order f_numbers reference breathing fov_intercept",
 }

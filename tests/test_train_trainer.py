@@ -14,6 +14,7 @@ from defocal.train import trainer as module
 from defocal.train.checkpoint import load_checkpoint, save_checkpoint
 from defocal.train.journal import read_log
 from defocal.train.trainer import DivergedError, Training, train
+from defocal.train.validation import in_words
 
 
 def weights(run, name="last.pt"):
@@ -258,3 +259,9 @@ def test_half_precision_learns_too(tiny_store, tmp_path):
     outcome = train(config(run={"steps": 3, "precision": "bf16"}), [tiny_store], tmp_path / "run")
     assert np.isfinite(outcome.numbers["rmse"])
     assert all(v.dtype != torch.bfloat16 for v in weights(tmp_path / "run").values())
+
+
+def test_metrics_are_told_with_units_and_terms_of_the_loss_without():
+    numbers = {"depth/rmse": 0.12, "depth_defocus/l1": 0.3, "rmse": 0.5, "DefocusNet/mae": 0.4, "psnr": 30.0}
+    expected = "depth/rmse 0.12, depth_defocus/l1 0.3, rmse 0.5 m, DefocusNet/mae 0.4 m, psnr 30 dB"
+    assert in_words(numbers) == expected

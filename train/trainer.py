@@ -39,7 +39,7 @@ from .pipeline import Pipeline
 from .seeds import key
 from .stopping import Stop
 from .targets import Target
-from .validation import LARGER_IS_BETTER, Scores, Shown, draw, shown
+from .validation import LARGER_IS_BETTER, Scores, Shown, draw, in_words, shown
 
 CONFIG = "config.json"
 REPORTED_STEPS = 10
@@ -349,7 +349,7 @@ class Training:
                 "learned of it."
             )
         self.journal.log(self.step, self.numbers, "validation")
-        self.journal.say(f"step {self.step} of {self.steps}: validation {_words(self.numbers)}")
+        self.journal.say(f"step {self.step} of {self.steps}: validation {in_words(self.numbers)}")
         if self.team.leads:
             draw(self.out / "pictures" / f"step-{self.step:06d}.png", pictures)
             self.keeper.show_mask(self.step, self.journal)
@@ -419,8 +419,3 @@ def _parts(batch: Mapping[str, torch.Tensor], count: int) -> list[dict[str, torc
     length = len(next(iter(batch.values())))
     size = -(-length // count)
     return [{name: tensor[i : i + size] for name, tensor in batch.items()} for i in range(0, length, size)]
-
-
-def _words(numbers: Mapping[str, float]) -> str:
-    units = {"rmse": " m", "mae": " m", "psnr": " dB"}
-    return ", ".join(f"{name} {value:.4g}{units.get(name.split('/')[-1], '')}" for name, value in numbers.items())

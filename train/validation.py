@@ -86,6 +86,16 @@ class Scores:
 Picture = npt.NDArray[np.float32]
 
 
+def in_words(numbers: Mapping[str, float]) -> str:
+    """Say what `Scores.numbers` found, metrics with their units; terms of the loss, as in `depth/rmse`, have none."""
+    units = {"rmse": " m", "mae": " m", "psnr": " dB"}
+    of_loss = ("depth", "aif", "alignment")
+    return ", ".join(
+        f"{name} {value:.4g}{'' if name.startswith(of_loss) else units.get(name.split('/')[-1], '')}"
+        for name, value in numbers.items()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One sample as a validation draws it.
