@@ -245,7 +245,7 @@ def test_the_network_finds_the_alignment_of_a_few_stacks(swept):
     optimiser = torch.optim.Adam(net.parameters(), 5e-3)
     drawn = torch.Generator().manual_seed(0)
     history = []
-    for _ in range(60):
+    for _ in range(200):
         wrong = torch.randn(1, 4, 3, generator=drawn) * torch.tensor([0.004, 2.0, 2.0])
         wrong[:, 0] = 0
         # A shift of the picture by s is undone by looking s farther on.

@@ -1,12 +1,13 @@
 """Pictures of predictions during training: rows of input, truth, prediction and error."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 GAP, TITLE = 4, 14
 """Pixels between pictures, and above them."""
@@ -43,18 +44,24 @@ def as_picture(image: npt.NDArray[np.float32]) -> UInt8:
 
 
 def write_rows(path: Path, titles: Sequence[str], rows: Sequence[Sequence[UInt8]]) -> None:
-    """Write rows of (h, w, 3) pictures, all of one size, as one PNG, each column under its title."""
-    height, width = rows[0][0].shape[:2]
+    """Write rows of (h, w, 3) pictures, all of one size, as one PNG, each column under its title.
+
+    Pictures that are narrower than a title are enlarged by a whole number, pixel by pixel.
+    """
+    font = ImageFont.load_default()
+    widest = max(font.getlength(title) for title in titles)
+    times = max(1, math.ceil((widest + 2) / rows[0][0].shape[1]))
+    height, width = (side * times for side in rows[0][0].shape[:2])
     across = max(map(len, rows))
     shape = (TITLE + len(rows) * (height + GAP) - GAP, across * (width + GAP) - GAP, 3)
     sheet = np.full(shape, 255, np.uint8)
     for i, row in enumerate(rows):
         for j, tile in enumerate(row):
             y, x = TITLE + i * (height + GAP), j * (width + GAP)
-            sheet[y : y + height, x : x + width] = tile
+            sheet[y : y + height, x : x + width] = tile.repeat(times, 0).repeat(times, 1)
     image = Image.fromarray(sheet)
     draw = ImageDraw.Draw(image)
     for j, title in enumerate(titles):
-        draw.text((j * (width + GAP) + 1, 1), title, fill=(0, 0, 0))
+        draw.text((j * (width + GAP) + 1, 1), title, fill=(0, 0, 0), font=font)
     path.parent.mkdir(exist_ok=True)
     image.save(path)
