@@ -210,8 +210,8 @@ TEAM = """
     from defocal.train.trainer import Training
 
     with join_team("cpu") as team:
-        training = Training(settings(data={{"batch_size": 1}}, run={{"steps": 2}}), [{helix_store!r}], Path({out!r}), team,
-                            resume=False)
+        training = Training(settings(data={{"batch_size": 1}}, run={{"steps": 2}}), [{helix_store!r}],
+                            Path({out!r}), team, resume=False)
         seen = [int(next(training.feed.batches(0))["index"])]
         training.run()
         training.close()
