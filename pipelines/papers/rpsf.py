@@ -137,15 +137,17 @@ class Rpsf(Paper):
 
     @property
     def steps(self) -> list[Step]:
-        """Everything that is done, in order: the ablation, then the three stages with the first seed."""
+        """Everything that is done, in order: all of the first seed, then the ablation of the others.
+
+        The three stages wait for each other, so that what follows keeps the other processors busy.
+        """
         sizes, first = self.sizes, self.seeds[0]
         learned, captures = self.run("noise-free", first), self.out / "captures"
         tuned, deblur = self.run("tuned", first), self.run("deblur", first)
         seed = ("--seed", str(first))
         return [
             self.generate("rpsf-double", "scenes", *changes('output.arrays=["aif", "depth"]')),
-            *(self._ablation(row, seed) for seed in self.seeds for row, _ in ABLATION.values()),
-            *(self.ablation(seed) for seed in self.seeds),
+            *self._rows(first),
             self._train("learned", "noise-free", first, (*sizes.optics, *self._learning)),
             self.report("noise-free"),
             self.generate("rpsf-double", "captures", "--mask", str(learned / "mask.json"),
@@ -155,7 +157,11 @@ class Rpsf(Paper):
             self.report("noise"),
             Train(f"dwdn{sizes.variant}", captures, deblur, (*seed, *sizes.deblurring)),
             self.report("restoration"),
+            *(step for other in self.seeds[1:] for step in self._rows(other)),
         ]  # fmt: skip
+
+    def _rows(self, seed: int) -> list[Step]:
+        return [*(self._ablation(row, seed) for row, _ in ABLATION.values()), self.ablation(seed)]
 
     def ablation(self, seed: int) -> Evaluate:
         """Return the step that judges the ablation's runs of one seed."""

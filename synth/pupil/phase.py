@@ -96,14 +96,18 @@ def spiral_phase_blend(
 
     Returns
     -------
-    Radians in (-pi, pi]; differentiable with respect to N and epsilon.
+    Radians, not wrapped; differentiable with respect to N and epsilon.
     """
+    # Charges grow by N from zone to zone: the sum is exp(i phi) times a polynomial in exp(i N phi), taken by Horner's
+    # rule, so that one sine and one cosine serve all zones.
     xp = array_namespace(u)
-    real, imaginary = 0.0 * u, 0.0 * u
-    for zone, ring in enumerate(zone_rings(u, zones, confinement, gain), start=1):
-        angle = zone_charge(zone, lobes) * phi
-        real, imaginary = real + ring * xp.cos(angle), imaginary + ring * xp.sin(angle)
-    return xp.atan2(imaginary, real)
+    *inner, outermost = zone_rings(u, zones, confinement, gain)
+    angle = lobes * phi
+    cosine, sine = xp.cos(angle), xp.sin(angle)
+    real, imaginary = outermost, 0.0 * u
+    for ring in reversed(inner):
+        real, imaginary = real * cosine - imaginary * sine + ring, real * sine + imaginary * cosine
+    return phi + xp.atan2(imaginary, real)
 
 
 def height_of_phase(phase: Array, wavelength: float, index: float) -> Array:
