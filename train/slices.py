@@ -6,14 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .seeds import Stream, generator
+
 Batch = dict[str, torch.Tensor]
 
 BY_SLICE = ("stack", "stack_raw", "focus", "f_number", "intrinsics", "pose", "coc")
 """What has an axis of slices, the first of a sample, where a stack is read."""
-
-
-HOW_MANY, WHICH = 3, 4
-"""Purposes of the streams that choose slices: by step, and by epoch and sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +41,12 @@ def slice_count(seed: int, step: int, ends: tuple[int, int] | None) -> int | Non
     if ends is None:
         return None
     least, most = ends
-    sequence = np.random.SeedSequence(seed, spawn_key=(HOW_MANY, step))
-    return int(np.random.Generator(np.random.Philox(sequence)).integers(least, most + 1))
+    return int(generator(seed, Stream.SLICE_COUNT, step).integers(least, most + 1))
 
 
 def chosen_slices(count: int, of: int, reference: int, seed: int, epoch: int, sample: int) -> list[int]:
     """Return which slices a sample shows in an epoch: any so many, the reference among them, in their order."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(WHICH, epoch, sample))
-    keys = np.random.Generator(np.random.Philox(sequence)).random(of)
+    keys = generator(seed, Stream.SLICES, epoch, sample).random(of)
     keys[reference] = -1.0
     return sorted(np.argsort(keys, kind="stable")[:count].tolist())
 
