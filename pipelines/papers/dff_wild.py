@@ -6,6 +6,7 @@ from typing import Any
 
 from ...evaluate.paper_page import PaperTable, Reproduction
 from ...evaluate.relations import Relation
+from ...evaluate.stack_methods import METHODS
 from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Generate, Step, Train
 from .base import Paper, Scale, Sizes, changes, numbers_of, seeds_of
@@ -15,12 +16,6 @@ CITATION = (
     "Learning Depth from Focus in the Wild, supplement: sharp images (Table 1), unsupervised depth (Table 2), and the "
     "alignment of stacks that breathe."
 )
-BASELINES = {
-    "sum-modified Laplacian": "sml",
-    "ring difference filter": "rdf",
-    "variance of Laplacian": "variance",
-    "windowed least squares": "windowed-ls",
-}
 STILL = {
     "DfF network": "dff",
     "DfF network, unsupervised": "unsupervised",
@@ -110,7 +105,7 @@ class DffWild(Paper):
         rows = STILL if kind == "still" else BREATHING
         options = list(self.unseen)
         if kind == "still":
-            options += [word for name in BASELINES.values() for word in ("--baseline", name)]
+            options += [word for name in METHODS for word in ("--baseline", name)]
         runs = tuple(self.run(row, seed) for row in rows.values())
         return Evaluate(runs, self._stacks(kind), self.out / f"report-{kind}-{seed}", tuple(options))
 
@@ -120,7 +115,7 @@ class DffWild(Paper):
         still = {seed: self._report("still", seed).judged() for seed in self.seeds}
         breathing = {seed: self._report("breathing", seed).judged() for seed in self.seeds}
         networks = {name: _seeds(still, row, METRICS) for name, row in STILL.items()}
-        classical = {name: {m: [numbers_of(still[first][key])[m]] for m in METRICS} for name, key in BASELINES.items()}
+        classical = {name: {m: [numbers_of(still[first][key])[m]] for m in METRICS} for key, name in METHODS.items()}
         sharp = {name: _seeds(still, STILL[name], ("psnr", "ssim")) for name in SHARP}
         moving = {name: _seeds(breathing, row, METRICS) for name, row in BREATHING.items()}
         return Reproduction(
