@@ -150,6 +150,8 @@ def report_numbers(found: Evaluation) -> dict[str, Any]:
     judged = []
     for one in found.judged:
         entry: dict[str, Any] = {"name": one.name, "facts": one.facts}
+        if one.run:
+            entry["run"] = one.run
         if one.predictor is not None and one.predictor.optics is not None:
             entry["mask"] = one.predictor.optics.mask.numbers()
         if one.depth is not None:

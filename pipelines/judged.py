@@ -109,7 +109,9 @@ class Judged:
     Attributes
     ----------
     called
-        The run's folder, or the baseline.
+        The run's folder, or the baseline; with a number where several runs' folders have one name.
+    run
+        Name of the run's folder; "" of a baseline.
     label
         Which of several depths of a run is judged; "" of one.
     group
@@ -134,6 +136,7 @@ class Judged:
     input: str
     predict: Callable[[Seen, Depth | None], Told]
     facts: dict[str, str]
+    run: str = ""
     label: str = ""
     tells: str = "depth"
     renders: bool = False
@@ -185,7 +188,8 @@ def judged_run(path: Path, options: Options, store: Store) -> list[Judged]:
         images = ("aif",) if "aif" in outputs and not place else ()
         rows.append(
             Judged(
-                called=called, label=label if len(depths) > 1 else "", tells=tells,
+                called=called, run=(path.parent if path.is_file() else path).resolve().name,
+                label=label if len(depths) > 1 else "", tells=tells,
                 group=json.dumps([data, label], sort_keys=True),
                 input="capture" if optics is not None and options.captures == "stored" else _input(predictor),
                 predict=teller, facts=facts | ({"judged": f"the depth of {label}"} if len(depths) > 1 else {}),

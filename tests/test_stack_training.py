@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from conftest import recipe_data
 from PIL import Image
-from stacking import Toy, ToySettings, stack_store, toy_config
+from stacking import STACK, Toy, ToySettings, stack_store, toy_config
 from training import objective
 
 from defocal import InputError
-from defocal.synth import open_store
+from defocal.synth import Recipe, open_store
+from defocal.synth.slices import reference_slice
 from defocal.train import train
 from defocal.train.batches import prepare
 from defocal.train.checkpoint import load_checkpoint
@@ -16,8 +18,10 @@ from defocal.train.config import Config
 from defocal.train.data import StoreDataset
 from defocal.train.losses import LossBase
 from defocal.train.models import build, by_focus
+from defocal.train.models.aifdepthnet import AifDepthNetSettings
+from defocal.train.models.dff import DffSettings
 from defocal.train.settings import DataSettings
-from defocal.train.slices import chosen_slices, slice_count, spread_slices
+from defocal.train.slices import Stacks, chosen_slices, slice_count, spread_slices
 from defocal.train.targets import DepthTarget, InverseTarget, Target
 from defocal.train.trainer import Training
 
@@ -40,14 +44,24 @@ def first_batch(store, wanted, rows=(0, 1, 2, 3), **options):
 # --- models ---------------------------------------------------------------------------------------------------------
 
 
-def test_slices_in_any_order_give_the_very_same_result():
+@pytest.mark.parametrize(
+    "section",
+    [ToySettings(), DffSettings(width=1, heads=("depth", "aif")), AifDepthNetSettings(width=1 / 32)],
+    ids=lambda section: section.kind,
+)
+def test_slices_in_any_order_give_the_very_same_result(section):
     torch.manual_seed(0)
-    model = build(ToySettings(), seed=1).eval()
-    batch = {"stack": torch.rand(2, 5, 3, 8, 12), "sharp_at": torch.rand(2, 5)}
+    model = build(section, seed=1).eval()
+    batch = {"stack": torch.rand(2, 5, 3, 32, 64), "sharp_at": torch.rand(2, 5)}
     order = torch.tensor([3, 0, 4, 1, 2])
     moved = {name: value[:, order] for name, value in batch.items()}
     for name, value in model(batch).items():
-        assert torch.equal(model(moved)[name], value)
+        assert torch.equal(model(moved)[name], value), name
+
+
+def test_slices_are_brought_into_the_order_of_their_distances():
+    torch.manual_seed(0)
+    batch = {"stack": torch.rand(2, 5, 3, 8, 12), "sharp_at": torch.rand(2, 5)}
     sharp_at, stack = by_focus(batch["sharp_at"], batch["stack"])
     assert (sharp_at.diff(dim=1) > 0).all()
     assert torch.equal(stack[1, 0], batch["stack"][1, batch["sharp_at"][1].argmin()])
@@ -174,6 +188,13 @@ def test_slices_depend_on_seed_step_epoch_and_sample_alone(toy_stacks):
 )
 def test_slices_of_validation_are_spread_evenly(count, of, reference, found):
     assert spread_slices(count, of, reference) == found
+
+
+@pytest.mark.parametrize("rule", ["farthest", "nearest", "first", "last"])
+def test_the_reference_slice_is_that_of_generation(rule):
+    recipe = Recipe.parse(recipe_data(stack={**STACK, "reference": rule}))
+    for focus in ([0.9, 3.0, 1.6, 2.0], [2.0, 1.0, 2.0, 1.0], [1.5, np.inf, np.inf], [1.5]):
+        assert Stacks(len(focus), rule).reference(focus) == reference_slice(recipe, focus), focus
 
 
 def test_stores_of_different_numbers_of_slices_are_one_dataset(toy_stacks, tmp_path):

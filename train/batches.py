@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 
 from .blur_changes import change_blur, warp
-from .data import Batch, Facts
+from .data import Facts
+from .samples import Batch
 from .seeds import Stream, generator
 from .settings import DataSettings, Flip
 from .slices import choose, slice_count

@@ -2,16 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
+from .samples import Batch
 from .seeds import Stream, generator
-
-Batch = dict[str, torch.Tensor]
 
 BY_SLICE = ("stack", "stack_raw", "focus", "f_number", "intrinsics", "pose", "coc")
 """What has an axis of slices, the first of a sample, where a stack is read."""
+Reference = Literal["farthest", "nearest", "first", "last"]
+
+
+def reference_place(focus: torch.Tensor, rule: Reference) -> torch.Tensor:
+    """Return the number of the reference slice of each stack, (B,) int64, of (B, S) focus distances.
+
+    Twin of `defocal.synth.slices.reference_slice`, which training may not import.
+    """
+    if rule in ("farthest", "nearest"):
+        return focus.argmax(1) if rule == "farthest" else focus.argmin(1)
+    return torch.full((len(focus),), 0 if rule == "first" else focus.shape[1] - 1, device=focus.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +38,11 @@ class Stacks:
     """
 
     slices: int
-    rule: str
+    rule: Reference
 
     def reference(self, focus: Sequence[float]) -> int:
         """Return the number of the reference slice of a stack, focused at so many metres."""
-        if self.rule in ("farthest", "nearest"):
-            return int(np.argmax(focus) if self.rule == "farthest" else np.argmin(focus))
-        return 0 if self.rule == "first" else len(focus) - 1
+        return int(reference_place(torch.tensor([focus]), self.rule))
 
 
 def slice_count(seed: int, step: int, ends: tuple[int, int] | None) -> int | None:

@@ -9,7 +9,7 @@ from ...evaluate.relations import Relation
 from ...evaluate.stack_methods import METHODS
 from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Generate, Step, Train
-from .base import Paper, Scale, Sizes, changes, numbers_of, seeds_of
+from .base import FEW, Paper, Scale, Sizes, changes, numbers_of, seeds_of
 
 TITLE = "Learning depth from focus in the wild"
 CITATION = (
@@ -37,16 +37,15 @@ DEPTH = {
 METRICS = ("mae", "mse", "rmse", "bumpiness")
 
 
-_SPLITS = "output.splits={ train = 0.84, val = 0.06, test = 0.1 }"
 SIZES: dict[Scale, Sizes] = {
     "smoke": Sizes(
-        scenes=changes("scenes.count=40", "scenes.size=[96, 128]", "stack.slices=5", _SPLITS),
+        scenes=changes("scenes.count=40", "scenes.size=[96, 128]", "stack.slices=5", FEW),
         training=changes("run.steps=20", "data.validation_split=val"),
         variant="-smoke", seeds=(0,), judged=4,
     ),
     "small": Sizes(
         # Pixels of the paper's size: blur and breathing are as large in them, and a picture shows a third of its width.
-        scenes=changes("scenes.count=600", "scenes.size=[96, 128]", "stack.slices=5", _SPLITS),
+        scenes=changes("scenes.count=600", "scenes.size=[96, 128]", "stack.slices=5", FEW),
         training=changes("run.steps=1500", "run.validate_every=500", "data.validation_split=val"),
         variant="-smoke", seeds=(0, 1, 2), judged=60,
     ),
