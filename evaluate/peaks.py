@@ -36,7 +36,7 @@ def gaussian_fit(logs: Float64, x: Float64, share: float = 0.4) -> Float64:
     """
     count, best = len(logs), logs.argmax(axis=0)
     if count < 3:
-        return x[best].astype(np.float64)
+        return np.asarray(x[best], np.float64)
     fall = logs - logs.max(axis=0)
     height = np.exp(fall)
     least = height.min(axis=0)

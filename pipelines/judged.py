@@ -188,7 +188,7 @@ def judged_run(path: Path, options: Options, store: Store) -> list[Judged]:
         images = ("aif",) if "aif" in outputs and not place else ()
         rows.append(
             Judged(
-                called=called, run=(path.parent if path.is_file() else path).resolve().name,
+                called=called, run=(path.parent if path.is_file() else path).absolute().name,
                 label=label if len(depths) > 1 else "", tells=tells,
                 group=json.dumps([data, label], sort_keys=True),
                 input="capture" if optics is not None and options.captures == "stored" else _input(predictor),

@@ -148,7 +148,9 @@ def test_each_depth_of_a_run_is_a_row_and_its_scores_are_those_of_the_prediction
     page = paths[0].read_text()
     for words in ("Slice focused at 0.9 m", "Slice focused at 3 m", "both (DefocusNet)", "the depth of DefocusNet"):
         assert words in page
-    assert json.loads(Path(paths[1]).read_text())["judged"][2]["depth"]["mean over images"]["bumpiness"] > 0
+    numbers = json.loads(Path(paths[1]).read_text())["judged"]
+    assert numbers[2]["depth"]["mean over images"]["bumpiness"] > 0
+    assert [one.get("run") for one in numbers] == ["one", "both", "both", None]
 
 
 def test_seeds_of_a_model_of_two_depths_are_a_row_for_each(runs, toy_stacks):
