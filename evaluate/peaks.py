@@ -10,38 +10,6 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 
-def gaussian_peak(logs: Float64, x: Float64) -> Float64:
-    """Return the peak of the Gaussian through the greatest measure and its two neighbours.
-
-    Nayar and Nakagawa (1994): the parabola through three logarithms, here for any spacing. A greatest
-    measure at an end of the stack has no neighbour beyond it, and the end itself is the peak.
-
-    Parameters
-    ----------
-    logs
-        (S, N): logarithms of focus measures.
-    x
-        (S,) in strict order, up or down.
-
-    Returns
-    -------
-    float64 (N,), from x[0] to x[-1].
-    """
-    count, pixels = logs.shape
-    best = logs.argmax(axis=0)
-    peak = x[best].astype(np.float64)
-    inner = np.flatnonzero((best > 0) & (best < count - 1))
-    k, column = best[inner], np.arange(pixels)[inner]
-    below, top, above = logs[k - 1, column], logs[k, column], logs[k + 1, column]
-    rise = (top - below) / (x[k] - x[k - 1])
-    fall = (above - top) / (x[k + 1] - x[k])
-    bend = (fall - rise) / (x[k + 1] - x[k - 1])
-    curved = bend < 0
-    middle = (x[k] + x[k - 1]) / 2
-    peak[inner[curved]] = middle[curved] - rise[curved] / (2 * bend[curved])
-    return np.asarray(peak, np.float64)
-
-
 def gaussian_fit(logs: Float64, x: Float64, share: float = 0.4) -> Float64:
     """Return the peak of the Gaussian that fits all measures around the greatest that are high.
 
@@ -49,8 +17,9 @@ def gaussian_fit(logs: Float64, x: Float64, share: float = 0.4) -> Float64:
     what falls on both sides says where the middle is. Slices count that reach from the greatest without a gap at
     least `share` of the way from the least measure to the greatest, and the next on either side. Their logarithms are
     fitted by a parabola with the squares of the measures as weights (Guo 2011, "A simple algorithm for fitting a
-    Gaussian function", IEEE Signal Processing Magazine 28, 134). Where one slice alone is high the peak is that of
-    `gaussian_peak`.
+    Gaussian function", IEEE Signal Processing Magazine 28, 134). Where one slice alone is high that is the parabola
+    through it and its two neighbours (Nayar and Nakagawa 1994). A greatest measure at an end of the stack, beside one
+    lower slice, is not bracketed, and the end itself is the peak.
 
     Parameters
     ----------
@@ -65,10 +34,9 @@ def gaussian_fit(logs: Float64, x: Float64, share: float = 0.4) -> Float64:
     -------
     float64 (N,), from x[0] to x[-1], and not beyond the slices that count.
     """
-    count = len(logs)
+    count, best = len(logs), logs.argmax(axis=0)
     if count < 3:
-        return gaussian_peak(logs, x)
-    best = logs.argmax(axis=0)
+        return np.asarray(x[best], np.float64)
     fall = logs - logs.max(axis=0)
     height = np.exp(fall)
     least = height.min(axis=0)
@@ -86,7 +54,7 @@ def gaussian_fit(logs: Float64, x: Float64, share: float = 0.4) -> Float64:
         top = np.where(bend < 0, -slant / (2 * bend), 0.0)
     ends = x[first], x[last]
     found = np.clip(x[best] + length * np.nan_to_num(top), np.minimum(*ends), np.maximum(*ends))
-    # A greatest measure at an end, beside one lower slice alone, is not bracketed: two points are no parabola.
+    # Two points are no parabola.
     return np.asarray(np.where(last - first >= 2, found, x[best]), np.float64)
 
 

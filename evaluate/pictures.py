@@ -44,6 +44,11 @@ def eight_bits(image: npt.NDArray[Any]) -> UInt8:
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def as_codes(values: npt.NDArray[Any]) -> UInt8:
+    """Return numbers from 0 to 1 as codes from 0 to 255, to the nearest; what lies outside is cut off."""
+    return np.asarray(np.rint(255 * np.clip(values, 0, 1)), np.uint8)
+
+
 def _map_values(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
     """Check a depth or CoC map and return it as float32."""
     if values.ndim != 2 or values.size == 0 or not np.issubdtype(values.dtype, np.floating):
@@ -300,7 +305,7 @@ def png_bytes(image: npt.NDArray[Any]) -> bytes:
         If the shape or the dtype is another one, or the picture is empty.
     """
     eight_bits(image)
-    return _encoded(image, ".png", [])
+    return encoded(image, ".png")
 
 
 def webp_bytes(image: npt.NDArray[Any], quality: int = 80) -> bytes:
@@ -313,11 +318,19 @@ def webp_bytes(image: npt.NDArray[Any], quality: int = 80) -> bytes:
     """
     if not 1 <= quality <= 100:
         raise InputError(f"the quality of a WebP picture is 1 to 100, not {quality}.")
-    return _encoded(eight_bits(image), ".webp", [cv2.IMWRITE_WEBP_QUALITY, quality])
+    return encoded(eight_bits(image), ".webp", [cv2.IMWRITE_WEBP_QUALITY, quality])
 
 
-def _encoded(image: npt.NDArray[Any], suffix: str, options: list[int]) -> bytes:
-    done, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]), options)
+def encoded(image: npt.NDArray[Any], suffix: str, options: Sequence[int] = ()) -> bytes:
+    """Encode a picture, (H, W, 3) RGB or (H, W) grey, in the format of a suffix, with OpenCV's options for it.
+
+    Raises
+    ------
+    InputError
+        If the format cannot hold it.
+    """
+    bgr = np.ascontiguousarray(image[..., ::-1]) if image.ndim == 3 else image
+    done, content = cv2.imencode(suffix, bgr, options)
     if not done:
         raise InputError(f"a picture of shape {image.shape} cannot be written as {suffix[1:]}; make it smaller.")
     return content.tobytes()

@@ -10,7 +10,6 @@ Slices must show the same view: those of a lens whose field of view changes with
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +19,10 @@ from .focus_measures import MEASURES, box_mean, scaled
 from .fusion import fuse_by_depth
 from .peaks import gaussian_fit, tent_peak
 from .smoothing import guided_filter, smooth_along_edges
+from .stack_methods import Method
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-Method = Literal["sml", "rdf", "variance", "windowed-ls"]
 
 _CODE = 1 / 255
 _TENT = 4

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from .. import InputError
 from .page import HEAD, STYLE
-from .pictures import UInt8, depth_ticks, eight_bits, nice_step, paint, resized, scale_colours, webp_bytes
+from .pictures import UInt8, as_codes, depth_ticks, eight_bits, nice_step, paint, resized, scale_colours, webp_bytes
 from .sheet import fit, typeface
 
 Float32 = npt.NDArray[np.float32]
@@ -204,7 +204,7 @@ def stack_page(page: StackPage) -> str:
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in page.notes)
     shown = [_figure("Depth", scale.colours(_thin(page.depth)), _bar(scale)), _figure("All in focus", _small(page.aif))]
     if page.confidence is not None:
-        grey = np.repeat(_codes(_thin(page.confidence))[..., None], 3, axis=2)
+        grey = np.repeat(as_codes(_thin(page.confidence))[..., None], 3, axis=2)
         shown.append(_figure("Confidence", grey))
     first = _address(page.slices[0])
     slider = (
@@ -236,10 +236,6 @@ def _size(values: npt.NDArray[Any]) -> tuple[int, int]:
     return width, max(1, round(width * values.shape[0] / values.shape[1]))
 
 
-def _codes(confidence: npt.NDArray[Any]) -> UInt8:
-    return np.asarray(np.rint(255 * np.clip(confidence, 0, 1)), np.uint8)
-
-
 def _address(picture: npt.NDArray[Any]) -> str:
     return f"data:image/webp;base64,{base64.b64encode(webp_bytes(_small(picture), _QUALITY)).decode()}"
 
@@ -263,7 +259,7 @@ def _bar(scale: DepthScale) -> str:
 
 def _data(page: StackPage) -> str:
     depth = _thin(page.depth).astype("<f4")
-    confidence = b"" if page.confidence is None else _codes(_thin(page.confidence)).tobytes()
+    confidence = b"" if page.confidence is None else as_codes(_thin(page.confidence)).tobytes()
     found = {
         "slices": [_address(one) for one in page.slices], "labels": list(page.labels), "width": depth.shape[1],
         "height": depth.shape[0], "depth": base64.b64encode(depth.tobytes()).decode(),

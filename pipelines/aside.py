@@ -5,11 +5,15 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from .. import InputError
+from ..synth.places import Place
+
+Made = TypeVar("Made")
 
 
-def check_new(out: Path) -> None:
+def check_new(out: Place) -> None:
     """Refuse a folder that holds something.
 
     Raises
@@ -21,8 +25,8 @@ def check_new(out: Path) -> None:
         raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
 
 
-def write_aside(out: Path, fill: Callable[[Path], None], what: str) -> None:
-    """Fill a folder aside, and give it its name when all is written.
+def write_aside(out: Path, fill: Callable[[Path], Made], what: str, mode: int | None = None) -> Made:
+    """Fill a folder aside, and give it its name when all is written; return what filling it returned.
 
     Parameters
     ----------
@@ -32,6 +36,8 @@ def write_aside(out: Path, fill: Callable[[Path], None], what: str) -> None:
         Writes into the folder that it is given.
     what
         What is written, in words, for the refusal.
+    mode
+        Permissions of the folder; those of any new one if left out.
 
     Raises
     ------
@@ -42,10 +48,8 @@ def write_aside(out: Path, fill: Callable[[Path], None], what: str) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}-", suffix=".partial", dir=out.parent))
-        fill(aside)
-        mask = os.umask(0)
-        os.umask(mask)
-        aside.chmod(0o777 & ~mask)
+        made = fill(aside)
+        aside.chmod(0o777 & ~_umask() if mode is None else mode)
         if out.exists():
             out.rmdir()
         aside.rename(out)
@@ -54,3 +58,10 @@ def write_aside(out: Path, fill: Callable[[Path], None], what: str) -> None:
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
+    return made
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

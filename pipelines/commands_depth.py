@@ -6,10 +6,9 @@ from typing import Any
 import click
 
 from .. import InputError
+from ..evaluate.stack_methods import METHODS
 from ..synth.units import parse_length
 from .commands import LOCAL, table
-
-METHODS = ("sml", "rdf", "variance", "windowed-ls")
 
 
 def _length(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
@@ -27,9 +26,13 @@ def _length(_: click.Context, parameter: click.Parameter, value: str | None) -> 
 @click.option("--focus", metavar="FILE|LIST",
               help="Focus distances in the natural order of the names: a text file with one on each line, or "
                    "'0.1m,0.2m,inf'. Without a unit they are metres; left out, depth is in slices.")  # fmt: skip
-@click.option("--method", type=click.Choice(METHODS), default="sml", show_default=True,
-              help="Sum-modified Laplacian, ring difference filter, variance of the Laplacian, or windowed "
-                   "least squares.")  # fmt: skip
+@click.option(
+    "--method",
+    type=click.Choice(list(METHODS)),
+    default="sml",
+    show_default=True,
+    help=f"{'; '.join(f'{name}: {words}' for name, words in METHODS.items())}.",
+)
 @click.option("--run", type=LOCAL, metavar="RUN", help="Let this trained model tell depth instead; needs --focus.")
 @click.option("--align", is_flag=True, help="Register the slices first: lenses breathe and hands move.")
 @click.option("--focal-length", callback=_length, metavar="LENGTH",

@@ -78,7 +78,7 @@ def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, 
     with mean and spread.
     """
     from .evaluation import evaluate as judge
-    from .evaluation_report import check_out, summary, unfinished, write_report
+    from .evaluation_report import cautions, check_out, summary, write_report
     from .judged import Options
     from .progress import Progress
 
@@ -92,7 +92,7 @@ def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, 
             report=lambda rows: bars[0].advance(rows),
         )  # fmt: skip
     paths = write_report(found, out)
-    for note in unfinished(found):
+    for note in cautions(found):
         click.echo(f"Note: {note}", err=True)
     click.echo(f"{summary(found)}\nMean over {found.samples} images.")
     click.echo(f"Wrote {', '.join(path.name for path in paths)} in {out}. Open {paths[0]}.")

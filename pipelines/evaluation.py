@@ -10,19 +10,18 @@ import numpy.typing as npt
 from .. import InputError
 from ..evaluate.defocus_errors import DefocusScores
 from ..evaluate.metrics import PROTOCOLS, DepthScores, ImageScores
+from ..evaluate.pictures import as_codes
 from ..evaluate.uncertainty import UncertaintyScores, monte_carlo
 from ..synth.pupil.masks import DESIGN_WAVELENGTH
 from ..synth.store import Store, open_store
 from ..train.cameras import Camera, check_cameras, common_lens
 from .captures import check_captures
+from .classical import Aligner, Depth, Picture, Told
 from .judged import (
-    Depth,
     Judged,
     Options,
-    Picture,
     Sample,
     Seen,
-    Told,
     beside,
     judged_baseline,
     judged_run,
@@ -67,6 +66,8 @@ class Evaluation:
         Runs and baselines in the order given.
     shown
         Samples for the page.
+    unregistered
+        Stacks whose slices baselines saw as they are, as they could not be registered.
     """
 
     store: Store
@@ -75,6 +76,7 @@ class Evaluation:
     options: Options
     judged: list[Judged]
     shown: list[Shown]
+    unregistered: int = 0
 
 
 def evaluate(
@@ -101,7 +103,8 @@ def evaluate(
     if options.protocol not in PROTOCOLS:
         raise InputError(f"there is no protocol {options.protocol!r}: choose from {', '.join(PROTOCOLS)}.")
     judged = [one for path in runs for one in judged_run(path, options, store)]
-    judged += [judged_baseline(name, store, options) for name in options.baselines]
+    aligner = Aligner(store)
+    judged += [judged_baseline(name, store, options, aligner) for name in options.baselines]
     if not judged:
         raise InputError("nothing to evaluate: give the folder of a run, or --baseline.")
     if options.captures not in ("rendered", "stored"):
@@ -130,7 +133,7 @@ def evaluate(
             shown.append(found)
         if report is not None:
             report(1)
-    return Evaluation(store, split, rows, options, judged, shown)
+    return Evaluation(store, split, rows, options, judged, shown, aligner.failed)
 
 
 def _depth_source(judged: list[Judged], store: Store, split: str, options: Options) -> Callable[[Sample], Depth] | None:
@@ -222,7 +225,7 @@ def _judge(one: Judged, seen: Seen, said: Told, store: Store, options: Options, 
         one.defocus.add(said[one.tells], sample.arrays["depth"], sample.valid)
     if one.images is not None:
         aif = sample.arrays["aif"]
-        found.restored[one.name] = np.rint(np.clip(said["aif"], 0, 1) * 255).astype(np.uint8)
+        found.restored[one.name] = as_codes(said["aif"])
         one.images.add(said["aif"], aif.astype(np.float32) / np.iinfo(aif.dtype).max)
     if one.uncertainty is not None and one.predictor is not None:
         predictor, more = one.predictor, beside(one.predictor, seen, store)

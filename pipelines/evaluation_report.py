@@ -150,6 +150,8 @@ def report_numbers(found: Evaluation) -> dict[str, Any]:
     judged = []
     for one in found.judged:
         entry: dict[str, Any] = {"name": one.name, "facts": one.facts}
+        if one.run:
+            entry["run"] = one.run
         if one.predictor is not None and one.predictor.optics is not None:
             entry["mask"] = one.predictor.optics.mask.numbers()
         if one.depth is not None:
@@ -200,17 +202,23 @@ def _protocol_words(name: str) -> str:
     return f"{name}: {words}{crop}{', predictions clamped to that range' if protocol.clamp else ''}"
 
 
-def unfinished(found: Evaluation) -> list[str]:
-    """Return a sentence for each run that was not trained to its end."""
-    return [
+def cautions(found: Evaluation) -> list[str]:
+    """Return a sentence for each run that was not trained to its end, and one of stacks that were not registered."""
+    said = [
         f"{one.name} has made {one.predictor.last} of its {one.predictor.steps} steps: its training is unfinished."
         for one in found.judged
         if one.predictor is not None and one.predictor.last < one.predictor.steps
     ]
+    if found.unregistered:
+        said.append(
+            f"The slices of {found.unregistered} of {found.samples} stacks could not be registered: the baselines saw "
+            "them as they are."
+        )
+    return said
 
 
 def _notes(found: Evaluation) -> list[str]:
-    notes = ["Runs that differ in their seeds alone are one row of a table.", *unfinished(found)]
+    notes = ["Runs that differ in their seeds alone are one row of a table.", *cautions(found)]
     if any(one.uncertainty for one in found.judged):
         notes.append(f"Uncertainty: standard deviation of {found.options.samples} predictions with dropout.")
     if any(one.renders for one in found.judged):

@@ -21,6 +21,7 @@ from ..synth.commit import FOLDER, dataset_digest
 from ..synth.files import flush_to_disk, write_atomically
 from ..synth.places import Place
 from ..synth.store import open_store
+from .aside import check_new
 from .exports.base import Files, Job, Layout, Options, Sample
 from .exports.ddff import Ddff
 from .exports.documents import MARKER, README, facts_of, notices, readme
@@ -228,8 +229,7 @@ def _refuse(store: Place, out: Path) -> None:
     whole, source = out.resolve(), store.resolve() if isinstance(store, Path) else None
     if source is not None and (whole == source or source in whole.parents):
         raise InputError(f"{out} lies in the dataset {store}: choose another folder.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
+    check_new(out)
 
 
 def _plan(job: Job) -> dict[str, Any]:

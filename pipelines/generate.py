@@ -7,9 +7,7 @@ idempotent and independent, so any interruption costs at most the shards that we
 import contextlib
 import functools
 import hashlib
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from ..synth.psf_files import bank_arrays, bank_attributes, bank_digest
 from ..synth.samples import SampleMaker
 from ..synth.shards import BLOCK, Shard, Shards
 from ..synth.store import create_split, finished, open_store, store_psf, sweep_partial, unborn
+from .aside import check_new, write_aside
 from .crew import Crew, Job, StoppedError, ThisProcess
 from .events import Event, Outcome
 from .lease import FinishedError, Hold
@@ -83,8 +82,7 @@ def _refuse_inside(out: Path) -> None:
 def _refuse_full(out: Place) -> None:
     if (out / FOLDER).exists() and not (isinstance(out, ObjectPath) and (out / SAMPLES).is_file()):
         raise InputError(f"{out} holds an unfinished dataset: run `defocal resume {out}` to complete it, or delete it.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
+    check_new(out)
 
 
 def committed(out: Place, maker: SampleMaker, todo: Sequence[Shard]) -> int:
@@ -118,28 +116,16 @@ def create(out: Place, maker: SampleMaker) -> Shards:
             create_split(path, recipe, maker.size, length, rows, todo.per_shard, {"split": split, **facts})
             store_psf(path, arrays, psf)
 
+    def fill_local(folder: Path) -> None:
+        (folder / FOLDER).mkdir()
+        fill(folder)
+
     if isinstance(out, ObjectPath):
         _create_remote(out, fill)
     else:
-        _create_aside(out, fill)
+        # Whatever moment a run is killed at, `out` is absent or can be resumed.
+        write_aside(out, fill_local, "a dataset")
     return todo
-
-
-def _create_aside(out: Path, fill: Callable[[Place], None]) -> None:
-    """Create a dataset aside and rename it: whatever moment a run is killed at, `out` is absent or can be resumed."""
-    aside = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}-", suffix=".partial", dir=out.parent))
-        aside.chmod(0o777 & ~_umask())
-        (aside / FOLDER).mkdir()
-        fill(aside)
-        aside.rename(out)
-    except OSError as error:
-        raise InputError(f"cannot create a dataset at {out}: {error.strerror or error}.") from None
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _create_remote(out: ObjectPath, fill: Callable[[Place], None]) -> None:
@@ -179,12 +165,6 @@ def _alone(out: ObjectPath) -> Iterator[None]:
                     raise
             time.sleep(0.5)
         yield
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def reopen(out: Place) -> tuple[SampleMaker, Shards]:

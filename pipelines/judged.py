@@ -20,12 +20,8 @@ from ..train.cameras import LensTable
 from ..train.journal import RUN
 from ..train.optics.pictures import mask_picture, number_words
 from ..train.prediction import Predictor, load_model
-from .baselines import BASELINES, MeanDepth
-from .restoration import Restorer
-
-Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-Depth = npt.NDArray[np.floating[Any]]
-Told = dict[str, npt.NDArray[Any]]
+from .baselines import BASELINES
+from .classical import Aligner, Depth, Picture, Told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +109,9 @@ class Judged:
     Attributes
     ----------
     called
-        The run's folder, or the baseline.
+        The run's folder, or the baseline; with a number where several runs' folders have one name.
+    run
+        Name of the run's folder; "" of a baseline.
     label
         Which of several depths of a run is judged; "" of one.
     group
@@ -138,6 +136,7 @@ class Judged:
     input: str
     predict: Callable[[Seen, Depth | None], Told]
     facts: dict[str, str]
+    run: str = ""
     label: str = ""
     tells: str = "depth"
     renders: bool = False
@@ -189,7 +188,8 @@ def judged_run(path: Path, options: Options, store: Store) -> list[Judged]:
         images = ("aif",) if "aif" in outputs and not place else ()
         rows.append(
             Judged(
-                called=called, label=label if len(depths) > 1 else "", tells=tells,
+                called=called, run=(path.parent if path.is_file() else path).absolute().name,
+                label=label if len(depths) > 1 else "", tells=tells,
                 group=json.dumps([data, label], sort_keys=True),
                 input="capture" if optics is not None and options.captures == "stored" else _input(predictor),
                 predict=teller, facts=facts | ({"judged": f"the depth of {label}"} if len(depths) > 1 else {}),
@@ -267,7 +267,7 @@ def depth_words(options: Options) -> str:
     return f"told by {options.depth_from.name}" if options.depth_from else "true"
 
 
-def judged_baseline(name: str, store: Store, options: Options) -> Judged:
+def judged_baseline(name: str, store: Store, options: Options, aligner: Aligner) -> Judged:
     """Return a baseline that is to be judged.
 
     Raises
@@ -277,35 +277,18 @@ def judged_baseline(name: str, store: Store, options: Options) -> Judged:
     """
     if name not in BASELINES:
         raise InputError(f"there is no baseline {name!r}: choose from {', '.join(BASELINES)}.")
-    method: Any = BASELINES[name](store)
-    if isinstance(method, Restorer):
-        facts = {"baseline": method.words} | ({"depth": depth_words(options)} if method.reads_depth else {})
-        return Judged(
-            called=name, group=name, input="capture", facts=facts, outputs=("aif",), reads_depth=method.reads_depth,
-            predict=lambda seen, depth: {"aif": method.restore(seen.picture, depth)},
-        )  # fmt: skip
-    facts = {"baseline": method.words}
-    if getattr(method, "input", "capture") == "stack":
-        # Nobody has trained it for the truths that this store has.
-        outputs = tuple(out for out in getattr(method, "outputs", ("depth", "aif")) if out in store.recipe.arrays)
-        return Judged(
-            called=name, group=name, input="stack", facts=facts, outputs=outputs or ("depth",),
-            predict=lambda seen, depth: _fractions(method.predict(seen.picture, seen.focus)),
-        )  # fmt: skip
-    # What tells the mean alone looks at nothing, and is at home on stacks too.
-    of_stack = isinstance(method, MeanDepth) and "capture" not in store.recipe.arrays and "stack" in store.recipe.arrays
+    method = BASELINES[name](store)
+    registered = method.aligned and aligner.needed
+    facts = {"baseline": method.words + "; slices registered by their pictures" * registered}
+
+    def tell(seen: Seen, depth: Depth | None) -> Told:
+        picture = aligner(seen.picture, seen.focus) if registered and seen.focus is not None else seen.picture
+        return method.tell(picture, seen.focus, depth)
+
     return Judged(
-        called=name, group=name, input="stack" if of_stack else "capture", facts=facts,
-        predict=lambda seen, depth: {"depth": method.predict(seen.picture[0] if of_stack else seen.picture)},
+        called=name, group=name, input=method.input, predict=tell, outputs=method.outputs,
+        facts=facts | ({"depth": depth_words(options)} if method.reads_depth else {}), reads_depth=method.reads_depth,
     )  # fmt: skip
-
-
-def _fractions(told: Told) -> Told:
-    """Return what a baseline told with its image from 0 to 1."""
-    aif = told.get("aif")
-    if aif is None or aif.dtype.kind == "f":
-        return told
-    return {**told, "aif": aif.astype(np.float32) / np.float32(np.iinfo(aif.dtype).max)}
 
 
 def samples_of(store: Store, split: str, rows: int) -> Iterator[Sample]:

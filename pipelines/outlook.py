@@ -1,7 +1,7 @@
 """What a reproduction will do, before it does it: its steps, which are done, their time, and what they leave."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from ..synth.arrays import sample_bytes
@@ -60,7 +60,7 @@ def _kind(name: str) -> str:
 def _bytes(step: Step) -> float:
     if isinstance(step, Generate):
         return _dataset_bytes(step)
-    return _run_bytes(step.config, step.options) if isinstance(step, Train) else 0.0
+    return _run_bytes(step.config, _changes(step.options)) if isinstance(step, Train) else 0.0
 
 
 def _dataset_bytes(step: Generate) -> float:
@@ -68,20 +68,17 @@ def _dataset_bytes(step: Generate) -> float:
     return maker.count * sum(sample_bytes(maker.recipe, maker.size).values()) * COMPRESSED
 
 
+def _changes(options: Sequence[str]) -> tuple[str, ...]:
+    """Return what options of `train` change of a config."""
+    return tuple(value for name, value in zip(options[::2], options[1::2], strict=True) if name == "--set")
+
+
 @cache
-def _run_bytes(config: str, options: tuple[str, ...]) -> float:
+def _run_bytes(config: str, changes: tuple[str, ...]) -> float:
     """Return what the two checkpoints of a run take."""
-    from ..train.config import load_config
-
-    changes = [value for name, value in zip(options[::2], options[1::2], strict=True) if name == "--set"]
-    loaded = load_config(config, changes=[change for change in changes if not change.startswith("run.start_from")])
-    copies = COPIES + bool(loaded.run.ema)
-    return 2.0 * 4 * copies * _weights(config)
-
-
-@cache
-def _weights(config: str) -> int:
     from ..train.config import load_config
     from ..train.models import build
 
-    return sum(weight.numel() for weight in build(load_config(config).model).parameters())
+    loaded = load_config(config, changes=changes)
+    weights = sum(weight.numel() for weight in build(loaded.model).parameters())
+    return 2.0 * 4 * (COPIES + bool(loaded.run.ema)) * weights

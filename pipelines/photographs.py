@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .. import InputError
 from ..evaluate.smoothing import reduced
+from ..synth.readers.files import decode_image, read_bytes
 from ..synth.units import parse_length
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -59,8 +60,7 @@ def read_photographs(paths: list[Path], longest: int | None) -> npt.NDArray[Any]
     slices: list[npt.NDArray[Any]] = []
     first: npt.NDArray[Any] | None = None
     for path in paths:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+        picture = decode_image(read_bytes(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if picture is None or picture.dtype not in (np.uint8, np.uint16):
             raise InputError(f"{path} is damaged or no photograph of 8 or 16 bits.")
         if first is None:

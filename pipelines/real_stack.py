@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from .. import InputError, __version__
 from ..evaluate.fusion import fuse_by_depth, fuse_by_pyramid
-from ..evaluate.pictures import png_bytes
-from ..evaluate.stack_depth import Aggregation, Method, depth_from_stack, distance_words
+from ..evaluate.pictures import as_codes, encoded, png_bytes
+from ..evaluate.stack_depth import Aggregation, depth_from_stack, distance_words
+from ..evaluate.stack_methods import METHODS, Method
 from ..evaluate.stack_page import DepthScale, StackPage, depth_picture, stack_page
 from ..synth.files import write_atomically
 from .aside import check_new, write_aside
@@ -115,7 +115,7 @@ def write_depth(
     labels = [""] * len(paths) if focus is None else distance_words(focus)
     page = StackPage(
         title=folder.resolve().name, facts=dict(facts), notes=notes, slices=slices, labels=labels, depth=told.depth,
-        metric=focus is not None, aif=_codes(told.aif), confidence=told.confidence,
+        metric=focus is not None, aif=as_codes(told.aif), confidence=told.confidence,
     )  # fmt: skip
     record = _record(paths, focus, ways, registration)
     report("writing")
@@ -177,12 +177,8 @@ def _predicted(slices: npt.NDArray[Any], focus: list[float], ways: Ways, run: Pa
 
 
 def _method_words(ways: Ways, radius: int) -> str:
-    names = {
-        "sml": "sum-modified Laplacian", "rdf": "ring difference filter", "variance": "variance of the Laplacian",
-        "windowed-ls": "ring difference filter, windowed linear least squares",
-    }  # fmt: skip
     side = 2 * radius + 1
-    return f"{names[ways.method]}, windows of {side}x{side} px"
+    return f"{METHODS[ways.method]}, windows of {side}x{side} px"
 
 
 def _facts(
@@ -251,20 +247,16 @@ def _record(
     return found
 
 
-def _codes(picture: Float32) -> npt.NDArray[np.uint8]:
-    return np.asarray(np.rint(255 * np.clip(picture, 0, 1)), np.uint8)
-
-
 def _fill(folder: Path, page: StackPage, told: Told, record: dict[str, Any]) -> None:
     with (folder / "depth.npy").open("wb") as file:
         np.save(file, told.depth.astype(np.float32))
     scale = DepthScale.of(told.depth, metric=page.metric, slices=len(page.slices))
     write_atomically(folder / "depth.png", png_bytes(depth_picture(told.depth, scale)))
     if page.metric:
-        write_atomically(folder / "depth-mm.png", _grey_png(_millimetres(told.depth)))
+        write_atomically(folder / "depth-mm.png", encoded(_millimetres(told.depth), ".png"))
     write_atomically(folder / "all-in-focus.png", png_bytes(page.aif))
     if told.confidence is not None:
-        write_atomically(folder / "confidence.png", _grey_png(_codes(told.confidence)))
+        write_atomically(folder / "confidence.png", encoded(as_codes(told.confidence), ".png"))
     write_atomically(folder / "depth.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
     write_atomically(folder / "depth.html", stack_page(page))
 
@@ -273,7 +265,3 @@ def _millimetres(depth: Float32) -> npt.NDArray[np.uint16]:
     """Return whole millimetres, 0 where depth is unknown."""
     metres = np.nan_to_num(depth.astype(np.float64), nan=0.0, posinf=_MILLIMETRES)
     return np.rint(np.clip(1000 * metres, 0, _MILLIMETRES)).astype(np.uint16)
-
-
-def _grey_png(codes: npt.NDArray[Any]) -> bytes:
-    return bytes(cv2.imencode(".png", codes)[1].tobytes())

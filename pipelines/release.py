@@ -7,7 +7,6 @@ was made.
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..synth.places import ObjectPath, Place, file_sizes
 from ..synth.recipe import Recipe
 from ..synth.store import ATTRIBUTES, Store, open_store
 from .archive import zip_release
+from .aside import check_new, write_aside
 from .card import card, citation, licence_text
 from .croissant import croissant
 from .preview import draw_store
@@ -205,8 +205,7 @@ def _refuse(path: Place, out: Path) -> None:
     source = path.resolve() if isinstance(path, Path) else None
     if source is not None and source in (whole := out.resolve(), *whole.parents):
         raise InputError(f"{out} lies in the dataset {path}: choose another folder, or leave --out away.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
+    check_new(out)
 
 
 def _data_digests(folder: Place) -> dict[str, str]:
@@ -219,15 +218,13 @@ def _copied(
     """Write a release into a copy of the dataset, which is made aside and renamed when it is whole."""
     names = [name for name in files_of(store.path)[0] if is_data(name)]
     size = sum(file_sizes({name: store.path / name for name in names}).values())
-    aside = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(out.parent).free
+
+    def fill(aside: Path) -> str:
+        free = shutil.disk_usage(aside).free
         if size + 64e6 > free:
             raise InputError(
                 f"{out} has {free / 1e9:.2f} GB free where {size / 1e9:.2f} GB are needed: free some space."
             )
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}-", suffix=".partial", dir=out.parent))
         for name in names:
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
             if isinstance(store.path, ObjectPath):
@@ -236,17 +233,10 @@ def _copied(
                 shutil.copyfile(store.path / name, aside / name)
         if not options.keep_paths and named_paths(store.recipe):
             _rewrite(aside, portable(store.recipe), list(store.splits))
-        identity = _write(aside, describe, content, summaries)
-        aside.chmod((store.path.stat().st_mode & 0o777) | 0o700 if isinstance(store.path, Path) else 0o755)
-        if out.exists():
-            out.rmdir()
-        aside.rename(out)
-    except OSError as error:
-        raise InputError(f"cannot write a release to {out}: {error.strerror or error}.") from None
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
-    return identity
+        return _write(aside, describe, content, summaries)
+
+    mode = (store.path.stat().st_mode & 0o777) | 0o700 if isinstance(store.path, Path) else 0o755
+    return write_aside(out, fill, "a release", mode)
 
 
 def _rewrite(folder: Path, recipe: Recipe, splits: list[str]) -> None:

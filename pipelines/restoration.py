@@ -1,6 +1,5 @@
 """Restorations that know no training: what a network that makes sharp images of blurred ones must beat."""
 
-from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,7 @@ from ..evaluate.image_errors import image_metrics
 from ..evaluate.wiener import wiener_layers
 from ..synth.light import decode, linear_to_srgb
 from ..synth.store import Store
-
-Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-Depth = npt.NDArray[np.floating[Any]]
-Float64 = npt.NDArray[np.float64]
+from .classical import Classical, Depth, Picture, Told
 
 RATIOS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 """Ratios of noise to signal that the Wiener filter is tried with."""
@@ -24,47 +20,21 @@ LAYERS = 32
 """Layers of depth at most: as many as a network's by default."""
 
 
-class Restorer(ABC):
-    """A method that makes a sharp image of a capture.
-
-    Attributes
-    ----------
-    words
-        What it does, in a sentence.
-    reads_depth
-        Whether it needs depth beside the capture.
-    """
-
-    words: str
-    reads_depth: bool = False
-
-    @abstractmethod
-    def restore(self, image: Picture, depth: Depth | None) -> npt.NDArray[np.float32]:
-        """Return (h, w, 3) float32 in [0, 1], encoded as the store, of an (h, w, 3) image as stored.
-
-        Parameters
-        ----------
-        image
-            The capture.
-        depth
-            (h, w) metres, NaN unknown; None where the method reads none.
-        """
-
-
-class AsCaptured(Restorer):
+class AsCaptured(Classical):
     """The capture itself: what doing nothing is worth."""
 
     words = "the capture itself, nothing restored"
+    outputs = ("aif",)
 
     def __init__(self, store: Store) -> None:
         pass
 
-    def restore(self, image: Picture, depth: Depth | None) -> npt.NDArray[np.float32]:
-        """Return the capture as float32 in [0, 1]."""
-        return np.asarray(image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max))
+    def tell(self, picture: Picture, focus: Depth | None, depth: Depth | None) -> Told:
+        """Return "aif", the capture as float32 from 0 to 1."""
+        return {"aif": picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)}
 
 
-class Wiener(Restorer):
+class Wiener(Classical):
     """The classical Wiener filter, by layers of depth and colours: RPSF section 5.2, Table 1.
 
     Its one parameter, the ratio of noise to signal, is that of a few which restores some training samples best by PSNR:
@@ -76,6 +46,7 @@ class Wiener(Restorer):
         If the store has no training data, lacks an array, or has no PSF bank for all of its samples.
     """
 
+    outputs = ("aif",)
     reads_depth = True
 
     def __init__(self, store: Store) -> None:
@@ -97,11 +68,10 @@ class Wiener(Restorer):
             f"{self.ratio:g}: the best of {len(RATIOS)} on training samples"
         )
 
-    def restore(self, image: Picture, depth: Depth | None) -> npt.NDArray[np.float32]:
-        """Return the restored image, (h, w, 3) float32."""
+    def tell(self, picture: Picture, focus: Depth | None, depth: Depth | None) -> Told:
+        """Return "aif", the restored image."""
         assert depth is not None
-        found: npt.NDArray[np.float32] = self._restored(image, depth, (self.ratio,))[0]
-        return found
+        return {"aif": self._restored(picture, depth, (self.ratio,))[0]}
 
     def _restored(self, image: Picture, depth: Depth, ratios: tuple[float, ...]) -> npt.NDArray[np.float32]:
         import torch

@@ -145,12 +145,10 @@ class Evaluate:
             return False
         ages = [(run / "last.pt").stat().st_mtime for run in self.runs if (run / "last.pt").is_file()]
         try:
-            told = set(self.judged())
-        except (ValueError, LookupError, TypeError):
+            told = {one.get("run") for one in self.judged().values()}
+        except (ValueError, LookupError, TypeError, AttributeError):
             return False
-        # A run of several networks has a row for each: "run (FocusNet)".
-        rows = {name.partition(" (")[0] for name in told}
-        return {run.name for run in self.runs} <= rows and path.stat().st_mtime >= max(ages, default=0.0)
+        return {run.name for run in self.runs} <= told and path.stat().st_mtime >= max(ages, default=0.0)
 
     def command(self) -> list[str]:
         """Return `evaluate`."""

@@ -16,7 +16,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     PrivateAttr,
-    ValidationError,
     model_validator,
 )
 
@@ -25,7 +24,7 @@ from .camera import ThinLens
 from .draws import Draw, check_range, ends, extract, extremes, typical, value_at, with_value
 from .recipe_camera import NEEDED, CameraSection
 from .recipe_capture import SensorSection, StackSection
-from .recipe_errors import explain
+from .recipe_errors import checked
 from .recipe_psf import AperturePsf, DiskPsf, GaussianPsf, MaskPsf, PowerExponentialPsf, PsfSection
 from .recipe_psf import Section as Section
 from .recipe_scenes import DatasetScenes, FolderScenes, ProceduralScenes, ReadScenes
@@ -197,13 +196,7 @@ class Recipe(Section):
 
     @classmethod
     def _checked(cls, data: Mapping[str, Any], origin: str) -> "Recipe":
-        try:
-            # Through JSON, whose strict mode takes arrays for tuples: TOML knows no tuples.
-            return cls.model_validate_json(json.dumps(_with_default_arrays(data)))
-        except ValidationError as error:
-            raise InputError(explain(error, origin)) from None
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
+        return checked(cls, _with_default_arrays(data), origin)
 
     def _with_draws(self, plain: dict[str, Any], found: dict[str, Draw], origin: str) -> "Recipe":
         """Return the recipe with its distributions, whose numbers are SI; checks what they may draw."""
@@ -389,12 +382,7 @@ def parse_scenes(data: Mapping[str, Any], origin: str) -> ReadScenes:
     InputError
         Naming every error with its key.
     """
-    try:
-        return _ScenesAlone.model_validate_json(json.dumps({"scenes": {"depth": list(PLAUSIBLE_DEPTH), **data}})).scenes
-    except ValidationError as error:
-        raise InputError(explain(error, origin)) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
+    return checked(_ScenesAlone, {"scenes": {"depth": list(PLAUSIBLE_DEPTH), **data}}, origin).scenes
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -1,11 +1,15 @@
-"""What pydantic finds wrong with a recipe or a config, in words for its author."""
+"""Recipes and configs checked by pydantic, and what it finds wrong in words for their author."""
 
+import json
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from .. import InputError
+
+Checked = TypeVar("Checked", bound=BaseModel)
 TAGGED = ("scenes", "psf", "psf.mask")
 BRANCH = re.compile(r"(literal|tuple|list|function-[a-z]+|constrained-[a-z]+)\[.*")
 """What pydantic adds to the place of an error in a value that may be of several types."""
@@ -14,6 +18,32 @@ PATTERNS = {
     "name": "must begin with a letter or digit, and hold only those and . _ -",
 }
 """What texts of a pattern are, by their keys."""
+
+
+def checked(model: type[Checked], data: Mapping[str, Any], origin: str, tagged: Sequence[str] = TAGGED) -> Checked:
+    """Check nested mappings as TOML has them.
+
+    Parameters
+    ----------
+    model
+        What they are to become.
+    data
+        Sections and keys.
+    origin, tagged
+        As of `explain`.
+
+    Raises
+    ------
+    InputError
+        Naming every error with its key.
+    """
+    try:
+        # Through JSON, whose strict mode takes arrays for tuples: TOML knows no tuples.
+        return model.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise InputError(explain(error, origin, tagged)) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{origin} holds a value that cannot be used: {str(error)[:200]}.") from None
 
 
 def explain(error: ValidationError, origin: str, tagged: Sequence[str] = TAGGED) -> str:

@@ -65,6 +65,23 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="module")
+def toys():
+    """Let configs name the toy model of focal stacks."""
+    from stacking import registered
+
+    with registered():
+        yield
+
+
+@pytest.fixture(scope="session")
+def toy_stacks(tmp_path_factory):
+    """Return a dataset of noise in stacks of four slices; tests must not change it."""
+    from stacking import stack_store
+
+    return stack_store(tmp_path_factory.mktemp("stacks") / "four")
+
+
 @pytest.fixture(scope="session")
 def helix_store(tmp_path_factory):
     """Return captures through a double helix, not its own mirror image, and scenes; tests must not change it."""

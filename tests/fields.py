@@ -2,11 +2,7 @@
 
 import numpy as np
 
-from defocal.synth import (
-    PsfBank,
-    Scene,
-    ThinLens,
-)
+from defocal.synth import PsfBank, Scene, ThinLens
 from defocal.synth.psf_field import FieldBank
 from defocal.synth.psf_sampled import SampledBank
 
@@ -32,9 +28,21 @@ def small_cat_eye(lens=LENS, **changes):
 
 
 def blocks(height, width, seed, depths=(NEAR, 1.3, 2.0, FAR)):
+    """A scene of random rectangles at the given depths, in random colours with texture."""
     rng = np.random.default_rng(seed)
     depth = np.full((height, width), max(depths), np.float32)
     for z in sorted(depths, reverse=True):
         y, x = rng.integers(0, height), rng.integers(0, width)
         depth[y : y + height // 2, x : x + width // 2] = z
     return Scene(rng.random((height, width, 3), np.float32), depth)
+
+
+def layers_of(seed, size=(20, 26)):
+    """A wall, a slanted half-transparent layer, and a card in front: [(rgba, depth map)]."""
+    rng = np.random.default_rng(seed)
+    depths = [np.full(size, 5.0), 1 / np.linspace(0.3, 0.9, size[1])[None].repeat(size[0], 0), np.full(size, 0.9)]
+    alphas = [np.ones(size), np.clip(rng.normal(size=size) + 0.3, 0, 1), (rng.random(size) < 0.3) * 1.0]
+    return [
+        (np.dstack([rng.random((*size, 3)) * a[..., None], a]).astype(np.float32), z.astype(np.float32))
+        for a, z in zip(alphas, depths, strict=True)
+    ]

@@ -82,14 +82,6 @@ def test_any_number_of_slices_will_do(slices):
         torch.testing.assert_close(found["aif"], batch["stack"][:, 0])
 
 
-def test_slices_in_any_order_give_the_very_same_depth_and_picture():
-    model = build(TINY, seed=1).eval()
-    batch, order = stacks(5, batch=2), torch.tensor([3, 0, 4, 1, 2])
-    moved = {name: value[:, order] for name, value in batch.items()}
-    for name, value in model(batch).items():
-        assert torch.equal(model(moved)[name], value), name
-
-
 def test_heads_share_all_weights_and_one_can_be_left_out():
     model = build(TINY, seed=1).eval()
     batch = stacks(3, size=(40, 50))

@@ -10,7 +10,6 @@ from stores import noise_store
 from defocal import InputError
 from defocal.evaluate import wiener as classical
 from defocal.synth import PsfBank, ThinLens, open_store
-from defocal.train import deconvolution
 from defocal.train.banks import Bank, common_bank, planes_of, read_bank
 from defocal.train.deconvolution import edgetaper, median, noise_to_signal, transfer, wiener_layers
 
@@ -125,10 +124,6 @@ def test_half_precision_computes_transforms_in_full():
         half = wiener_layers(features.bfloat16(), plane, kernels(1).float())
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, whole)
-
-
-def test_sizes_have_small_prime_factors():
-    assert [deconvolution._fast(n) for n in (1, 7, 11, 128, 161, 326)] == [1, 8, 12, 128, 162, 360]
 
 
 # --- banks ----------------------------------------------------------------------------------------------------------

@@ -3,14 +3,12 @@
 import naive
 import numpy as np
 import pytest
+from fields import FAR, LENS, NEAR, blocks, layers_of
 
 from defocal import InputError
-from defocal.synth import LayeredScene, Patch, PsfBank, Scene, ThinLens, dense, render
+from defocal.synth import LayeredScene, Patch, PsfBank, Scene, dense, render
 from defocal.synth.layers import hidden_reach, plane_grid
 from defocal.synth.psf_sampled import SampledBank
-
-LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=2e-4)
-NEAR, FAR = 0.8, 6.0
 
 
 def random_bank(size=7, planes=9, channels=3, seed=0, power=4):
@@ -20,30 +18,10 @@ def random_bank(size=7, planes=9, channels=3, seed=0, power=4):
     return SampledBank("test", LENS, kernels, np.linspace(LENS.coc(FAR), LENS.coc(NEAR), planes))
 
 
-def blocks(height, width, seed, depths=(NEAR, 1.3, 2.0, FAR)):
-    rng = np.random.default_rng(seed)
-    depth = np.full((height, width), max(depths), np.float32)
-    for z in sorted(depths, reverse=True):
-        y, x = rng.integers(0, height), rng.integers(0, width)
-        depth[y : y + height // 2, x : x + width // 2] = z
-    return Scene(rng.random((height, width, 3), np.float32), depth)
-
-
 def slanted(height, width, seed):
     rng = np.random.default_rng(seed)
     inverse = np.linspace(1 / FAR, 1 / NEAR - 0.1, width)[None] + np.linspace(0, 0.1, height)[:, None]
     return Scene(rng.random((height, width, 3), np.float32), (1 / inverse).astype(np.float32))
-
-
-def layered(seed, size=(20, 26)):
-    """A wall, a slanted half-transparent layer, and a card in front."""
-    rng = np.random.default_rng(seed)
-    depths = [np.full(size, 5.0), 1 / np.linspace(0.3, 0.9, size[1])[None].repeat(size[0], 0), np.full(size, 0.9)]
-    alphas = [np.ones(size), np.clip(rng.normal(size=size) + 0.3, 0, 1), (rng.random(size) < 0.3) * 1.0]
-    return [
-        (np.dstack([rng.random((*size, 3)) * a[..., None], a]).astype(np.float32), z.astype(np.float32))
-        for a, z in zip(alphas, depths, strict=True)
-    ]
 
 
 def padded(scene, border):
@@ -75,7 +53,7 @@ def test_surfaces_equal_the_slow_twin(scene, planes, bank, forced):
 
 @pytest.mark.parametrize("bank", [random_bank(), random_bank(channels=1), PsfBank.gaussian(LENS)])
 def test_true_layers_equal_the_slow_twin(bank, forced):
-    layers = layered(3)
+    layers = layers_of(3)
     scene = LayeredScene(np.stack([rgba for rgba, _ in layers]), np.stack([depth for _, depth in layers]))
     border = int(bank.reach(LENS.coc(np.array([5.0, 0.9]))).max())
     around = [(border, border)] * 2
@@ -117,7 +95,7 @@ def test_three_equal_channels_are_one():
 
 
 def layered_scene():
-    layers = layered(9, (40, 50))
+    layers = layers_of(9, (40, 50))
     return LayeredScene(np.stack([rgba for rgba, _ in layers]), np.stack([depth for _, depth in layers]))
 
 
@@ -131,7 +109,7 @@ def snapped(depth, bank):
 def test_disks_rendered_tap_by_tap_are_disks(model):
     """Of surfaces that hide others, dense banks continue more than disks do; here each is seen whole."""
     disk = PsfBank.disk(LENS)
-    layers, smooth = layered(9, (40, 50)), slanted(40, 50, 10)
+    layers, smooth = layers_of(9, (40, 50)), slanted(40, 50, 10)
     depths = np.stack([snapped(z, disk) for _, z in layers])
     flat = Scene(smooth.aif, snapped(smooth.depth, disk)), disk if model == "eq7" else disk.averaged
     whole = LayeredScene(np.stack([rgba for rgba, _ in layers]), depths), disk
@@ -182,7 +160,7 @@ def test_a_constant_image_stays_constant_whatever_the_depth(seed, forced):
 
 def test_a_constant_layered_scene_stays_constant():
     colour = np.array([0.3, 0.6, 2.0], np.float32)
-    patches = [Patch(np.dstack([rgba[..., 3:] * colour, rgba[..., 3]]), z) for rgba, z in layered(11, (40, 50))]
+    patches = [Patch(np.dstack([rgba[..., 3:] * colour, rgba[..., 3]]), z) for rgba, z in layers_of(11, (40, 50))]
     out = render(LayeredScene.from_patches((40, 50), patches), LENS, random_bank(9))
     np.testing.assert_allclose(out, np.broadcast_to(colour, out.shape), rtol=1e-5)
 

@@ -182,6 +182,15 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(photographs, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("suffix", ["tif", "png", "bmp", "jpg"])
+def test_a_photograph_cut_short_is_refused_in_one_sentence(suffix, tmp_path, capfd):
+    path = tmp_path / f"a.{suffix}"
+    cv2.imwrite(str(path), stack()[0])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    refusal(lambda: read_photographs([path], None), path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_distances_are_read_as_they_are_written(tmp_path):
     assert focus_distances("0.1m, 20 cm,300 mm,inf", 4) == [0.1, 0.2, 0.3, float("inf")]
     path = tmp_path / "focus_distance.txt"

@@ -167,7 +167,7 @@ def test_a_run_killed_before_it_began_leaves_no_dataset(tiny, tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(generate, "store_psf", fail)
-    with pytest.raises(InputError, match=r"cannot create a dataset at .*: No space left"):
+    with pytest.raises(InputError, match=r"cannot write a dataset to .*: No space left"):
         create(tmp_path / "d", SampleMaker(tiny))
     assert list(tmp_path.iterdir()) == []
 

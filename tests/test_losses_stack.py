@@ -7,7 +7,7 @@ import torch
 from training import objective
 
 from defocal import InputError
-from defocal.train.losses import mse
+from defocal.train.loss_functions import mse
 from defocal.train.losses_stack import (
     AifDepthNetLossSettings,
     DffLossSettings,

@@ -3,7 +3,8 @@
 import naive
 import numpy as np
 import pytest
-from test_dense import FAR, LENS, NEAR, blocks, layered_scene, padded, random_bank, slanted
+from fields import FAR, LENS, NEAR, blocks
+from test_dense import layered_scene, padded, random_bank, slanted
 
 from defocal import InputError
 from defocal.synth import LayeredScene, Patch, PsfBank, Scene, render

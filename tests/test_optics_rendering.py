@@ -13,6 +13,7 @@ from defocal.train.optics import rendering, tiles
 from defocal.train.optics.continuation import continued
 from defocal.train.optics.planes import planes_of
 from defocal.train.optics.rendering import MODELS, render
+from defocal.train.transforms import fast_size
 
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=2e-4)
 NEAR, FAR = 0.8, 6.0
@@ -261,8 +262,11 @@ def test_layers_that_a_tile_cannot_see_are_not_computed():
     plan = tiles.plan_tiles(plane, 8, 9, between=True, pairs=False)
     layers = sum(len(part.planes) for part in plan.parts) * plan.shape[0] * plan.shape[1]
     assert layers < 0.6 * 8 * 264 * 264
-    assert tiles.fast_size(263) == 270
-    assert [tiles.fast_size(n) for n in (1, 2, 17, 97)] == [2, 2, 18, 100]
+
+
+def test_transforms_are_of_lengths_without_large_prime_factors():
+    assert [fast_size(n) for n in (1, 7, 11, 128, 161, 326)] == [1, 8, 12, 128, 162, 360]
+    assert [fast_size(n, multiple=2) for n in (1, 2, 17, 97, 263)] == [2, 2, 18, 100, 270]
 
 
 # --- planes of depths ------------------------------------------------------------------------------------------------

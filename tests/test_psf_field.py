@@ -5,7 +5,7 @@ from functools import partial
 import naive
 import numpy as np
 import pytest
-from fields import EYES, FAR, LENS, NEAR, blocks, random_field, random_planes, small_cat_eye
+from fields import EYES, FAR, LENS, NEAR, blocks, layers_of, random_field, random_planes, small_cat_eye
 
 from defocal import InputError
 from defocal.synth import (
@@ -24,17 +24,6 @@ from defocal.synth.field_canvas import FieldCanvas
 from defocal.synth.layers import hidden_reach, plane_grid
 from defocal.synth.psf_clipped import window_displacement
 from defocal.synth.psf_field import FieldBank
-
-
-def layers_of(seed, size=(20, 26)):
-    """A wall, a slanted half-transparent layer, and a card in front: [(rgba, depth map)]."""
-    rng = np.random.default_rng(seed)
-    depths = [np.full(size, 5.0), 1 / np.linspace(0.3, 0.9, size[1])[None].repeat(size[0], 0), np.full(size, 0.9)]
-    alphas = [np.ones(size), np.clip(rng.normal(size=size) + 0.3, 0, 1), (rng.random(size) < 0.3) * 1.0]
-    return [
-        (np.dstack([rng.random((*size, 3)) * a[..., None], a]).astype(np.float32), z.astype(np.float32))
-        for a, z in zip(alphas, depths, strict=True)
-    ]
 
 
 def layered(layers):

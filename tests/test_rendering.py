@@ -5,6 +5,7 @@ from dataclasses import replace
 import naive
 import numpy as np
 import pytest
+from fields import blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,16 +14,6 @@ from defocal.synth import LayeredScene, Patch, PsfBank, Scene, ThinLens, render
 from defocal.synth.layers import plane_grid
 
 LENS = ThinLens(focal_length=0.05, f_number=2.0, focus_distance=2.0, pixel_pitch=1e-4)
-
-
-def blocks(height, width, seed, depths):
-    """A scene of random rectangles at the given depths, in random colours with texture."""
-    rng = np.random.default_rng(seed)
-    depth = np.full((height, width), max(depths), np.float32)
-    for z in sorted(depths, reverse=True):
-        y, x = rng.integers(0, height), rng.integers(0, width)
-        depth[y : y + height // 2, x : x + width // 2] = z
-    return Scene(rng.random((height, width, 3), np.float32), depth)
 
 
 def slanted(height, width, seed):

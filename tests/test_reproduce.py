@@ -192,6 +192,14 @@ def test_an_outline_knows_what_is_done_and_the_time_of_other_seeds(tmp_path, mon
     assert "22 to do, about 30 min one after the other; 19 of them for a time that is not known yet" in lines[-1]
 
 
+def test_what_a_run_takes_follows_its_changes():
+    narrow, wide, averaged = (
+        outlook._run_bytes("unet-smoke", changes) for changes in ((), ("model.width=16",), ("run.ema=0.99",))
+    )
+    assert 3.5 < wide / narrow < 4.1
+    assert averaged == pytest.approx(narrow * 4 / 3)
+
+
 ALONE = """
     import sys
     from pathlib import Path

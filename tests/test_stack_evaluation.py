@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from stacking import registered, stack_store, toy_config
+from stacking import STACK, stack_store, toy_config
 
 from defocal import InputError
 from defocal.evaluate.metrics import depth_metrics
 from defocal.pipelines.baselines import BASELINES
+from defocal.pipelines.classical import Classical
 from defocal.pipelines.cli import cli
 from defocal.pipelines.evaluation import Options, evaluate
-from defocal.pipelines.evaluation_report import report_tables, summary, write_report
+from defocal.pipelines.evaluation_report import cautions, report_tables, summary, write_report
 from defocal.synth import ThinLens, open_store
 from defocal.train import load_model, train
 from defocal.train.config import Config
@@ -23,43 +24,32 @@ pytestmark = pytest.mark.usefixtures("one_thread", "toys")
 
 
 @pytest.fixture(scope="module")
-def toys():
-    with registered():
-        yield
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return stack_store(tmp_path_factory.mktemp("stacks") / "four")
-
-
-@pytest.fixture(scope="module")
-def runs(toys, store, tmp_path_factory):
+def runs(toys, toy_stacks, tmp_path_factory):
     """A model of stacks, and one of two depths, which reads the capture too."""
     out = tmp_path_factory.mktemp("runs")
-    train(Config.parse(toy_config(run={"steps": 2})), [store], out / "one")
+    train(Config.parse(toy_config(run={"steps": 2})), [toy_stacks], out / "one")
     both = {"model": {"heads": ["depth", "depth_defocus"]}, "data": {"extra": ["capture"]}, "run": {"steps": 2}}
-    train(Config.parse(toy_config(**both)), [store], out / "both")
-    train(Config.parse(toy_config(**both, seed=6)), [store], out / "both-seed1")
+    train(Config.parse(toy_config(**both)), [toy_stacks], out / "both")
+    train(Config.parse(toy_config(**both, seed=6)), [toy_stacks], out / "both-seed1")
     return out
 
 
 @pytest.fixture(scope="module")
-def sample(store):
-    return open_store(store).sample("test", 0)
+def sample(toy_stacks):
+    return open_store(toy_stacks).sample("test", 0)
 
 
-class Middle:
+class Middle(Classical):
     """A baseline of stacks: the middle distance everywhere, and the first slice as the sharp image."""
 
-    input = "stack"
+    input, outputs = "stack", ("depth", "aif")
     words = "says the mean of the focus distances"
 
     def __init__(self, store):
         pass
 
-    def predict(self, stack, focus):
-        return {"depth": np.full(stack.shape[1:3], focus.mean(), np.float32), "aif": stack[0]}
+    def tell(self, picture, focus, depth):
+        return {"depth": np.full(picture.shape[1:3], focus.mean(), np.float32), "aif": picture[0] / np.float32(255)}
 
 
 def run_command(*arguments):
@@ -85,7 +75,7 @@ def test_stacks_of_any_size_type_and_order_are_predicted(runs, sample):
     assert model.predict(np.stack([stack, stack]), focus=focus)["aif"].shape == (2, 37, 51, 3)
 
 
-def test_what_a_model_of_stacks_cannot_use_is_refused(runs, sample, store, tmp_path):
+def test_what_a_model_of_stacks_cannot_use_is_refused(runs, sample, toy_stacks, tmp_path):
     model = load_model(runs / "one", device="cpu")
     stack, focus = sample["stack"], sample["focus"]
     for images, given, says in (
@@ -108,7 +98,7 @@ def test_what_a_model_of_stacks_cannot_use_is_refused(runs, sample, store, tmp_p
     model.predict(stack, lens, focus=focus)
     with pytest.raises(InputError, match="these images have f_number 4, and the model was trained for 2"):
         model.predict(stack, dataclasses.replace(lens, f_number=4.0), focus=focus)
-    train(Config.parse(toy_config(model={"takes": [4, 4]}, run={"steps": 1})), [store], tmp_path / "four")
+    train(Config.parse(toy_config(model={"takes": [4, 4]}, run={"steps": 1})), [toy_stacks], tmp_path / "four")
     with pytest.raises(InputError, match="Toy takes stacks of 4 slices, not of 5"):
         load_model(tmp_path / "four", device="cpu").predict(stack[[0, 1, 2, 3, 3]], focus=[1, 2, 3, 4, 5])
 
@@ -137,11 +127,11 @@ def test_either_depth_of_a_model_of_two_can_be_had_alone(runs, sample):
 # --- evaluation -----------------------------------------------------------------------------------------------------
 
 
-def test_each_depth_of_a_run_is_a_row_and_its_scores_are_those_of_the_predictions(runs, store, tmp_path):
+def test_each_depth_of_a_run_is_a_row_and_its_scores_are_those_of_the_predictions(runs, toy_stacks, tmp_path):
     options = Options(device="cpu", baselines=("mean-depth",), pictures=2)
-    found = evaluate([runs / "one", runs / "both"], store, options)
+    found = evaluate([runs / "one", runs / "both"], toy_stacks, options)
     assert [one.name for one in found.judged] == ["one", "both (FocusNet)", "both (DefocusNet)", "mean-depth"]
-    model, opened, each = load_model(runs / "both", device="cpu"), open_store(store), []
+    model, opened, each = load_model(runs / "both", device="cpu"), open_store(toy_stacks), []
     for row in range(found.samples):
         one = opened.sample("test", row)
         told = model.predict(one["stack"], focus=one["focus"], capture=one["capture"])
@@ -158,27 +148,40 @@ def test_each_depth_of_a_run_is_a_row_and_its_scores_are_those_of_the_prediction
     page = paths[0].read_text()
     for words in ("Slice focused at 0.9 m", "Slice focused at 3 m", "both (DefocusNet)", "the depth of DefocusNet"):
         assert words in page
-    assert json.loads(Path(paths[1]).read_text())["judged"][2]["depth"]["mean over images"]["bumpiness"] > 0
+    numbers = json.loads(Path(paths[1]).read_text())["judged"]
+    assert numbers[2]["depth"]["mean over images"]["bumpiness"] > 0
+    assert [one.get("run") for one in numbers] == ["one", "both", "both", None]
 
 
-def test_seeds_of_a_model_of_two_depths_are_a_row_for_each(runs, store):
-    found = evaluate([runs / "both", runs / "both-seed1"], store, Options(device="cpu", limit=1, pictures=0))
+def test_seeds_of_a_model_of_two_depths_are_a_row_for_each(runs, toy_stacks):
+    found = evaluate([runs / "both", runs / "both-seed1"], toy_stacks, Options(device="cpu", limit=1, pictures=0))
     rows = report_tables(found)[0].rows
     assert [row.name for row in rows] == ["both (2 seeds) (FocusNet)", "both (2 seeds) (DefocusNet)"]
 
 
-def test_a_baseline_of_stacks_is_judged_on_what_the_store_knows(store, tmp_path, monkeypatch):
+def test_a_baseline_of_stacks_is_judged_on_all_that_it_tells(toy_stacks, tmp_path, monkeypatch):
     monkeypatch.setitem(BASELINES, "middle", Middle)
-    options = Options(baselines=("middle",), pictures=1)
-    one = evaluate([], store, options).judged[0]
-    assert one.outputs == ("depth", "aif")
+    one = evaluate([], toy_stacks, Options(baselines=("middle",), pictures=1)).judged[0]
     assert one.images.result().per_image["psnr"] > 5
+    assert one.depth.result().per_image["rmse"] > 0
     bare = stack_store(tmp_path / "bare", count=2, output={"arrays": ["depth", "stack"], "splits": {"test": 1}})
-    options = Options(baselines=("middle", "mean-depth"))
     with pytest.raises(InputError, match="mean-depth needs a split 'train'"):
-        evaluate([], bare, options)
-    found = evaluate([], bare, Options(baselines=("middle",)))
-    assert found.judged[0].outputs == ("depth",)
+        evaluate([], bare, Options(baselines=("sml", "mean-depth")))
+    with pytest.raises(InputError, match="has no array 'aif', which fusion-depth needs"):
+        evaluate([], bare, Options(baselines=("fusion-depth",)))
+    assert evaluate([], bare, Options(baselines=("sml",))).judged[0].depth.result().per_image["rmse"] > 0
+
+
+def test_stacks_that_cannot_be_registered_are_counted_once_and_told(tmp_path):
+    output = {"arrays": ["aif", "depth", "stack"], "splits": {"test": 1}}
+    noise = stack_store(tmp_path / "noise", count=2, stack={**STACK, "breathing": True}, output=output)
+    found = evaluate([], noise, Options(baselines=("sml", "fusion-pyramid"), pictures=0))
+    assert found.unregistered == 2
+    said = "The slices of 2 of 2 stacks could not be registered: the baselines saw them as they are."
+    assert cautions(found) == [said]
+    assert said in write_report(found, tmp_path / "report")[0].read_text()
+    # Of another evaluation nothing is left over.
+    assert evaluate([], noise, Options(baselines=("sml",), limit=1, pictures=0)).unregistered == 1
 
 
 def test_mean_depth_is_at_home_on_stores_of_stacks_alone(tmp_path):
@@ -186,7 +189,7 @@ def test_mean_depth_is_at_home_on_stores_of_stacks_alone(tmp_path):
     assert evaluate([], bare, Options(baselines=("mean-depth",))).judged[0].depth.result().per_image["rmse"] > 0
 
 
-def test_a_store_of_another_range_or_without_what_is_read_is_refused(runs, store, tmp_path):
+def test_a_store_of_another_range_or_without_what_is_read_is_refused(runs, toy_stacks, tmp_path):
     options = Options(device="cpu")
     near = stack_store(tmp_path / "near", count=2, stack={"focus": ["0.9 m", "2 m"]}, output={"splits": {"test": 1}})
     with pytest.raises(InputError, match=r"stack.range is 0.9 to 3 m in the training data of one and 0.9 to 2 m in"):
@@ -200,20 +203,22 @@ def test_a_store_of_another_range_or_without_what_is_read_is_refused(runs, store
         evaluate([runs / "both"], fewer, options)
 
 
-def test_the_commands_lead_from_stacks_to_a_report(store, tmp_path):
+def test_the_commands_lead_from_stacks_to_a_report(toy_stacks, tmp_path):
     data = toy_config(run={"steps": 2}, data={"slices": [2, 4]})
     lines = [f"{key} = {json.dumps(value)}" for key, value in data.items() if not isinstance(value, dict)]
     for name, section in data.items():
         if isinstance(section, dict):
             lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
     (tmp_path / "mine.toml").write_text("\n".join(lines))
-    done = run_command("train", tmp_path / "mine.toml", "--data", store, "--out", tmp_path / "run")
+    done = run_command("train", tmp_path / "mine.toml", "--data", toy_stacks, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
-    done = run_command("evaluate", tmp_path / "run", "--data", store, "--out", tmp_path / "report", "--device", "cpu")
+    done = run_command(
+        "evaluate", tmp_path / "run", "--data", toy_stacks, "--out", tmp_path / "report", "--device", "cpu"
+    )
     assert done.exit_code == 0, done.output
     assert "Bumpiness" in done.output
     assert "2 to 4" in (tmp_path / "report" / "report.html").read_text()
-    done = run_command("train", tmp_path / "mine.toml", "--data", store, "--out", tmp_path / "two", "--set",
+    done = run_command("train", tmp_path / "mine.toml", "--data", toy_stacks, "--out", tmp_path / "two", "--set",
                        "data.slices=[5, 6]")  # fmt: skip
     assert done.exit_code == 2
     assert "data.slices asks for up to 6: lower it" in done.output

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from conftest import recipe_data
 from PIL import Image
-from stacking import Toy, ToySettings, registered, stack_store, toy_config
+from stacking import STACK, Toy, ToySettings, stack_store, toy_config
 from training import objective
 
 from defocal import InputError
-from defocal.synth import open_store
+from defocal.synth import Recipe, open_store
+from defocal.synth.slices import reference_slice
 from defocal.train import train
 from defocal.train.batches import prepare
 from defocal.train.checkpoint import load_checkpoint
@@ -16,23 +18,14 @@ from defocal.train.config import Config
 from defocal.train.data import StoreDataset
 from defocal.train.losses import LossBase
 from defocal.train.models import build, by_focus
+from defocal.train.models.aifdepthnet import AifDepthNetSettings
+from defocal.train.models.dff import DffSettings
 from defocal.train.settings import DataSettings
-from defocal.train.slices import chosen_slices, slice_count, spread_slices
+from defocal.train.slices import Stacks, chosen_slices, slice_count, spread_slices
 from defocal.train.targets import DepthTarget, InverseTarget, Target
 from defocal.train.trainer import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread", "toys")
-
-
-@pytest.fixture(scope="module")
-def toys():
-    with registered():
-        yield
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return stack_store(tmp_path_factory.mktemp("stacks") / "four")
 
 
 def parsed(**changes):
@@ -51,14 +44,24 @@ def first_batch(store, wanted, rows=(0, 1, 2, 3), **options):
 # --- models ---------------------------------------------------------------------------------------------------------
 
 
-def test_slices_in_any_order_give_the_very_same_result():
+@pytest.mark.parametrize(
+    "section",
+    [ToySettings(), DffSettings(width=1, heads=("depth", "aif")), AifDepthNetSettings(width=1 / 32)],
+    ids=lambda section: section.kind,
+)
+def test_slices_in_any_order_give_the_very_same_result(section):
     torch.manual_seed(0)
-    model = build(ToySettings(), seed=1).eval()
-    batch = {"stack": torch.rand(2, 5, 3, 8, 12), "sharp_at": torch.rand(2, 5)}
+    model = build(section, seed=1).eval()
+    batch = {"stack": torch.rand(2, 5, 3, 32, 64), "sharp_at": torch.rand(2, 5)}
     order = torch.tensor([3, 0, 4, 1, 2])
     moved = {name: value[:, order] for name, value in batch.items()}
     for name, value in model(batch).items():
-        assert torch.equal(model(moved)[name], value)
+        assert torch.equal(model(moved)[name], value), name
+
+
+def test_slices_are_brought_into_the_order_of_their_distances():
+    torch.manual_seed(0)
+    batch = {"stack": torch.rand(2, 5, 3, 8, 12), "sharp_at": torch.rand(2, 5)}
     sharp_at, stack = by_focus(batch["sharp_at"], batch["stack"])
     assert (sharp_at.diff(dim=1) > 0).all()
     assert torch.equal(stack[1, 0], batch["stack"][1, batch["sharp_at"][1].argmin()])
@@ -133,27 +136,27 @@ def test_a_loss_of_no_terms_of_its_own_says_so():
 # --- batches --------------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_holds_the_stack_its_distances_and_the_capture_beside_it(store):
+def test_a_batch_holds_the_stack_its_distances_and_the_capture_beside_it(toy_stacks):
     wanted = settings(targets=["depth", "aif"], extra=["capture", "intrinsics", "lens", "coc"])
-    ready = first_batch(store, wanted)
+    ready = first_batch(toy_stacks, wanted)
     shapes = {name: tuple(value.shape) for name, value in ready.items()}
     assert shapes == {
         "stack": (4, 4, 3, 40, 56), "image": (4, 3, 40, 56), "focus": (4, 4), "depth": (4, 40, 56),
         "valid": (4, 40, 56), "aif": (4, 3, 40, 56), "intrinsics": (4, 4, 3, 3), "lens": (4, 4), "coc": (4, 4, 40, 56),
         "index": (4,), "store": (4,),
     }  # fmt: skip
-    sample = open_store(store).sample("train", 0)
+    sample = open_store(toy_stacks).sample("train", 0)
     np.testing.assert_allclose(ready["image"][0].permute(1, 2, 0) * 255, sample["capture"], atol=1e-4)
     np.testing.assert_allclose(ready["stack"][0].permute(0, 2, 3, 1) * 255, sample["stack"], atol=1e-4)
     assert set(shapes) - {"index", "store"} == set(wanted.gives) - {"sharp_at"}
 
 
-def test_as_many_slices_as_a_step_draws_in_their_order_with_the_reference(store):
+def test_as_many_slices_as_a_step_draws_in_their_order_with_the_reference(toy_stacks):
     wanted = settings(slices=[2, 3], extra=["coc", "intrinsics"])
-    whole = first_batch(store, settings(extra=["coc", "intrinsics"]))
+    whole = first_batch(toy_stacks, settings(extra=["coc", "intrinsics"]))
     counts = set()
     for step in range(8):
-        ready = first_batch(store, wanted, seed=3, epoch=step, step=step)
+        ready = first_batch(toy_stacks, wanted, seed=3, epoch=step, step=step)
         counts.add(ready["stack"].shape[1])
         for i in range(4):
             places = [whole["focus"][i].tolist().index(one) for one in ready["focus"][i].tolist()]
@@ -165,13 +168,13 @@ def test_as_many_slices_as_a_step_draws_in_their_order_with_the_reference(store)
     assert counts == {2, 3}
 
 
-def test_slices_depend_on_seed_step_epoch_and_sample_alone(store):
+def test_slices_depend_on_seed_step_epoch_and_sample_alone(toy_stacks):
     wanted = settings(slices=[1, 4])
     counts = [slice_count(5, step, (1, 4)) for step in range(40)]
     assert set(counts) == {1, 2, 3, 4}
     assert counts != [slice_count(6, step, (1, 4)) for step in range(40)]
-    alone = first_batch(store, wanted, rows=[2], seed=5, epoch=1, step=4)["focus"][0]
-    assert torch.equal(first_batch(store, wanted, seed=5, epoch=1, step=4)["focus"][2], alone)
+    alone = first_batch(toy_stacks, wanted, rows=[2], seed=5, epoch=1, step=4)["focus"][0]
+    assert torch.equal(first_batch(toy_stacks, wanted, seed=5, epoch=1, step=4)["focus"][2], alone)
     # Part of the reproducibility contract: what old runs saw must not change.
     assert counts[:6] == [4, 4, 4, 3, 4, 2]
     assert chosen_slices(3, 8, 7, 5, 1, 2) == [0, 6, 7]
@@ -187,12 +190,19 @@ def test_slices_of_validation_are_spread_evenly(count, of, reference, found):
     assert spread_slices(count, of, reference) == found
 
 
-def test_stores_of_different_numbers_of_slices_are_one_dataset(store, tmp_path):
+@pytest.mark.parametrize("rule", ["farthest", "nearest", "first", "last"])
+def test_the_reference_slice_is_that_of_generation(rule):
+    recipe = Recipe.parse(recipe_data(stack={**STACK, "reference": rule}))
+    for focus in ([0.9, 3.0, 1.6, 2.0], [2.0, 1.0, 2.0, 1.0], [1.5, np.inf, np.inf], [1.5]):
+        assert Stacks(len(focus), rule).reference(focus) == reference_slice(recipe, focus), focus
+
+
+def test_stores_of_different_numbers_of_slices_are_one_dataset(toy_stacks, tmp_path):
     other = stack_store(
         tmp_path / "six", stack={"slices": 6, "near": "0.9 m", "far": "3 m", "order": "far-first"}, output={"bits": 8}
     )
     wanted = settings(slices=[2, 4], targets=["depth", "aif"], extra=["coc"])
-    data = StoreDataset.of([store, other], wanted)
+    data = StoreDataset.of([toy_stacks, other], wanted)
     rows = [0, len(data) - 1]
     read = data.__getitems__(rows).batch
     assert read["stack"].shape == (2, 6, 40, 56, 3)
@@ -204,9 +214,9 @@ def test_stores_of_different_numbers_of_slices_are_one_dataset(store, tmp_path):
     torch.testing.assert_close(seen["focus"][0], torch.tensor([0.9, 3, 1.6, 2]))
     assert prepare(read, wanted, data.facts, step=1)["stack"].shape[1] == slice_count(0, 1, (2, 4))
     with pytest.raises(InputError, match=r"number of slices, or set data\.slices where the number alone differs"):
-        StoreDataset.of([store, other], settings())
+        StoreDataset.of([toy_stacks, other], settings())
     with pytest.raises(InputError, match=r"have 4 slices, and data\.slices asks for up to 5: lower it"):
-        StoreDataset.of([other, store], settings(slices=[2, 5]))
+        StoreDataset.of([other, toy_stacks], settings(slices=[2, 5]))
 
 
 @pytest.mark.parametrize(
@@ -223,28 +233,28 @@ def test_settings_of_stacks_that_make_no_sense_are_refused(wrong, says):
         settings(**wrong)
 
 
-def test_stacks_of_other_ranges_breathing_or_captures_are_another_camera(store, tmp_path):
+def test_stacks_of_other_ranges_breathing_or_captures_are_another_camera(toy_stacks, tmp_path):
     near = stack_store(tmp_path / "near", count=2, stack={"focus": ["0.9 m", "2.5 m"]}, output={"splits": {"train": 1}})
     with pytest.raises(InputError, match=r"stack.range is 0.9 to 3 m in .* and 0.9 to 2.5 m in "):
-        StoreDataset.of([store, near], settings(slices=[1, 2]))
+        StoreDataset.of([toy_stacks, near], settings(slices=[1, 2]))
     breathing = stack_store(tmp_path / "breathing", count=2, stack={"focus": ["0.9 m", "3 m"], "breathing": True},
                             output={"splits": {"train": 1}})  # fmt: skip
     with pytest.raises(InputError, match=r"stack.breathing is False in .* and True in "):
-        StoreDataset.of([store, breathing], settings(slices=[1, 2]))
-    assert StoreDataset.of([store, breathing], settings(slices=[1, 2], mixed_cameras=True))
+        StoreDataset.of([toy_stacks, breathing], settings(slices=[1, 2]))
+    assert StoreDataset.of([toy_stacks, breathing], settings(slices=[1, 2], mixed_cameras=True))
     moved = stack_store(tmp_path / "moved", count=2, camera={"focus_distance": "2 m"}, output={"splits": {"train": 1}})
-    assert StoreDataset.of([store, moved], settings())
+    assert StoreDataset.of([toy_stacks, moved], settings())
     with pytest.raises(InputError, match=r"focus_distance of captures is 1.6 m in .* and 2 m in "):
-        StoreDataset.of([store, moved], settings(extra=["capture"]))
+        StoreDataset.of([toy_stacks, moved], settings(extra=["capture"]))
 
 
 # --- training -------------------------------------------------------------------------------------------------------
 
 
-def test_a_resumed_run_is_the_uninterrupted_one_with_any_number_of_slices_and_workers(store, tmp_path):
+def test_a_resumed_run_is_the_uninterrupted_one_with_any_number_of_slices_and_workers(toy_stacks, tmp_path):
     drawn = {"slices": [2, 4], "extra": ["capture"], "targets": ["depth", "aif"]}
     whole = parsed(data=drawn, model={"reads_image": True}, run={"accumulate": 2})
-    train(whole, [store], tmp_path / "whole")
+    train(whole, [toy_stacks], tmp_path / "whole")
     half = parsed(data=drawn, model={"reads_image": True}, run={"accumulate": 2, "steps": 4, "save_every": 1})
 
     def stop(self, batch, old=Training._make_step):
@@ -255,18 +265,18 @@ def test_a_resumed_run_is_the_uninterrupted_one_with_any_number_of_slices_and_wo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "_make_step", stop)
         with pytest.raises(KeyError):
-            train(half, [store], tmp_path / "half")
+            train(half, [toy_stacks], tmp_path / "half")
     resumed = parsed(data={**drawn, "workers": 1}, model={"reads_image": True}, run={"accumulate": 2, "save_every": 1})
-    assert train(resumed, [store], tmp_path / "half", resume=True).complete
+    assert train(resumed, [toy_stacks], tmp_path / "half", resume=True).complete
     one, two = (load_checkpoint(tmp_path / name / "last.pt")["model"] for name in ("whole", "half"))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_model_of_two_depths_is_validated_for_each(store, tmp_path):
+def test_a_model_of_two_depths_is_validated_for_each(toy_stacks, tmp_path):
     config = parsed(model={"heads": ["depth", "depth_defocus"]}, data={"extra": ["capture", "lens"]},
                     loss={"lens": True}, run={"best": "rmse"})  # fmt: skip
-    outcome = train(config, [store], tmp_path / "run")
+    outcome = train(config, [toy_stacks], tmp_path / "run")
     assert {"depth/mse", "depth_defocus/mse", "rmse", "DefocusNet/rmse", "DefocusNet/delta1"} <= set(outcome.numbers)
     with Image.open(tmp_path / "run" / "pictures" / "step-000004.png") as sheet:
         # Two slices, the capture, true depth, two predictions with their errors, sharp images true and restored.
@@ -287,7 +297,7 @@ def test_a_model_of_two_depths_is_validated_for_each(store, tmp_path):
         ({"target": {"kind": "coc"}}, "counts blur by the camera"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_anything_is_written(store, tmp_path, changes, says):
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(toy_stacks, tmp_path, changes, says):
     with pytest.raises(InputError, match=says):
-        train(parsed(**changes), [store], tmp_path / "run")
+        train(parsed(**changes), [toy_stacks], tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -13,12 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from training import objective
 
 from defocal import InputError
-from defocal.train.losses import (
-    HdedLossSettings,
-    L1GradientSettings,
-    L1Settings,
-    RpsfSettings,
-    SilogSettings,
+from defocal.train.loss_functions import (
     charbonnier,
     gradient_l1,
     gradient_rmse,
@@ -27,6 +22,7 @@ from defocal.train.losses import (
     scale_invariant,
     structural_dissimilarity,
 )
+from defocal.train.losses import HdedLossSettings, L1GradientSettings, L1Settings, RpsfSettings, SilogSettings
 from defocal.train.objectives import LossSettings
 from defocal.train.ssim import ssim_map
 

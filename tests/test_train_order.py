@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from defocal import InputError
 from defocal.train.order import ShardShuffle
+from defocal.train.seeds import Stream, generator
 
 SHARDS = [5] * 9 + [4] + [2] * 7 + [1]
 
@@ -55,6 +56,15 @@ def test_the_order_is_that_of_earlier_releases():
     assert ShardShuffle([3, 3, 2], 8, seed=1).permutation(5).tolist() == ORDER_OF_EPOCH_5
 
 
+def test_streams_are_those_of_earlier_releases():
+    first = {stream.name: generator(3, stream, 1, 7).random() for stream in Stream}
+    assert first == FIRST_NUMBERS
+
+
+FIRST_NUMBERS = {
+    "ORDER": 0.7871146721864256, "AUGMENTATION": 0.33856391470786695, "SLICE_COUNT": 0.1682724916517293,
+    "SLICES": 0.8739620648056057, "TINTS": 0.1410049618868403,
+}  # fmt: skip
 ORDER_OF_SEED_1 = [3, 4, 5, 2, 0, 1, 7, 6]
 ORDER_OF_EPOCH_5 = [5, 0, 3, 4, 2, 6, 7, 1]
 

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 
 from .blur_changes import change_blur, warp
-from .data import Batch, Facts
+from .data import Facts
+from .samples import Batch
+from .seeds import Stream, generator
 from .settings import DataSettings, Flip
 from .slices import choose, slice_count
 from .tints import tint
 
-AUGMENTATION = 2
-"""Purpose of the random stream, as `order` has another: part of the reproducibility contract."""
 CROP, FLIPS, COLOURS, BLUR = slice(0, 2), slice(2, 5), slice(5, 8), slice(8, 13)
 """Places of a sample's uniform numbers; those for the colours of slices follow."""
 DRAWN = 13
@@ -28,8 +28,7 @@ Float64 = npt.NDArray[np.float64]
 
 def uniforms(seed: int, epoch: int, sample: int, slices: int = 0) -> Float64:
     """Return the numbers in [0, 1) that decide what happens to a sample in an epoch, (13 + 3 slices,) float64."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(AUGMENTATION, epoch, sample))
-    return np.random.Generator(np.random.Philox(sequence)).random(DRAWN + 3 * slices)
+    return generator(seed, Stream.AUGMENTATION, epoch, sample).random(DRAWN + 3 * slices)
 
 
 def prepare(

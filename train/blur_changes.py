@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
 
-from .data import Batch
+from .samples import Batch
 from .settings import AugmentSettings
 
 Float64 = npt.NDArray[np.float64]

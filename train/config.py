@@ -8,11 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from .. import InputError
 from ..synth.recipe import read_toml
-from ..synth.recipe_errors import explain
+from ..synth.recipe_errors import checked
 from .devices import Precision
 from .models import ModelSettings
 from .objectives import LossSettings
@@ -122,12 +122,7 @@ class Config(Section):
         InputError
             Naming every error with its key.
         """
-        try:
-            return cls.model_validate_json(json.dumps(data))
-        except ValidationError as error:
-            raise InputError(explain(error, origin, tagged=("model", "target", "loss", "optics.mask"))) from None
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"{origin} holds a value that configs do not use: {str(error)[:200]}.") from None
+        return checked(cls, data, origin, tagged=("model", "target", "loss", "optics.mask"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data with every default written out."""

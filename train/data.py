@@ -1,7 +1,7 @@
 """Samples of stores, for training: a map-style dataset over one or several stores of one split."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,11 +17,11 @@ from .. import InputError
 from ..synth.store import Store, open_store
 from .cameras import Camera, LensTable, check_cameras
 from .reading import Backend, DirectReader, Layout, Reader, check_backend, check_readable, reader
+from .samples import Batch, Samples, room_for
 from .settings import DataSettings, Flip
 from .slices import BY_SLICE, Stacks
 from .symmetry import symmetries
 
-Batch = dict[str, torch.Tensor]
 Int64 = npt.NDArray[np.int64]
 
 
@@ -45,32 +45,6 @@ class Facts:
     levels: Mapping[str, tuple[float, float]]
     size: tuple[int, int]
     stacks: tuple[Stacks, ...] = ()
-
-
-class Samples(Sequence[Batch]):
-    """Samples that lie one after the other in tensors: each is a view.
-
-    Attributes
-    ----------
-    batch
-        The tensors, with the sample as first axis.
-    """
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-
-    def __len__(self) -> int:
-        return len(self.batch["index"])
-
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        if not -len(self) <= place < len(self):
-            raise IndexError(place)
-        return {name: tensor[place] for name, tensor in self.batch.items()}
-
-    def __iter__(self) -> Iterator[Batch]:
-        return (self[place] for place in range(len(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +304,8 @@ class StoreDataset(Dataset[Batch]):
         spec = _LENS if name == "lens" else self._specs[name]
         slices = {part.stack.slices for part in (self._parts[store] for store in stores) if part.stack}
         if not (slices and self._by_slice(name)):
-            return _empty((count, *spec.shape), spec.dtype)
-        room = _empty((count, max(slices), *spec.shape[1:]), spec.dtype)
+            return room_for((count, *spec.shape), spec.dtype)
+        room = room_for((count, max(slices), *spec.shape[1:]), spec.dtype)
         if len(slices) > 1:
             room.numpy()[...] = 0
         return room
@@ -390,13 +364,3 @@ def _stored(arrays: Sequence[str], store: Store) -> list[str]:
 
 def _words(spec: _Array) -> str:
     return f"{' x '.join(map(str, spec.shape))} {spec.dtype}" + (f" ({spec.encoding})" if spec.encoding else "")
-
-
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> torch.Tensor:
-    """Return uninitialised memory: in a worker such as another process can see, so that nothing is copied into it."""
-    like = torch.from_numpy(np.empty(0, dtype))
-    if torch.utils.data.get_worker_info() is None:
-        return torch.empty(shape, dtype=like.dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    storage = torch.UntypedStorage._new_shared(max(1, size))  # type: ignore[no-untyped-call]
-    return torch.empty(0, dtype=like.dtype).set_(storage, 0, shape)  # type: ignore[call-overload, no-any-return]

@@ -13,6 +13,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from .transforms import fast_size
+
 NOISE_SHARE = 8 / 30
 """Factor of DWDN's noise-to-signal ratio: its public code's."""
 LEAST = 1e-8
@@ -127,7 +129,7 @@ def wiener_layers(
         ratio = noise_to_signal(wide) if nsr is None else nsr.to(wide.dtype)
         rows, columns = taps.shape[-2:]
         window = (rows, columns, *wide.shape[-2:])
-        height, width = _fast(wide.shape[-2] + 2 * rows), _fast(wide.shape[-1] + 2 * columns)
+        height, width = fast_size(wide.shape[-2] + 2 * rows), fast_size(wide.shape[-1] + 2 * columns)
         ends = (columns, width - wide.shape[-1] - columns, rows, height - wide.shape[-2] - rows)
         padded = F.pad(wide, ends, mode="replicate")
         if taper:
@@ -162,15 +164,3 @@ def _layers(plane: Tensor, count: int) -> Iterator[tuple[int, Tensor]]:
     there.scatter_(1, plane.flatten(1), True)
     for layer in there.any(0).nonzero()[:, 0].tolist():
         yield layer, there[:, layer].nonzero()[:, 0]
-
-
-def _fast(size: int) -> int:
-    """Return the next size with no prime factor above 5, which transforms are fast for."""
-    while True:
-        left = size
-        for prime in (2, 3, 5):
-            while left % prime == 0:
-                left //= prime
-        if left == 1:
-            return size
-        size += 1

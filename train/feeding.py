@@ -13,10 +13,11 @@ from ..synth.store import open_store
 from .batches import prepare
 from .cameras import Camera, common_capture, common_depth, common_lens
 from .config import Config
-from .data import Batch, StoreDataset
+from .data import StoreDataset
 from .devices import Team
 from .loader import Loader, make_loader
 from .order import ShardShuffle
+from .samples import Batch
 
 
 class Feed:

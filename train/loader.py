@@ -13,8 +13,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from .. import InputError
-from .data import Batch, Samples, StoreDataset
+from .data import StoreDataset
 from .order import ShardShuffle
+from .samples import Batch, Samples
 
 GRACE = 30
 """Seconds that workers go on after they were told to end: whoever trains may want another batch before it stops."""

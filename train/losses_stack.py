@@ -9,7 +9,8 @@ from typing import Literal
 from torch import Tensor
 
 from .. import InputError
-from .losses import LossBase, LossContext, Objective, Term, Weight, l1, mse
+from .loss_functions import l1, mse
+from .losses import LossBase, LossContext, Objective, Term, Weight
 from .models.alignment import displacement, true_alignment
 
 SCALES = (("1", 0.3), ("2", 0.5), ("3", 0.7), ("", 1.0))

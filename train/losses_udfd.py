@@ -15,7 +15,8 @@ from torch import Tensor
 from .. import InputError
 from .batches import linear_to_srgb, srgb_to_linear
 from .completion import complete, select, sharpness
-from .losses import LossBase, LossContext, Objective, Term, Weight, l1
+from .loss_functions import l1
+from .losses import LossBase, LossContext, Objective, Term, Weight
 from .reblur import Reblur
 from .ssim import WINDOW, ssim_map
 

@@ -7,12 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from .seeds import Stream, generator
 
 Int64 = npt.NDArray[np.int64]
 Uneven = Literal["pad", "drop"]
-
-ORDER = 1
-"""Purpose of the random stream, as `batches` has others: part of the reproducibility contract."""
 
 
 class ShardShuffle:
@@ -81,8 +79,7 @@ class ShardShuffle:
         numbers = np.arange(self.samples, dtype=np.int64)
         if not self.shuffle:
             return numbers
-        sequence = np.random.SeedSequence(self.seed, spawn_key=(ORDER, epoch))
-        random = np.random.Generator(np.random.Philox(sequence))
+        random = generator(self.seed, Stream.ORDER, epoch)
         if self.window == 0:
             return random.permutation(numbers)
         starts = np.cumsum(self.shards) - self.shards

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import InputError
 from ..synth.camera import ThinLens
+from .transforms import fast_size
 
 FAINT = 1e-3
 """A pixel that belongs less than this to a plane shows nothing of it, and is continued there from its neighbours."""
@@ -184,6 +185,7 @@ def _check(sharp: Tensor, dioptres: Tensor, focus: Tensor) -> None:
 
 def _continued(image: Tensor, known: Tensor) -> Tensor:
     """Fill images (N, 3, H, W) where `known` (N, 1, H, W) is 0, by push-pull (Gortler et al. 1996), coarse to fine."""
+    # Twin of `optics.continuation.continued`, which writes in place to save memory, and so lets no gradient through.
     height, width = known.shape[-2:]
     if min(height, width) < 2:
         mean = (image * known).sum((-2, -1), keepdim=True) / known.sum((-2, -1), keepdim=True).clamp_min(1)
@@ -203,7 +205,7 @@ def _blurred(layers: Tensor, kernels: Tensor) -> Tensor:
     if half == 0:
         return layers[:, None].expand(-1, kernels.shape[1], -1, -1, -1, -1)
     padded = _mirrored(_mirrored(layers, half, -2), half, -1)
-    shape = [_fast(size + 2 * half) for size in (height, width)]
+    shape = [fast_size(size + 2 * half) for size in (height, width)]
     spectra = torch.fft.rfft2(padded, s=shape)[:, None] * torch.fft.rfft2(kernels, s=shape)[:, :, :, None]
     blurred: Tensor = torch.fft.irfft2(spectra, s=shape)
     return blurred[..., 2 * half : 2 * half + height, 2 * half : 2 * half + width]
@@ -214,18 +216,6 @@ def _mirrored(image: Tensor, border: int, axis: int) -> Tensor:
     size = image.shape[axis]
     before, after = image.narrow(axis, 0, border).flip(axis), image.narrow(axis, size - border, border).flip(axis)
     return torch.cat([before, image, after], axis)
-
-
-def _fast(size: int) -> int:
-    """Return the next length whose only prime factors are 2, 3 and 5."""
-    while True:
-        rest = size
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return size
-        size += 1
 
 
 def _composed(blurred: Tensor) -> Tensor:

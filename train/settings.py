@@ -3,15 +3,14 @@
 Lengths are metres or strings with units, as in recipes.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .. import InputError
 from ..synth.recipe import Section as Section
-from ..synth.recipe_errors import explain
+from ..synth.recipe_errors import checked
 from ..synth.units import parse_length
 
 Length = Annotated[float, BeforeValidator(parse_length), Field(gt=0)]
@@ -252,10 +251,4 @@ class DataSettings(Section):
         InputError
             Naming every error with its key.
         """
-        try:
-            # Through JSON, whose strict mode takes arrays for tuples: TOML knows no tuples.
-            return cls.model_validate_json(json.dumps(data))
-        except ValidationError as error:
-            raise InputError(explain(error, origin)) from None
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"{origin} holds a value that settings do not use: {str(error)[:200]}.") from None
+        return checked(cls, data, origin)

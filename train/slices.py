@@ -2,18 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
-Batch = dict[str, torch.Tensor]
+from .samples import Batch
+from .seeds import Stream, generator
 
 BY_SLICE = ("stack", "stack_raw", "focus", "f_number", "intrinsics", "pose", "coc")
 """What has an axis of slices, the first of a sample, where a stack is read."""
+Reference = Literal["farthest", "nearest", "first", "last"]
 
 
-HOW_MANY, WHICH = 3, 4
-"""Purposes of the streams that choose slices: by step, and by epoch and sample."""
+def reference_place(focus: torch.Tensor, rule: Reference) -> torch.Tensor:
+    """Return the number of the reference slice of each stack, (B,) int64, of (B, S) focus distances.
+
+    Twin of `defocal.synth.slices.reference_slice`, which training may not import.
+    """
+    if rule in ("farthest", "nearest"):
+        return focus.argmax(1) if rule == "farthest" else focus.argmin(1)
+    return torch.full((len(focus),), 0 if rule == "first" else focus.shape[1] - 1, device=focus.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +38,11 @@ class Stacks:
     """
 
     slices: int
-    rule: str
+    rule: Reference
 
     def reference(self, focus: Sequence[float]) -> int:
         """Return the number of the reference slice of a stack, focused at so many metres."""
-        if self.rule in ("farthest", "nearest"):
-            return int(np.argmax(focus) if self.rule == "farthest" else np.argmin(focus))
-        return 0 if self.rule == "first" else len(focus) - 1
+        return int(reference_place(torch.tensor([focus]), self.rule))
 
 
 def slice_count(seed: int, step: int, ends: tuple[int, int] | None) -> int | None:
@@ -43,14 +50,12 @@ def slice_count(seed: int, step: int, ends: tuple[int, int] | None) -> int | Non
     if ends is None:
         return None
     least, most = ends
-    sequence = np.random.SeedSequence(seed, spawn_key=(HOW_MANY, step))
-    return int(np.random.Generator(np.random.Philox(sequence)).integers(least, most + 1))
+    return int(generator(seed, Stream.SLICE_COUNT, step).integers(least, most + 1))
 
 
 def chosen_slices(count: int, of: int, reference: int, seed: int, epoch: int, sample: int) -> list[int]:
     """Return which slices a sample shows in an epoch: any so many, the reference among them, in their order."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(WHICH, epoch, sample))
-    keys = np.random.Generator(np.random.Philox(sequence)).random(of)
+    keys = generator(seed, Stream.SLICES, epoch, sample).random(of)
     keys[reference] = -1.0
     return sorted(np.argsort(keys, kind="stable")[:count].tolist())
 

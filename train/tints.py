@@ -6,10 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .seeds import Stream, generator
 from .settings import AugmentSettings
-
-TINTS = 5
-"""Purpose of the random stream: part of the reproducibility contract."""
 
 
 def tint(
@@ -33,7 +31,7 @@ def tint(
     seed, epoch, samples
         Decide what is drawn: (B,) indices of samples.
     """
-    random = np.stack([_drawn(seed, epoch, sample) for sample in samples])
+    random = np.stack([generator(seed, Stream.TINTS, epoch, sample).random(5) for sample in samples])
     ranges = np.array([augment.gain, *[augment.colour] * 3])
     values = ranges[:, 0] + random[:, 1:] * (ranges[:, 1] - ranges[:, 0])
     found = {}
@@ -44,8 +42,3 @@ def tint(
         tinted = (picture * factors.view(shape)).clamp(0, 1)
         found[name] = torch.where(changes.view(-1, *[1] * (picture.ndim - 1)), tinted, before[name])
     return found
-
-
-def _drawn(seed: int, epoch: int, sample: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    sequence = np.random.SeedSequence(seed, spawn_key=(TINTS, epoch, sample))
-    return np.random.Generator(np.random.Philox(sequence)).random(5)

@@ -22,12 +22,11 @@ from .. import InputError
 from .banks import common_bank
 from .checkpoint import BEST, LAST, load_checkpoint, start_from
 from .config import Config, config_difference
-from .devices import Team, autocast, device_words, join_team, out_of_memory
+from .devices import Team, autocast, device_words, join_team
 from .feeding import Feed
 from .holding import empty, hold
 from .journal import RUN, Journal, machine, read_json, write_json
 from .keeping import Keeper
-from .loader import died
 from .losses import LossContext
 from .meter import Meter
 from .models import build
@@ -36,6 +35,7 @@ from .objectives import build_loss
 from .optics.module import Optics, check_camera
 from .optimise import Group, Steps
 from .pipeline import Pipeline
+from .refusals import check_possible, explained
 from .seeds import key
 from .stopping import Stop
 from .targets import Target
@@ -108,33 +108,13 @@ def train(
         try:
             return training.run()
         except (ValueError, RuntimeError) as error:
-            refusal = error if isinstance(error, InputError) else _explained(error, training)
+            refusal = error if isinstance(error, InputError) else explained(error, config, training.feed, team.device)
             if refusal is None:
                 raise
             training.abandon()
             raise refusal from None
         finally:
             training.close()
-
-
-def _explained(error: Exception, training: "Training") -> InputError | None:
-    """Say in a sentence what torch could not do with what it was given; None of errors that are nobody's wish."""
-    config = training.config
-    if "more than 1 value per channel" in str(error):
-        return InputError(
-            "batch normalisation needs more than one number of each channel, and the model's deepest features have "
-            "one: raise data.crop or data.batch_size, or lower run.accumulate."
-        )
-    if "DataLoader worker" in str(error):
-        # Torch raises it wherever this process happens to be.
-        return InputError(f"a process that reads data has died: {died(error)}")
-    if isinstance(error, RuntimeError) and out_of_memory(error):
-        size = "x".join(map(str, training.feed.size))
-        return InputError(
-            f"{training.team.device} is out of memory at batches of {config.data.batch_size} ({size} px, in "
-            f"{config.run.accumulate} parts): lower data.batch_size or data.crop, or raise run.accumulate."
-        )
-    return None
 
 
 class Training:
@@ -159,7 +139,7 @@ class Training:
         self.target = Target(config.target, self.feed.lens, self.feed.depth)
         if self.model.told_depths:
             self.target.check(self.model.bounds)
-        self._check_possible()
+        check_possible(config, self.model, self.feed)
         self.pipeline = Pipeline(self.model, self._optics())
         context = LossContext(self.target, self.feed.captures, self.feed.depth, self.feed.encoded)
         self.loss = build_loss(config.loss, context)
@@ -196,31 +176,6 @@ class Training:
         """Leave nothing of a run that was begun in vain."""
         if self.team.leads and self.begins:
             shutil.rmtree(self.out, ignore_errors=True)
-
-    def _check_possible(self) -> None:
-        """Refuse at once what would be found at the first step, or at the first validation."""
-        height, width = self.feed.size
-        multiple, best = self.model.multiple, self.config.run.best
-        if height % multiple or width % multiple:
-            raise InputError(
-                f"the model {self.config.model.kind} takes heights and widths that are multiples of {multiple}, not "
-                f"{height} x {width}: set data.crop."
-            )
-        self.config.data.check_gives(self.model.inputs, f"the model {self.config.model.kind}")
-        self.config.data.check_gives(self.config.loss.needs, f"the loss {self.config.loss.kind}")
-        for slices in self.feed.slices:
-            self.model.check_slices(slices)
-        for rule in self.feed.references - {self.model.reference}:
-            if self.model.reference is not None:
-                raise InputError(
-                    f"the ground truth of the stacks is in the frame of their {rule} slice, and the model aligns to "
-                    f"the {self.model.reference} one: set model.reference = {rule!r}."
-                )
-        tells = {"aif"} & set(self.model.outputs) | ({"depth"} if self.model.told_depths else set())
-        targets = set(self.config.data.targets) & tells
-        needed = {"psnr": "aif", "rmse": "depth", "mae": "depth", "abs_rel": "depth"}.get(best)
-        if needed is not None and needed not in targets:
-            raise InputError(f"run.best is {best!r}, and this model is not trained for {needed}: use 'loss'.")
 
     def _optics(self) -> Optics | None:
         settings, seed = self.config.optics, key(self.config.seed, "mask")

@@ -3,10 +3,11 @@
 import json
 from typing import Any, ClassVar
 
+from ...evaluate.pictures import eight_bits
 from ...synth.files import flush_to_disk
 from .base import Files, Layout, Sample
 from .kinds import KINDS, Kind
-from .pictures import depth_codes, eight_bits, jpeg, png
+from .pictures import depth_codes, jpeg, png
 
 VIEWS = ("left", "right")
 

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ... import InputError
+from ...evaluate.pictures import eight_bits
 from .base import Files, Layout, Sample, common, one_aperture, same, spoken
 from .kinds import KINDS, Kind
-from .pictures import check_range, eight_bits, exr, png, tiff
+from .pictures import check_range, exr, png, tiff
 
 SIDE = 256
 """Pixels of the side of DefocusNet's pictures: a constant of its loader."""

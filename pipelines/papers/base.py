@@ -16,6 +16,8 @@ from ..steps import Generate, Step, spoken
 
 Scale = Literal["smoke", "small", "full"]
 TIMES = "times.json"
+FEW = "output.splits={ train = 0.84, val = 0.06, test = 0.1 }"
+"""How a few hundred scenes are shared out: enough are left to learn from, and to judge by."""
 
 
 def changes(*given: str) -> tuple[str, ...]:

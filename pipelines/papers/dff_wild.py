@@ -6,21 +6,16 @@ from typing import Any
 
 from ...evaluate.paper_page import PaperTable, Reproduction
 from ...evaluate.relations import Relation
+from ...evaluate.stack_methods import METHODS
 from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Generate, Step, Train
-from .base import Paper, Scale, Sizes, changes, numbers_of, seeds_of
+from .base import FEW, Paper, Scale, Sizes, changes, numbers_of, seeds_of
 
 TITLE = "Learning depth from focus in the wild"
 CITATION = (
     "Learning Depth from Focus in the Wild, supplement: sharp images (Table 1), unsupervised depth (Table 2), and the "
     "alignment of stacks that breathe."
 )
-BASELINES = {
-    "sum-modified Laplacian": "sml",
-    "ring difference filter": "rdf",
-    "variance of Laplacian": "variance",
-    "windowed least squares": "windowed-ls",
-}
 STILL = {
     "DfF network": "dff",
     "DfF network, unsupervised": "unsupervised",
@@ -42,16 +37,15 @@ DEPTH = {
 METRICS = ("mae", "mse", "rmse", "bumpiness")
 
 
-_SPLITS = "output.splits={ train = 0.84, val = 0.06, test = 0.1 }"
 SIZES: dict[Scale, Sizes] = {
     "smoke": Sizes(
-        scenes=changes("scenes.count=40", "scenes.size=[96, 128]", "stack.slices=5", _SPLITS),
+        scenes=changes("scenes.count=40", "scenes.size=[96, 128]", "stack.slices=5", FEW),
         training=changes("run.steps=20", "data.validation_split=val"),
         variant="-smoke", seeds=(0,), judged=4,
     ),
     "small": Sizes(
         # Pixels of the paper's size: blur and breathing are as large in them, and a picture shows a third of its width.
-        scenes=changes("scenes.count=600", "scenes.size=[96, 128]", "stack.slices=5", _SPLITS),
+        scenes=changes("scenes.count=600", "scenes.size=[96, 128]", "stack.slices=5", FEW),
         training=changes("run.steps=1500", "run.validate_every=500", "data.validation_split=val"),
         variant="-smoke", seeds=(0, 1, 2), judged=60,
     ),
@@ -110,7 +104,7 @@ class DffWild(Paper):
         rows = STILL if kind == "still" else BREATHING
         options = list(self.unseen)
         if kind == "still":
-            options += [word for name in BASELINES.values() for word in ("--baseline", name)]
+            options += [word for name in METHODS for word in ("--baseline", name)]
         runs = tuple(self.run(row, seed) for row in rows.values())
         return Evaluate(runs, self._stacks(kind), self.out / f"report-{kind}-{seed}", tuple(options))
 
@@ -120,7 +114,7 @@ class DffWild(Paper):
         still = {seed: self._report("still", seed).judged() for seed in self.seeds}
         breathing = {seed: self._report("breathing", seed).judged() for seed in self.seeds}
         networks = {name: _seeds(still, row, METRICS) for name, row in STILL.items()}
-        classical = {name: {m: [numbers_of(still[first][key])[m]] for m in METRICS} for name, key in BASELINES.items()}
+        classical = {name: {m: [numbers_of(still[first][key])[m]] for m in METRICS} for key, name in METHODS.items()}
         sharp = {name: _seeds(still, STILL[name], ("psnr", "ssim")) for name in SHARP}
         moving = {name: _seeds(breathing, row, METRICS) for name, row in BREATHING.items()}
         return Reproduction(

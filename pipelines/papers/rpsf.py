@@ -60,8 +60,10 @@ GAUSSIAN = 'optics.sensor={ bits = 12, cfa = "none", shot_noise = "none", full_w
 BLENDED = "optics.mask.form=blend"
 """Of every mask. Where zones meet, the soft rings of the paper's Eq. 5 add their phases: that takes four tenths of a
 double helix's light elsewhere and a seventh of a single one's, and a tenth of both where zones are blended."""
-SMALL_NETWORK = ("data.crop=[64, 64]", "run.channels_last=true")
-"""Of every network that reads depth at the scale `small`: tuning goes on with what was learned."""
+SMALL_CROPS = ("data.crop=[64, 64]", "run.channels_last=true")
+"""What networks that read depth are fed at the scale `small`: crops, their channels last in memory, for speed alone.
+
+The networks themselves are those of the configs. Tuning is fed as learning was, which it goes on with."""
 SIZES: dict[Scale, RpsfSizes] = {
     "smoke": RpsfSizes(
         scenes=changes("scenes.count=40", "scenes.size=[128, 160]",
@@ -79,9 +81,9 @@ SIZES: dict[Scale, RpsfSizes] = {
                     "output.splits={ train = 0.86, val = 0.04, test = 0.1 }"),
         optics=changes("optics.planes=9", "optics.size=21", "optics.renderer=eq7"),
         learning=("optics.rate=3e-2", "optics.hold=100", "optics.warm_up=100"),
-        training=changes("run.steps=3000", *SMALL_NETWORK, "data.batch_size=16", "optimiser.rate=3e-3", "run.ema=0.99",
+        training=changes("run.steps=3000", *SMALL_CROPS, "data.batch_size=16", "optimiser.rate=3e-3", "run.ema=0.99",
                       "run.validate_every=1000", "data.validation_split=val"),
-        tuning=changes("run.steps=600", *SMALL_NETWORK, "data.batch_size=16", "optimiser.rate=1e-3",
+        tuning=changes("run.steps=600", *SMALL_CROPS, "data.batch_size=16", "optimiser.rate=1e-3",
                     "data.validation_split=val"),
         deblurring=changes("run.steps=1000", "data.crop=[64, 64]", "data.validation_split=val"),
         variant="-smoke", seeds=(0, 1, 2), judged=150,

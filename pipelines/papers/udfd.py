@@ -9,7 +9,7 @@ from ...evaluate.paper_page import PaperTable, Reproduction
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Step, Train
-from .base import Paper, Scale, Sizes, changes, seeds_of
+from .base import FEW, Paper, Scale, Sizes, changes, seeds_of
 
 TITLE = "Unsupervised depth from defocus and depth from focus"
 CITATION = (
@@ -30,17 +30,16 @@ TABLE = {
 }
 
 
-_SPLITS = "output.splits={ train = 0.84, val = 0.06, test = 0.1 }"
 SIZES: dict[Scale, Sizes] = {
     "smoke": Sizes(
-        scenes=changes("scenes.count=40", "scenes.size=[96, 128]", "camera.pixel_pitch=28 um", _SPLITS),
+        scenes=changes("scenes.count=40", "scenes.size=[96, 128]", "camera.pixel_pitch=28 um", FEW),
         training=changes("run.steps=20", "data.validation_split=val"),
         variant="-smoke", seeds=(0,), judged=4,
     ),
     "small": Sizes(
         # A faster lens than the paper's data have: at this size theirs would blur by a pixel or two.
         scenes=changes("scenes.count=600", "scenes.size=[96, 128]", "camera.focal_length=25 mm", "camera.f_number=2",
-                       "camera.pixel_pitch=28 um", _SPLITS),
+                       "camera.pixel_pitch=28 um", FEW),
         training=changes("run.steps=1500", "run.validate_every=500", "data.validation_split=val"),
         variant="-smoke", seeds=(0, 1, 2), judged=60,
     ),

@@ -68,7 +68,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | n
             f"{path} has its white at {int(header[2])}, neither 255 nor 65535: "
             "rescale it and store it as 8- or 16-bit PNG."
         )
-    image = _decode_image(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = decode_image(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise InputError(f"{path} is damaged or not an image: copy it again, or convert it to PNG.")
     if image.dtype not in (np.uint8, np.uint16):
@@ -132,7 +132,7 @@ def read_packed_depth(path: Path) -> npt.NDArray[np.float32]:
     InputError
         If the file cannot be read, is damaged, or does not have four channels of 8 bits.
     """
-    image = _decode_image(read_bytes(path), cv2.IMREAD_UNCHANGED)
+    image = decode_image(read_bytes(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise InputError(f"{path} is damaged or not an image: copy it again.")
     if image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
@@ -215,7 +215,8 @@ class _QuietOpenCv:
 _quiet_opencv = _QuietOpenCv()
 
 
-def _decode_image(data: bytes, flags: int) -> Array | None:
+def decode_image(data: bytes, flags: int) -> Array | None:
+    """Decode a file's bytes with OpenCV and its `cv2.IMREAD_` flags, quietly; None of what it cannot decode."""
     with _quiet_opencv():
         try:
             return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -230,7 +231,7 @@ def _depth_from_image(data: bytes, path: Path) -> Array:
     if header and header[1] in b"23" and int(header[2]) < 255:
         # OpenCV stretches text files to 0..255; it leaves the binary ones and all 16-bit ones as they are.
         raise InputError(f"{path} is a text PGM with maximum {int(header[2])}: convert it to 8- or 16-bit PNG.")
-    image = _decode_image(data, cv2.IMREAD_UNCHANGED)
+    image = decode_image(data, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise InputError(f"{path} is damaged or no depth map of a known format: give {_DEPTH_FORMATS}.")
     if image.ndim == 3:

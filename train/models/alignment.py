@@ -6,24 +6,19 @@ numbers; `middle` is that of the picture. An alignment is (B, S, 3): scale, shif
 reference's own is (1, 0, 0).
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-Reference = Literal["farthest", "nearest", "first", "last"]
+from ..slices import Reference, reference_place
+
 SCALE_STEP = 1e-3
 """What a 1 of the network adds to a scale; a 1 of a shift is a pixel. The public code's."""
 
 
 def reference_slice(focus: Tensor, rule: Reference) -> Tensor:
     """Return which slice is the reference: (B, S) booleans, one true in each row, of (B, S) focus distances."""
-    if rule in ("farthest", "nearest"):
-        place = focus.argmax(1) if rule == "farthest" else focus.argmin(1)
-    else:
-        place = torch.full((len(focus),), 0 if rule == "first" else focus.shape[1] - 1, device=focus.device)
-    return torch.arange(focus.shape[1], device=focus.device) == place[:, None]
+    return torch.arange(focus.shape[1], device=focus.device) == reference_place(focus, rule)[:, None]
 
 
 def thin_lens_alignment(focus: Tensor, focal_length: Tensor, reference: Tensor) -> Tensor:

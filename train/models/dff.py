@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..settings import Section
-from .alignment import AlignmentNet, Reference, aligned, reference_slice, thin_lens_alignment, true_alignment
+from ..slices import Reference
+from .alignment import AlignmentNet, aligned, reference_slice, thin_lens_alignment, true_alignment
 from .base import Model, by_focus
 from .hded import Heads
 from .hourglass import Aggregation, Hourglass

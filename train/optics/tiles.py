@@ -13,6 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..transforms import fast_size
+
 BLOCK = 8
 """Pixels along the sides of the blocks for which it is noted which planes they hold."""
 DIVISIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -202,24 +204,11 @@ def plan_tiles(plane: Tensor, planes: int, size: int, *, between: bool, pairs: b
     return Plan((rows[0].size, columns[0].size), tuple(parts))
 
 
-def fast_size(least: int) -> int:
-    """Smallest even number from `least` on without prime factors beyond 5: transforms of such lengths are fast."""
-    size = max(least + least % 2, 2)
-    while True:
-        rest = size
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return size
-        size += 2
-
-
 def _divisions(length: int, size: int) -> Iterator[list[Span]]:
     """Yield tiles along an axis of `length` pixels, kernels being `size` pixels long."""
     found = set()
     for count in DIVISIONS:
-        points = fast_size(-(-length // count) + size - 1)
+        points = fast_size(-(-length // count) + size - 1, multiple=2)
         step = min(points - size + 1, length)
         if points in found or (count > 1 and 2 * step < size):
             continue
