@@ -135,7 +135,7 @@ class FromStack:
     @property
     def registered(self) -> str:
         """What is done before, in words."""
-        return "; slices registered by their pictures" if self.moves else ""
+        return "; slices registered by their pictures, where they can be" if self.moves else ""
 
 
 class DepthFromFocus(FromStack):

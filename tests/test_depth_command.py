@@ -2,12 +2,15 @@
 
 import json
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from commanding import defocal, refused
+from PIL import Image
 from rgbd import refusal
 
 from defocal.pipelines.photographs import find_photographs, focus_distances, read_photographs
@@ -174,6 +177,8 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(photographs, tmp_path):
     assert "no file" in refused("depth", photographs, out, "--focus", tmp_path / "none.txt")
     assert "--focus" in refused("depth", photographs, out, "--run", tmp_path)
     assert "--align" in refused("depth", photographs, out, "--focal-length", "5 mm")
+    lens = ("--align", "--focus", "1,2,3,4,5", "--focal-length")
+    assert "above 0" in refused("depth", photographs, out, *lens, "-5 mm")
     assert "not empty" in refused("depth", photographs, photographs)
     cv2.imwrite(str(photographs / "IMG_8.png"), np.zeros((50, 60, 3), np.uint8))
     assert "one size" in refused("depth", photographs, out)
@@ -182,7 +187,60 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(photographs, tmp_path):
     assert not out.exists()
 
 
+def test_what_lies_beside_photographs_and_files_of_several(photographs, tmp_path):
+    (photographs / "more.png").mkdir()
+    assert defocal("depth", photographs, tmp_path / "a").exit_code == 0
+    slices = [Image.fromarray(one) for one in stack()]
+    for suffix in ("tif", "webp"):
+        folder = tmp_path / suffix
+        folder.mkdir()
+        slices[0].save(folder / f"all.{suffix}", save_all=True, append_images=slices[1:])
+        assert "holds 5 pictures" in refused("depth", folder, tmp_path / "b")
+        # A small preview beside a picture is no other picture.
+        slices[0].save(folder / f"all.{suffix}", save_all=suffix == "tif", append_images=[slices[1].reduce(4)])
+        assert len(read_photographs(find_photographs(folder), None)) == 1
+    (photographs / "gone.png").symlink_to("nowhere")
+    assert "gone.png cannot be read" in refused("depth", photographs, tmp_path / "b")
+    (photographs / "gone.png").unlink()
+    # So large that OpenCV raises an error and does not return nothing.
+    header = struct.pack(">IIBBBBB", 100000, 100000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts]
+    (photographs / "vast.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert "vast.png is damaged" in refused("depth", photographs, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_out_may_be_a_link_and_must_be_a_possible_name(photographs, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    assert defocal("depth", photographs, tmp_path / "link").exit_code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there/depth.npy").is_file()
+    assert "choose another folder" in refused("depth", photographs, tmp_path / ("x" * 300))
+
+
+def test_what_tells_no_depth_is_said(photographs, tmp_path):
+    far = defocal("depth", photographs, tmp_path / "far", "--focus", "0.5,0.7,1,inf,inf")
+    assert "nan" not in far.output
+    infinite = defocal("depth", photographs, tmp_path / "infinite", "--focus", "inf,inf,inf,inf,inf")
+    assert "inf to inf m" in infinite.output
+    assert "at one distance tell no depth" in infinite.output
+    for path in photographs.glob("*.png"):
+        cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
+    black = defocal("depth", photographs, tmp_path / "black", "--no-fill", "--focus", "1,2,3,4,5")
+    assert black.exit_code == 0, black.output
+    assert "nowhere known" in black.output
+    assert "the depth means nothing" in black.output
+    assert np.isnan(np.load(tmp_path / "black/depth.npy")).all()
+
+
 def test_distances_are_read_as_they_are_written(tmp_path):
+    # Longer than the name of a file may be.
+    assert len(focus_distances("0.123456m," * 99, 99)) == 99
+    assert focus_distances("1e-12,1e12", 2) == [1e-12, 1e12]
+    for word in ("1e-320", "1e400", "1e13 m"):
+        refusal(lambda word=word: focus_distances(word, 1), "write inf")
     assert focus_distances("0.1m, 20 cm,300 mm,inf", 4) == [0.1, 0.2, 0.3, float("inf")]
     path = tmp_path / "focus_distance.txt"
     path.write_text("\ufeff7223525.79\r\n208.1\r\n1e1\r\n\r\n")

@@ -97,7 +97,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     except Exception as error:
         # Torch raises many kinds of error for a file that is none of its own.
         reason = str(error).split("\n")[0][:200]
-        raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}).") from None
+        raise InputError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}): fetch a fresh copy, or train "
+            "in another folder."
+        ) from None
     if not isinstance(state, dict) or not isinstance(state.get("format"), int):
         raise InputError(f"{path} is no checkpoint of defocal.")
     if state["format"] != FORMAT:

@@ -128,15 +128,22 @@ def intrinsics_beside(stack: torch.Tensor, intrinsics: npt.NDArray[np.floating[A
     return torch.from_numpy(np.broadcast_to(intrinsics, (count, slices, 3, 3)).astype(np.float32))
 
 
-def lens_beside(count: int, lens: ThinLens | None) -> torch.Tensor:
+def lens_beside(count: int, lens: ThinLens | None, focus: torch.Tensor | None = None) -> torch.Tensor:
     """Return focal length, f-number, focus distance and pixel pitch of each image, (n, 4) float32.
+
+    `focus` are the distances, metres, at which it is focused in the slices of stacks.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or it cannot be focused there.
     """
     if lens is None:
         raise InputError("the model reads the lens: give predict(images, lens=...).")
+    if focus is not None and (nearest := float(focus.min())) <= lens.focal_length:
+        raise InputError(
+            f"a lens of focal length {lens.focal_length:g} m focuses beyond that, not at {nearest:g} m: give focus "
+            "distances in metres."
+        )
     row = torch.tensor([lens.focal_length, lens.f_number, lens.focus_distance, lens.pixel_pitch])
     return row.expand(count, 4)

@@ -158,7 +158,7 @@ class Predictor:
         if "intrinsics" in self.model.inputs:
             given["intrinsics"] = intrinsics_beside(given["stack"], intrinsics)
         if "lens" in self.model.inputs:
-            given["lens"] = lens_beside(len(next(iter(given.values()))), lens)
+            given["lens"] = lens_beside(len(next(iter(given.values()))), lens, given.get("focus"))
         said = self.tensors({name: value.to(self.device) for name, value in given.items()})
         found = {}
         for name, value in said.items():
