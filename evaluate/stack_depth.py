@@ -165,7 +165,12 @@ def as_stack(stack: npt.ArrayLike) -> Float32:
     InputError
         If it is none, or has unknown pixels, or pixels far beyond white.
     """
-    values = np.asarray(stack)
+    if isinstance(stack, np.ma.MaskedArray):
+        raise InputError("a focal stack has no masked pixels: fill them, and give a plain array.")
+    try:
+        values = np.asarray(stack)
+    except ValueError:
+        raise InputError("a focal stack has slices of one size: these differ.") from None
     if values.ndim == 3:
         values = np.repeat(values[..., None], 3, axis=3)
     if values.ndim != 4 or values.shape[3] != 3 or values.size == 0:
@@ -182,7 +187,10 @@ def _in_order(focus: npt.ArrayLike | None, count: int) -> tuple[Float64, list[np
     """Return coordinates in strict order, and the slices at each of them."""
     if focus is None:
         return np.arange(count, dtype=np.float64), [np.array([k]) for k in range(count)]
-    distances = np.asarray(focus, np.float64)
+    try:
+        distances = np.asarray(focus, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"focus distances are numbers of metres, not {str(focus)[:60]!r}.") from None
     if distances.shape != (count,):
         raise InputError(f"a stack of {count} slices has as many focus distances, not {distances.shape}.")
     if not ((distances >= NEAREST) & ((distances <= 1 / NEAREST) | np.isinf(distances))).all():

@@ -1,6 +1,7 @@
 """Depth and an all-in-focus picture of a real focal stack, end to end: photographs in, a folder of pictures out."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..evaluate.fusion import fuse_by_depth, fuse_by_pyramid
 from ..evaluate.pictures import png_bytes
 from ..evaluate.stack_depth import Aggregation, Method, depth_from_stack, distance_words
 from ..evaluate.stack_page import DepthScale, StackPage, depth_picture, stack_page
+from ..synth.camera import ThinLens
 from ..synth.files import write_atomically
 from .aside import check_new, write_aside
 from .photographs import find_photographs, focus_distances, read_photographs
@@ -176,17 +178,28 @@ def _predicted(slices: npt.NDArray[Any], focus: list[float], ways: Ways, run: Pa
     reads = predictor.model.inputs
     if "stack" not in reads:
         raise InputError(f"{run} reads single captures, not focal stacks: give a run of a stack model.")
-    if "lens" in reads and predictor.lens is None:
+    lens = _lens(predictor) if "lens" in reads else None
+    if "lens" in reads and lens is None:
         raise InputError(f"{run} reads the lens, and was trained for several: give a run of one camera.")
     for name, what in {"image": "a single capture", "intrinsics": "camera matrices"}.items():
         if name in reads:
             raise InputError(f"{run} reads {what} beside the stack, which photographs do not have: give another run.")
-    lens = predictor.lens if "lens" in reads else None
     said: dict[str, Any] = predictor.predict(slices, lens, focus=np.asarray(focus, np.float32))
     if "depth" not in said:
         raise InputError(f"{run} tells no depth: give a run that does.")
     aif = np.clip(said["aif"], 0, 1) if "aif" in said else fuse_by_pyramid(slices)
     return Told(depth=said["depth"], aif=aif, confidence=None, words=f"the model of {run.name}")
+
+
+def _lens(predictor: Any) -> ThinLens | None:
+    """Return the lens that a model of stacks was trained for; None if there were several."""
+    from ..train.cameras import common_numbers
+
+    numbers = common_numbers(predictor.cameras)
+    if not {"focal_length", "f_number", "pixel_pitch"} <= numbers.keys():
+        return None
+    # Where it is focused is told slice by slice.
+    return ThinLens(**{"focus_distance": math.inf, **numbers})
 
 
 def _method_words(ways: Ways, radius: int) -> str:

@@ -12,9 +12,12 @@ import pytest
 from commanding import defocal, refused
 from PIL import Image
 from rgbd import refusal
+from stacking import stack_store, toy_config
 
 from defocal.pipelines.photographs import find_photographs, focus_distances, read_photographs
 from defocal.pipelines.registration import by_lens, register, residual
+from defocal.train import train
+from defocal.train.config import Config
 
 FOCUS = (0.5, 0.7, 1.0, 1.6, 4.0)
 ROOT = Path(__file__).resolve().parents[1]
@@ -276,6 +279,48 @@ def test_opencv_registers_nothing_in_training():
     """Registration is of real photographs: training sees stacks as they are."""
     for path in (ROOT / "train").rglob("*.py"):
         assert "registration" not in path.read_text()
+
+
+def trained(store, out, **model):
+    """Train for one step on stacks of four slices, through a 50 mm lens; return the run's folder."""
+    data = toy_config(
+        data={"targets": ["depth", "aif"], "extra": ["capture", "lens", "intrinsics"], "crop": [32, 32]},
+        model=model, target={"kind": "inverse-depth", "span": [0.0, 2.0]}, loss={"kind": "l1"},
+        run={"steps": 1, "pictures": 0},
+    )  # fmt: skip
+    data["model"] = model
+    assert train(Config.parse(data), [store], out).complete
+    return out
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_trained_models_tell_depth_of_photographs(photographs, tmp_path):
+    store = stack_store(tmp_path / "stacks", count=6)
+    (photographs / "IMG_11.png").unlink()
+    for path in photographs.glob("*.png"):
+        cv2.imwrite(str(path), cv2.imread(str(path))[:48, :64])
+    aligns = trained(store, tmp_path / "aligns", kind="dff", width=1, alignment="learned", alignment_width=1)
+    focus, out = ("--focus", "0.9,1.2,2,inf"), tmp_path / "out"
+    done = defocal("depth", photographs, out, *focus, "--run", aligns, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    found = np.load(out / "depth.npy")
+    assert np.isfinite(found).all()
+    assert found.min() >= 0.9 * (1 - 1e-5)
+    other = tmp_path / "other"
+    assert "focal length 0.05 m" in refused(
+        "depth", photographs, other, "--focus", "0.04,1,2,3", "--run", aligns, "--device", "cpu"
+    )
+    assert "--method" in refused("depth", photographs, other, *focus, "--run", aligns, "--method", "rdf")
+    by_matrices = trained(store, tmp_path / "matrices", kind="dff", width=1, alignment="intrinsics")
+    assert "camera matrices" in refused("depth", photographs, other, *focus, "--run", by_matrices, "--device", "cpu")
+    # Two networks, of which that of the stack needs nothing beside it.
+    two = trained(
+        store, tmp_path / "two", kind="udfd", focus={"width": 0.04, "gathered": 1, "norm": True},
+        defocus={"blocks": [1, 1], "growth": 1, "width": 2, "decoder": [1, 1, 1]},
+    )  # fmt: skip
+    done = defocal("depth", photographs, other, *focus, "--run", two, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert np.load(other / "depth.npy").shape == (48, 64)
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def checkpoint_of(run: str | Path, which: str = "best") -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise InputError(f"there is no run at {path}.")
+        raise InputError(f"there is no run at {path}: give the folder of one, or a checkpoint.")
     names = (BEST, LAST) if which == "best" else (LAST,)
     for name in names:
         if (path / name).is_file():

@@ -148,7 +148,7 @@ class Predictor:
         """
         if lens is not None:
             self.check_lens(lens)
-        self._check_wanted(focus=focus, capture=capture, intrinsics=intrinsics)
+        self._check_wanted(focus=focus, capture=capture, intrinsics=intrinsics, depth=depth)
         given = self._pictures(images, capture)
         if self.reads_stacks:
             given["focus"] = focus_beside(given["stack"], focus, common_depth(self.cameras), anywhere=anywhere)
