@@ -288,9 +288,10 @@ def judged_baseline(name: str, store: Store, options: Options) -> Judged:
     facts = {"baseline": method.words}
     if getattr(method, "input", "capture") == "stack":
         # Nobody has trained it for the truths that this store has.
-        outputs = tuple(out for out in getattr(method, "outputs", ("depth", "aif")) if out in store.recipe.arrays)
+        tells = getattr(method, "outputs", ("depth", "aif"))
+        outputs = tuple(out for out in tells if out in store.recipe.arrays)
         return Judged(
-            called=name, group=name, input="stack", facts=facts, outputs=outputs or ("depth",),
+            called=name, group=name, input="stack", facts=facts, outputs=outputs or tells,
             predict=lambda seen, depth: _fractions(method.predict(seen.picture, seen.focus)),
         )  # fmt: skip
     # What tells the mean alone looks at nothing, and is at home on stacks too.

@@ -22,7 +22,15 @@ _INFINITE = ("inf", "infinity", "\u221e")
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
     """Return a key by which numbers in names are in the order of numbers: 2.jpg before 10.jpg."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part.lower()) for part in re.split(r"([0-9]+)", name)]
+    return [
+        (part.isdecimal(), int(part) if part.isdecimal() else 0, part.lower()) for part in re.split(r"([0-9]+)", name)
+    ]
+
+
+def shown_name(path: Path) -> str:
+    """Return the name of a file as it can be printed: systems allow bytes that are no text, and line breaks."""
+    text = os.fsencode(path.name).decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def find_photographs(folder: Path) -> list[Path]:

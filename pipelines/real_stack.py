@@ -19,7 +19,7 @@ from ..evaluate.stack_page import DepthScale, StackPage, depth_picture, stack_pa
 from ..synth.camera import ThinLens
 from ..synth.files import write_atomically
 from .aside import check_new, write_aside
-from .photographs import find_photographs, focus_distances, read_photographs
+from .photographs import find_photographs, focus_distances, read_photographs, shown_name
 from .registration import Registration, by_lens, register
 
 Float32 = npt.NDArray[np.float32]
@@ -118,8 +118,8 @@ def write_depth(
     notes = _notes(stack, focus, registration, told)
     labels = [""] * len(paths) if focus is None else distance_words(focus)
     page = StackPage(
-        title=folder.resolve().name, facts=dict(facts), notes=notes, slices=slices, labels=labels, depth=told.depth,
-        metric=focus is not None, aif=_codes(told.aif), confidence=told.confidence,
+        title=shown_name(folder.resolve()), facts=dict(facts), notes=notes, slices=slices, labels=labels,
+        depth=told.depth, metric=focus is not None, aif=_codes(told.aif), confidence=told.confidence,
     )  # fmt: skip
     record = _record(paths, focus, ways, registration)
     report("writing")
@@ -217,7 +217,7 @@ def _facts(
 ) -> list[tuple[str, str]]:  # fmt: skip
     height, width = told.depth.shape
     facts = [
-        ("photographs", f"{len(paths)}, {paths[0].name} to {paths[-1].name}"),
+        ("photographs", f"{len(paths)}, {shown_name(paths[0])} to {shown_name(paths[-1])}"),
         ("size", f"{width}x{height} px"),
         ("focus", "not known" if focus is None else ", ".join(distance_words(focus))),
         ("depth", f"{_range(told.depth, focus)}, by {told.words}"),
@@ -229,7 +229,7 @@ def _facts(
         shift = float(np.abs(registration.moves[:, 1:]).max())
         facts.append((
             "registered",
-            f"by {how} onto {paths[registration.reference].name}: {100 * (1 - scale.min()):.2f} % of breathing, "
+            f"by {how} onto {shown_name(paths[registration.reference])}: {100 * (1 - scale.min()):.2f} % of breathing, "
             f"shifts of up to {shift:.1f} px; neighbouring slices differ by {registration.after:.2f} codes of 255 rms, "
             f"{registration.before:.2f} before",
         ))  # fmt: skip
@@ -277,7 +277,7 @@ def _record(
     paths: list[Path], focus: list[float] | None, ways: Ways, registration: Registration | None
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "defocal": __version__, "photographs": [path.name for path in paths],
+        "defocal": __version__, "photographs": [shown_name(path) for path in paths],
         "focus_m": None if focus is None else [d if np.isfinite(d) else "infinity" for d in focus],
         "depth_unit": "slice, the first is 1" if focus is None else "m",
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(ways).items() if k != "device"},

@@ -1,6 +1,7 @@
 """`defocal depth`: photographs in, a folder of pictures out; registration; classical methods in evaluations."""
 
 import json
+import os
 import re
 import struct
 import zlib
@@ -214,6 +215,23 @@ def test_what_lies_beside_photographs_and_files_of_several(photographs, tmp_path
     assert not (tmp_path / "b").exists()
 
 
+def test_names_need_not_be_text(tmp_path):
+    folder = tmp_path / "<b>&"
+    folder.mkdir()
+    # Latin-1 as an old card has it, a line break, and a digit that is no decimal between two that are.
+    names = [b"\xe9.png", b"a\nb.png", "1\u00b23.png".encode()]
+    for name, one in zip(names, stack(), strict=False):
+        try:
+            (folder / os.fsdecode(name)).write_bytes(cv2.imencode(".png", one[:48, :64])[1].tobytes())
+        except OSError:
+            pytest.skip("this file system takes text alone")
+    done = defocal("depth", folder, tmp_path / "out", "--focus", "1,2,3")
+    assert done.exit_code == 0, done.output
+    record = json.loads((tmp_path / "out/depth.json").read_text())
+    assert record["photographs"] == ["1\u00b23.png", "a\ufffdb.png", "\ufffd.png"]
+    assert "<b>" not in (tmp_path / "out/depth.html").read_text()
+
+
 def test_out_may_be_a_link_and_must_be_a_possible_name(photographs, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("there")
@@ -273,6 +291,12 @@ def test_stack_baselines_need_stacks(tiny_store, tmp_path):
     for name in ("sml", "fusion-pyramid"):
         words = refused("evaluate", "--data", tiny_store, "--out", tmp_path / "r", "--baseline", name)
         assert "needs focal stacks" in words
+
+
+def test_fusion_needs_a_true_picture_to_be_judged_by(tmp_path):
+    store = stack_store(tmp_path / "stacks", count=3, output={"arrays": ["depth", "stack"]})
+    words = refused("evaluate", "--data", store, "--out", tmp_path / "r", "--baseline", "fusion-pyramid")
+    assert "no array 'aif', which fusion-pyramid needs" in words
 
 
 def test_opencv_registers_nothing_in_training():
