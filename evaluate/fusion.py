@@ -5,6 +5,7 @@ strongest detail of each size, wherever it comes from, and needs no depth.
 """
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ def fuse_by_pyramid(stack: npt.ArrayLike, *, radius: int = 1, least: int = 16) -
     Raises
     ------
     InputError
-        If it is no stack.
+        If it is no stack, or has unknown pixels.
     """
     slices = np.asarray(stack)
     _check(slices)
@@ -100,9 +101,11 @@ def fuse_by_pyramid(stack: npt.ArrayLike, *, radius: int = 1, least: int = 16) -
     return np.asarray(np.clip(found, pictures.min(), pictures.max()), np.float32)
 
 
-def _check(slices: npt.NDArray[np.generic]) -> None:
+def _check(slices: npt.NDArray[Any]) -> None:
     if slices.ndim != 4 or slices.shape[3] != 3 or slices.size == 0:
         raise InputError(f"a stack to fuse has shape (S, H, W, 3) and is not empty, not {slices.shape}.")
+    if slices.dtype.kind == "f" and not np.isfinite(slices.astype(np.float32)).all():
+        raise InputError("a stack to fuse has no NaN and no infinite values.")
 
 
 def _larger(picture: Float32, size: tuple[int, ...]) -> Float32:

@@ -26,6 +26,10 @@ Float64 = npt.NDArray[np.float64]
 
 _CODE = 1 / 255
 _TENT = 4
+_BRIGHTEST = 1e6
+"""Times white: squares of squares of what is measured are numbers of single precision up to there."""
+NEAREST = 1e-12
+"""Metres, and the inverse of the farthest but infinity: depth and its inverse are numbers of single precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +162,14 @@ def as_stack(stack: npt.ArrayLike) -> Float32:
     Raises
     ------
     InputError
-        If it is none, or has unknown pixels.
+        If it is none, or has unknown pixels, or pixels far beyond white.
     """
-    values = np.asarray(stack)
+    if isinstance(stack, np.ma.MaskedArray):
+        raise InputError("a focal stack has no masked pixels: fill them, and give a plain array.")
+    try:
+        values = np.asarray(stack)
+    except ValueError:
+        raise InputError("a focal stack has slices of one size: these differ.") from None
     if values.ndim == 3:
         values = np.repeat(values[..., None], 3, axis=3)
     if values.ndim != 4 or values.shape[3] != 3 or values.size == 0:
@@ -168,6 +177,8 @@ def as_stack(stack: npt.ArrayLike) -> Float32:
     found = scaled(values)
     if not np.isfinite(found).all():
         raise InputError("a focal stack has no NaN and no infinite values.")
+    if (most := float(np.abs(found).max())) > _BRIGHTEST:
+        raise InputError(f"a focal stack of floating point has white at 1, and this one {most:g}: scale it.")
     return found
 
 
@@ -175,11 +186,14 @@ def _in_order(focus: npt.ArrayLike | None, count: int) -> tuple[Float64, list[np
     """Return coordinates in strict order, and the slices at each of them."""
     if focus is None:
         return np.arange(count, dtype=np.float64), [np.array([k]) for k in range(count)]
-    distances = np.asarray(focus, np.float64)
+    try:
+        distances = np.asarray(focus, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"focus distances are numbers of metres, not {str(focus)[:60]!r}.") from None
     if distances.shape != (count,):
         raise InputError(f"a stack of {count} slices has as many focus distances, not {distances.shape}.")
-    if not (distances > 0).all():
-        raise InputError("focus distances are numbers of metres above 0.")
+    if not ((distances >= NEAREST) & ((distances <= 1 / NEAREST) | np.isinf(distances))).all():
+        raise InputError(f"focus distances are metres from {NEAREST:g} to {1 / NEAREST:g}, or infinite.")
     x, which = np.unique(1 / distances, return_inverse=True)
     if count > 1 and distances[0] < distances[-1]:
         # Near to far: the order of the stack is kept, so that places are those of its slices.

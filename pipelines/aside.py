@@ -19,9 +19,13 @@ def check_new(out: Place) -> None:
     Raises
     ------
     InputError
-        If it does, or is no folder.
+        If it does, is no folder, or cannot be looked into.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    try:
+        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror}): choose another folder.") from None
+    if taken:
         raise InputError(f"{out} already exists and is not empty: choose another folder, or delete it first.")
 
 
@@ -46,6 +50,8 @@ def write_aside(out: Path, fill: Callable[[Path], Made], what: str, mode: int | 
     """
     aside = None
     try:
+        # Of a link to a folder, the folder is filled.
+        out = out.resolve()
         out.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name[:100]}-", suffix=".partial", dir=out.parent))
         made = fill(aside)

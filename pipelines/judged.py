@@ -75,8 +75,9 @@ class Sample:
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
-        """Where depth is known, (h, w)."""
-        known: npt.NDArray[np.bool_] = np.isfinite(self.arrays["depth"])
+        """Where depth is known, and is a distance, (h, w)."""
+        depth = self.arrays["depth"]
+        known: npt.NDArray[np.bool_] = np.isfinite(depth) & (depth > 0)
         return known & self.arrays["valid"] if "valid" in self.arrays else known
 
 

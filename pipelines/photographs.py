@@ -1,5 +1,7 @@
 """Real focal stacks: a folder of photographs, and the distances at which they were focused."""
 
+import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -7,10 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from .. import InputError
 from ..evaluate.smoothing import reduced
-from ..synth.readers.files import decode_image, read_bytes
+from ..evaluate.stack_depth import NEAREST
+from ..synth.readers.files import decode_image
 from ..synth.units import parse_length
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -19,11 +23,19 @@ _INFINITE = ("inf", "infinity", "\u221e")
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
     """Return a key by which numbers in names are in the order of numbers: 2.jpg before 10.jpg."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part.lower()) for part in re.split(r"([0-9]+)", name)]
+    return [
+        (part.isdecimal(), int(part) if part.isdecimal() else 0, part.lower()) for part in re.split(r"([0-9]+)", name)
+    ]
+
+
+def shown_name(path: Path) -> str:
+    """Return the name of a file as it can be printed: systems allow bytes that are no text, and line breaks."""
+    text = os.fsencode(path.name).decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def find_photographs(folder: Path) -> list[Path]:
-    """Return the photographs of a folder in the natural order of their names.
+    """Return the photographs of a folder in the natural order of their names; not those of folders within it.
 
     Raises
     ------
@@ -32,7 +44,11 @@ def find_photographs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the folder that holds the photographs of one focal stack.")
-    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    try:
+        inside = [path for path in folder.iterdir() if not (path.name.startswith(".") or path.is_dir())]
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}): check its permissions.") from None
+    found = [path for path in inside if path.suffix.lower() in SUFFIXES]
     if not found:
         raise InputError(f"{folder} holds no photographs: they end in {', '.join(SUFFIXES)}.")
     return sorted(found, key=lambda path: (natural(path.name), path.name))
@@ -60,9 +76,7 @@ def read_photographs(paths: list[Path], longest: int | None) -> npt.NDArray[Any]
     slices: list[npt.NDArray[Any]] = []
     first: npt.NDArray[Any] | None = None
     for path in paths:
-        picture = decode_image(read_bytes(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        if picture is None or picture.dtype not in (np.uint8, np.uint16):
-            raise InputError(f"{path} is damaged or no photograph of 8 or 16 bits.")
+        picture = _picture(path)
         if first is None:
             first = picture
         if picture.shape != first.shape or picture.dtype != first.dtype:
@@ -73,6 +87,37 @@ def read_photographs(paths: list[Path], longest: int | None) -> npt.NDArray[Any]
         small = picture if longest is None else reduced(picture, longest)
         slices.append(np.ascontiguousarray(small[..., ::-1]))
     return np.stack(slices)
+
+
+def _picture(path: Path) -> npt.NDArray[Any]:
+    """Return a photograph as uint8 or uint16 (H, W, 3), blue first."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): mend it, or take it out of the folder.") from None
+    decoded = decode_image(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path} is damaged or no photograph of 8 or 16 bits.")
+    if (pages := _pages(path, data)) > 1:
+        raise InputError(f"{path} holds {pages} pictures: save each of them as a file of its own.")
+    return np.asarray(decoded)
+
+
+def _pages(path: Path, data: bytes) -> int:
+    """Count the pictures of a file that are as large as its first: beside it, TIFF may have a small preview."""
+    if path.suffix.lower() not in (".tif", ".tiff", ".webp"):
+        return 1
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            first, count = file.size, getattr(file, "n_frames", 1)
+            sizes = [first]
+            for page in range(1, count):
+                file.seek(page)
+                sizes.append(file.size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        # A kind of TIFF that OpenCV alone reads.
+        return 1
+    return sizes.count(first)
 
 
 def _words(picture: npt.NDArray[Any]) -> str:
@@ -101,17 +146,22 @@ def focus_distances(given: str, count: int) -> list[float]:
     """
     path = Path(given)
     where = "--focus"
-    if path.is_file():
+    # A long list is no path: asking whether there is such a file would fail.
+    if os.path.isfile(given):
         where = str(path)
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise InputError(f"{path} is no text: give one focus distance on each line.") from None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
         words = [line.split("#")[0].strip() for line in lines]
     elif re.search(r"\d|inf|\u221e", given) and not Path(given).suffix.isalpha() and "/" not in given:
         words = [word.strip() for word in given.split(",")]
     else:
-        raise InputError(f"there is no file {given}: give focus distances as a text file, or as '0.1m, 0.2m, ...'.")
+        raise InputError(
+            f"there is no file {given[:200]!r}: give focus distances as a text file, or as '0.1m, 0.2m, ...'."
+        )
     words = [word for word in words if word]
     distances = [_distance(word, where) for word in words]
     if len(distances) != count:
@@ -130,5 +180,7 @@ def _distance(word: str, where: str) -> float:
     except ValueError:
         raise InputError(f"{where}: {word[:40]!r} is no length: write for example '0.35 m', '350 mm' or inf.") from None
     if not metres > 0:
-        raise InputError(f"{where}: a focus distance is above 0, not {word}.")
+        raise InputError(f"{where}: a focus distance is above 0, not {word[:40]}.")
+    if not NEAREST <= metres <= 1 / NEAREST:
+        raise InputError(f"{where}: {word[:40]} is not from {NEAREST:g} to {1 / NEAREST:g} m: beyond that, write inf.")
     return metres

@@ -1,6 +1,7 @@
 """Depth and an all-in-focus picture of a real focal stack, end to end: photographs in, a folder of pictures out."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,14 +16,17 @@ from ..evaluate.pictures import as_codes, encoded, png_bytes
 from ..evaluate.stack_depth import Aggregation, depth_from_stack, distance_words
 from ..evaluate.stack_methods import METHODS, Method
 from ..evaluate.stack_page import DepthScale, StackPage, depth_picture, stack_page
+from ..synth.camera import ThinLens
 from ..synth.files import write_atomically
 from .aside import check_new, write_aside
-from .photographs import find_photographs, focus_distances, read_photographs
+from .photographs import find_photographs, focus_distances, read_photographs, shown_name
 from .registration import Registration, by_lens, register
 
 Float32 = npt.NDArray[np.float32]
 
 _MILLIMETRES = 65535
+_LEAST = 0.1
+"""Confidence below which the depth of a photograph's pixel is that of its neighbours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +118,7 @@ def write_depth(
     notes = _notes(stack, focus, registration, told)
     labels = [""] * len(paths) if focus is None else distance_words(focus)
     page = StackPage(
-        title=folder.resolve().name, facts=dict(facts), notes=notes, slices=slices, labels=labels, depth=told.depth,
+        title=shown_name(folder.resolve()), facts=dict(facts), notes=notes, slices=slices, labels=labels, depth=told.depth,
         metric=focus is not None, aif=as_codes(told.aif), confidence=told.confidence,
     )  # fmt: skip
     record = _record(paths, focus, ways, registration)
@@ -126,6 +130,9 @@ def write_depth(
 def _check(ways: Ways) -> None:
     if ways.run is not None and ways.focus is None:
         raise InputError("a trained model reads focus distances: give them with --focus.")
+    classical = (ways.method, ways.radius, ways.fill, ways.fusion) != ("sml", None, True, "pyramid")
+    if ways.run is not None and classical:
+        raise InputError("--method, --radius, --no-fill and --fusion are not for a trained model: leave them out.")
     if ways.focal_length is not None and (not ways.align or ways.focus is None):
         raise InputError("--focal-length is for --align, and needs the focus distances of --focus.")
 
@@ -158,22 +165,41 @@ def _aggregation(ways: Ways, longest: int) -> Aggregation:
     They grow with the picture, so that a photograph reduced to another size gives the same depth.
     """
     radius = max(2, round(longest / 160)) if ways.radius is None else ways.radius
-    return Aggregation(radius=radius, guided=True, strength=(longest / 16) ** 2, contrast=0.015, least=0.1)
+    return Aggregation(radius=radius, guided=True, strength=(longest / 16) ** 2, contrast=0.015, least=_LEAST)
 
 
 def _predicted(slices: npt.NDArray[Any], focus: list[float], ways: Ways, run: Path) -> Told:
     from ..train.prediction import load_model
 
     predictor = load_model(run, device=ways.device)
-    if "stack" not in predictor.model.inputs:
+    if predictor.reads_capture and "depth" in predictor.model.outputs:
+        # Of several depths the stack's own: nothing is photographed beside it.
+        predictor = load_model(run, device=ways.device, heads=["depth"])
+    reads = predictor.model.inputs
+    if "stack" not in reads:
         raise InputError(f"{run} reads single captures, not focal stacks: give a run of a stack model.")
-    if not np.isfinite(focus).all():
-        raise InputError("a trained model needs finite focus distances.")
-    said: dict[str, Any] = predictor.predict(slices, focus=np.asarray(focus, np.float32))
+    lens = _lens(predictor) if "lens" in reads else None
+    if "lens" in reads and lens is None:
+        raise InputError(f"{run} reads the lens, and was trained for several: give a run of one camera.")
+    for name, what in {"image": "a single capture", "intrinsics": "camera matrices"}.items():
+        if name in reads:
+            raise InputError(f"{run} reads {what} beside the stack, which photographs do not have: give another run.")
+    said: dict[str, Any] = predictor.predict(slices, lens, focus=np.asarray(focus, np.float32))
     if "depth" not in said:
         raise InputError(f"{run} tells no depth: give a run that does.")
     aif = np.clip(said["aif"], 0, 1) if "aif" in said else fuse_by_pyramid(slices)
     return Told(depth=said["depth"], aif=aif, confidence=None, words=f"the model of {run.name}")
+
+
+def _lens(predictor: Any) -> ThinLens | None:
+    """Return the lens that a model of stacks was trained for; None if there were several."""
+    from ..train.cameras import common_numbers
+
+    numbers = common_numbers(predictor.cameras)
+    if not {"focal_length", "f_number", "pixel_pitch"} <= numbers.keys():
+        return None
+    # Where it is focused is told slice by slice.
+    return ThinLens(**{"focus_distance": math.inf, **numbers})
 
 
 def _method_words(ways: Ways, radius: int) -> str:
@@ -186,13 +212,11 @@ def _facts(
     registration: Registration | None, told: Told,
 ) -> list[tuple[str, str]]:  # fmt: skip
     height, width = told.depth.shape
-    near, far = (float(end) for end in np.nanquantile(told.depth, (0.005, 0.995)))
-    unit = " m" if focus is not None else " (slices)"
     facts = [
-        ("photographs", f"{len(paths)}, {paths[0].name} to {paths[-1].name}"),
+        ("photographs", f"{len(paths)}, {shown_name(paths[0])} to {shown_name(paths[-1])}"),
         ("size", f"{width}x{height} px"),
         ("focus", "not known" if focus is None else ", ".join(distance_words(focus))),
-        ("depth", f"{near:.4g} to {far:.4g}{unit}, by {told.words}"),
+        ("depth", f"{_range(told.depth, focus)}, by {told.words}"),
         ("all in focus", "by the model" if ways.run else f"by {ways.fusion}"),
     ]
     if registration is not None:
@@ -201,11 +225,20 @@ def _facts(
         shift = float(np.abs(registration.moves[:, 1:]).max())
         facts.append((
             "registered",
-            f"by {how} onto {paths[registration.reference].name}: {100 * (1 - scale.min()):.2f} % of breathing, "
+            f"by {how} onto {shown_name(paths[registration.reference])}: {100 * (1 - scale.min()):.2f} % of breathing, "
             f"shifts of up to {shift:.1f} px; neighbouring slices differ by {registration.after:.2f} codes of 255 rms, "
             f"{registration.before:.2f} before",
         ))  # fmt: skip
     return facts
+
+
+def _range(depth: Float32, focus: list[float] | None) -> str:
+    """Say between what all but a hundredth of the known depth lies; infinity is a depth like others."""
+    known = np.sort(depth[~np.isnan(depth)])
+    if not known.size:
+        return "nowhere known"
+    near, far = (known[round(share * (known.size - 1))] for share in (0.005, 0.995))
+    return f"{near:.4g} to {far:.4g}" + (" m" if focus is not None else " (slices)")
 
 
 def _notes(
@@ -216,10 +249,17 @@ def _notes(
         notes.append(
             "Focus distances are not known: depth is told in slices, the first is 1, with fractions between them."
         )
-    elif np.nanmax(told.depth) > _MILLIMETRES / 1000:
+    elif (told.depth > _MILLIMETRES / 1000).any():
         notes.append("Depths beyond 65.535 m are 65535 in depth-mm.png; depth.npy has them as they are.")
     if len(stack) == 1:
         notes.append("One slice tells no depth: all of it is that slice's distance.")
+    elif focus is not None and len(set(focus)) == 1:
+        notes.append("Slices at one distance tell no depth: all of it is that distance.")
+    elif told.confidence is not None and not (told.confidence >= _LEAST).any():
+        notes.append(
+            "Nowhere is one slice clearly sharper than the others: the depth means nothing. Are they focused at "
+            "different distances, and does the view have texture?"
+        )
     if registration is not None and registration.slices.shape != stack.shape:
         top, bottom, left, right = registration.box
         notes.append(
@@ -233,7 +273,7 @@ def _record(
     paths: list[Path], focus: list[float] | None, ways: Ways, registration: Registration | None
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "defocal": __version__, "photographs": [path.name for path in paths],
+        "defocal": __version__, "photographs": [shown_name(path) for path in paths],
         "focus_m": None if focus is None else [d if np.isfinite(d) else "infinity" for d in focus],
         "depth_unit": "slice, the first is 1" if focus is None else "m",
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(ways).items() if k != "device"},

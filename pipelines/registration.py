@@ -110,10 +110,12 @@ def by_lens(stack: npt.NDArray[Any], focus: Sequence[float], focal_length: float
     Raises
     ------
     InputError
-        If a distance is not beyond the focal length.
+        If the focal length is not above 0, or a distance is not beyond it.
     """
     distances = np.asarray(focus, np.float64)
-    if not 0 < focal_length < distances.min():
+    if not focal_length > 0:
+        raise InputError(f"a focal length is above 0, not {focal_length:g} m.")
+    if not focal_length < distances.min():
         raise InputError(
             f"a lens of focal length {focal_length:g} m focuses beyond that, not at {distances.min():g} m: check "
             "the units."

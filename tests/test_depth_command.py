@@ -1,17 +1,24 @@
 """`defocal depth`: photographs in, a folder of pictures out; registration; classical methods in evaluations."""
 
 import json
+import os
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from commanding import defocal, refused
+from PIL import Image
 from rgbd import refusal
+from stacking import stack_store, toy_config
 
 from defocal.pipelines.photographs import find_photographs, focus_distances, read_photographs
 from defocal.pipelines.registration import by_lens, register, residual
+from defocal.train import train
+from defocal.train.config import Config
 
 FOCUS = (0.5, 0.7, 1.0, 1.6, 4.0)
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,6 +181,8 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(photographs, tmp_path):
     assert "no file" in refused("depth", photographs, out, "--focus", tmp_path / "none.txt")
     assert "--focus" in refused("depth", photographs, out, "--run", tmp_path)
     assert "--align" in refused("depth", photographs, out, "--focal-length", "5 mm")
+    lens = ("--align", "--focus", "1,2,3,4,5", "--focal-length")
+    assert "above 0" in refused("depth", photographs, out, *lens, "-5 mm")
     assert "not empty" in refused("depth", photographs, photographs)
     cv2.imwrite(str(photographs / "IMG_8.png"), np.zeros((50, 60, 3), np.uint8))
     assert "one size" in refused("depth", photographs, out)
@@ -191,7 +200,77 @@ def test_a_photograph_cut_short_is_refused_in_one_sentence(suffix, tmp_path, cap
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_lies_beside_photographs_and_files_of_several(photographs, tmp_path):
+    (photographs / "more.png").mkdir()
+    assert defocal("depth", photographs, tmp_path / "a").exit_code == 0
+    slices = [Image.fromarray(one) for one in stack()]
+    for suffix in ("tif", "webp"):
+        folder = tmp_path / suffix
+        folder.mkdir()
+        slices[0].save(folder / f"all.{suffix}", save_all=True, append_images=slices[1:])
+        assert "holds 5 pictures" in refused("depth", folder, tmp_path / "b")
+        # A small preview beside a picture is no other picture.
+        slices[0].save(folder / f"all.{suffix}", save_all=suffix == "tif", append_images=[slices[1].reduce(4)])
+        assert len(read_photographs(find_photographs(folder), None)) == 1
+    (photographs / "gone.png").symlink_to("nowhere")
+    assert "gone.png cannot be read" in refused("depth", photographs, tmp_path / "b")
+    (photographs / "gone.png").unlink()
+    # So large that OpenCV raises an error and does not return nothing.
+    header = struct.pack(">IIBBBBB", 100000, 100000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts]
+    (photographs / "vast.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert "vast.png is damaged" in refused("depth", photographs, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_names_need_not_be_text(tmp_path):
+    folder = tmp_path / "<b>&"
+    folder.mkdir()
+    # Latin-1 as an old card has it, a line break, and a digit that is no decimal between two that are.
+    names = [b"\xe9.png", b"a\nb.png", "1\u00b23.png".encode()]
+    for name, one in zip(names, stack(), strict=False):
+        try:
+            (folder / os.fsdecode(name)).write_bytes(cv2.imencode(".png", one[:48, :64])[1].tobytes())
+        except OSError:
+            pytest.skip("this file system takes text alone")
+    done = defocal("depth", folder, tmp_path / "out", "--focus", "1,2,3")
+    assert done.exit_code == 0, done.output
+    record = json.loads((tmp_path / "out/depth.json").read_text())
+    assert record["photographs"] == ["1\u00b23.png", "a\ufffdb.png", "\ufffd.png"]
+    assert "<b>" not in (tmp_path / "out/depth.html").read_text()
+
+
+def test_out_may_be_a_link_and_must_be_a_possible_name(photographs, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    assert defocal("depth", photographs, tmp_path / "link").exit_code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there/depth.npy").is_file()
+    assert "choose another folder" in refused("depth", photographs, tmp_path / ("x" * 300))
+
+
+def test_what_tells_no_depth_is_said(photographs, tmp_path):
+    far = defocal("depth", photographs, tmp_path / "far", "--focus", "0.5,0.7,1,inf,inf")
+    assert "nan" not in far.output
+    infinite = defocal("depth", photographs, tmp_path / "infinite", "--focus", "inf,inf,inf,inf,inf")
+    assert "inf to inf m" in infinite.output
+    assert "at one distance tell no depth" in infinite.output
+    for path in photographs.glob("*.png"):
+        cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
+    black = defocal("depth", photographs, tmp_path / "black", "--no-fill", "--focus", "1,2,3,4,5")
+    assert black.exit_code == 0, black.output
+    assert "nowhere known" in black.output
+    assert "the depth means nothing" in black.output
+    assert np.isnan(np.load(tmp_path / "black/depth.npy")).all()
+
+
 def test_distances_are_read_as_they_are_written(tmp_path):
+    # Longer than the name of a file may be.
+    assert len(focus_distances("0.123456m," * 99, 99)) == 99
+    assert focus_distances("1e-12,1e12", 2) == [1e-12, 1e12]
+    for word in ("1e-320", "1e400", "1e13 m"):
+        refusal(lambda word=word: focus_distances(word, 1), "write inf")
     assert focus_distances("0.1m, 20 cm,300 mm,inf", 4) == [0.1, 0.2, 0.3, float("inf")]
     path = tmp_path / "focus_distance.txt"
     path.write_text("\ufeff7223525.79\r\n208.1\r\n1e1\r\n\r\n")
@@ -223,10 +302,58 @@ def test_stack_baselines_need_stacks(tiny_store, tmp_path):
         assert "needs focal stacks" in words
 
 
+def test_fusion_needs_a_true_picture_to_be_judged_by(tmp_path):
+    store = stack_store(tmp_path / "stacks", count=3, output={"arrays": ["depth", "stack"]})
+    words = refused("evaluate", "--data", store, "--out", tmp_path / "r", "--baseline", "fusion-pyramid")
+    assert "no array 'aif', which fusion-pyramid needs" in words
+
+
 def test_opencv_registers_nothing_in_training():
     """Registration is of real photographs: training sees stacks as they are."""
     for path in (ROOT / "train").rglob("*.py"):
         assert "registration" not in path.read_text()
+
+
+def trained(store, out, **model):
+    """Train for one step on stacks of four slices, through a 50 mm lens; return the run's folder."""
+    data = toy_config(
+        data={"targets": ["depth", "aif"], "extra": ["capture", "lens", "intrinsics"], "crop": [32, 32]},
+        model=model, target={"kind": "inverse-depth", "span": [0.0, 2.0]}, loss={"kind": "l1"},
+        run={"steps": 1, "pictures": 0},
+    )  # fmt: skip
+    data["model"] = model
+    assert train(Config.parse(data), [store], out).complete
+    return out
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_trained_models_tell_depth_of_photographs(photographs, tmp_path):
+    store = stack_store(tmp_path / "stacks", count=6)
+    (photographs / "IMG_11.png").unlink()
+    for path in photographs.glob("*.png"):
+        cv2.imwrite(str(path), cv2.imread(str(path))[:48, :64])
+    aligns = trained(store, tmp_path / "aligns", kind="dff", width=1, alignment="learned", alignment_width=1)
+    focus, out = ("--focus", "0.9,1.2,2,inf"), tmp_path / "out"
+    done = defocal("depth", photographs, out, *focus, "--run", aligns, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    found = np.load(out / "depth.npy")
+    assert np.isfinite(found).all()
+    assert found.min() >= 0.9 * (1 - 1e-5)
+    other = tmp_path / "other"
+    assert "focal length 0.05 m" in refused(
+        "depth", photographs, other, "--focus", "0.04,1,2,3", "--run", aligns, "--device", "cpu"
+    )
+    assert "--method" in refused("depth", photographs, other, *focus, "--run", aligns, "--method", "rdf")
+    by_matrices = trained(store, tmp_path / "matrices", kind="dff", width=1, alignment="intrinsics")
+    assert "camera matrices" in refused("depth", photographs, other, *focus, "--run", by_matrices, "--device", "cpu")
+    # Two networks, of which that of the stack needs nothing beside it.
+    two = trained(
+        store, tmp_path / "two", kind="udfd", focus={"width": 0.04, "gathered": 1, "norm": True},
+        defocus={"blocks": [1, 1], "growth": 1, "width": 2, "decoder": [1, 1, 1]},
+    )  # fmt: skip
+    done = defocal("depth", photographs, other, *focus, "--run", two, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert np.load(other / "depth.npy").shape == (48, 64)
 
 
 @pytest.mark.slow

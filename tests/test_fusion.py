@@ -65,3 +65,4 @@ def test_what_cannot_be_fused_is_refused():
         refusal(lambda place=place: fuse_by_depth(stack, place), "places in a stack")
     refusal(lambda: fuse_by_depth(stack[0], np.zeros((4, 5))), "a stack to fuse")
     refusal(lambda: fuse_by_pyramid(stack[:0]), "a stack to fuse")
+    refusal(lambda: fuse_by_pyramid(np.full((2, 4, 5, 3), np.nan)), "no NaN")

@@ -158,6 +158,9 @@ def test_the_same_folder_goes_on_with_the_same(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
     refusal(lambda: prepare(paper("rpsf", tmp_path / "other", "smoke")), "holds something else")
+    # An option that is there and empty, as of a variable that is not set, asks for no procedural scenes.
+    refusal(lambda: prepare(paper("udfd", tmp_path / "new", "smoke", "")), "KIND:PATH")
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_command_tells_its_steps_and_refuses_what_it_does_not_know(tmp_path):

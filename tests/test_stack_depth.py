@@ -219,10 +219,21 @@ def test_without_distances_depth_is_told_in_slices():
 
 def test_what_cannot_be_told_is_refused():
     stack = np.zeros((3, 8, 8, 3), np.uint8)
-    for focus in ([1, 2], [1, 2, 0], [1, -2, 3], [1, 2, np.nan], [[1, 2, 3]]):
+    for focus in (
+        [1, 2],
+        [1, 2, 0],
+        [1, -2, 3],
+        [1, 2, np.nan],
+        [[1, 2, 3]],
+        [1, 2, 1e-320],
+        [1, 2, 1e39],
+        [1, 2, "a"],
+    ):
         refusal(lambda focus=focus: depth_from_stack(stack, focus), "focus distances")
-    for bad in (np.zeros((3, 8, 8, 4)), np.zeros((0, 8, 8, 3)), np.zeros((8, 8)), np.full((3, 8, 8, 3), np.nan)):
+    for bad in (np.zeros((3, 8, 8, 4)), np.zeros((0, 8, 8, 3)), np.zeros((8, 8)), np.full((3, 8, 8, 3), np.nan),
+                np.ma.masked_array(stack, stack < 1), [stack[0], stack[1, :2]]):  # fmt: skip
         refusal(lambda bad=bad: depth_from_stack(bad, [1, 2, 3]), "focal stack")
+    refusal(lambda: depth_from_stack(np.full((3, 8, 8, 3), 1e9), [1, 2, 3]), "white at 1", "scale it")
     refusal(lambda: depth_from_stack(stack, [1, 2, 3], method="best"), "'best'", "windowed-ls")
     refusal(lambda: Aggregation(radius=-1), "radius")
     assert distance_words([0.35, np.inf]) == ["0.35 m", "infinity"]

@@ -16,6 +16,7 @@ from defocal.pipelines.classical import Classical
 from defocal.pipelines.cli import cli
 from defocal.pipelines.evaluation import Options, evaluate
 from defocal.pipelines.evaluation_report import cautions, report_tables, summary, write_report
+from defocal.pipelines.judged import Sample
 from defocal.synth import ThinLens, open_store
 from defocal.train import load_model, train
 from defocal.train.config import Config
@@ -85,6 +86,11 @@ def test_what_a_model_of_stacks_cannot_use_is_refused(runs, sample, toy_stacks, 
         (stack, {"focus": [1, 2, np.nan, 3]}, "focus distances must be metres above 0, not nan"),
         (stack, {"focus": [1, 2, -1, 3]}, "focus distances must be metres above 0, not -1"),
         (stack, {"focus": ["near"] * 4}, "focus must be numbers, in metres"),
+        (stack, {"focus": ["1", "2", "3", "4"]}, "focus must be numbers, in metres"),
+        (stack, {"focus": [1e-40, 1, 2, 3]}, "focus distances are from 1e-12 to 1e"),
+        (stack, {"focus": [1, 2, 3, 1e39]}, "focus distances are from 1e-12 to 1e"),
+        (stack, {"focus": focus, "depth": np.ones((40, 56))}, "no depth: leave depth out"),
+        (np.ma.masked_array(stack, stack < 9), {"focus": focus}, "no masked pixels"),
         (stack, {"focus": focus * 1000}, r"focus is from 900 to 3000 m, .* scenes of 0.8 to 4 m: give focus"),
         (stack[0], {"focus": focus}, r"images must have shape \(slices, h, w, 3\) .*, as the model reads focal stacks"),
         (stack, {"focus": focus, "capture": stack[0]}, "reads focal stacks and no capture: leave capture out"),
@@ -222,3 +228,8 @@ def test_the_commands_lead_from_stacks_to_a_report(toy_stacks, tmp_path):
                        "data.slices=[5, 6]")  # fmt: skip
     assert done.exit_code == 2
     assert "data.slices asks for up to 6: lower it" in done.output
+
+
+def test_depth_that_is_no_distance_is_not_judged():
+    sample = Sample(0, "a scene", {"depth": np.array([[1.0, 0.0], [-2.0, np.inf]], np.float32)})
+    assert sample.valid.tolist() == [[True, False], [False, False]]

@@ -182,6 +182,16 @@ def test_slices_depend_on_seed_step_epoch_and_sample_alone(toy_stacks):
     assert chosen_slices(1, 8, 3, 5, 1, 2) == [3]
 
 
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan")])
+def test_a_slice_that_is_focused_nowhere_is_refused(store, wrong):
+    wanted = settings()
+    data = StoreDataset.of(store, wanted)
+    batch = data.__getitems__([0, 1]).batch
+    batch["focus"][1, 2] = wrong
+    with pytest.raises(InputError, match="the store's array focus holds what is no distance above 0"):
+        prepare(batch, wanted, data.facts)
+
+
 @pytest.mark.parametrize(
     ("count", "of", "reference", "found"),
     [(3, 5, 4, [0, 2, 4]), (3, 5, 1, [1, 2, 4]), (1, 4, 3, [3]), (4, 4, 2, [0, 1, 2, 3]), (2, 10, 0, [0, 9])],

@@ -55,6 +55,8 @@ def test_integers_become_floats_of_0_to_1(dtype):
 
 def test_unknown_depth_is_zero_and_not_valid():
     batch = made()
+    # No distances either: nothing may be learned of them, or divided by them.
+    batch["depth"][0, 0, :3] = torch.tensor([0.0, -1.0, torch.inf])
     ready = prepare(batch, settings(depth=["1.5 m", "3 m"]), FACTS)
     depth, valid = batch["depth"], ready["valid"]
     assert valid.dtype == torch.bool
@@ -62,7 +64,8 @@ def test_unknown_depth_is_zero_and_not_valid():
     assert torch.equal(ready["depth"][valid], depth[valid])
     assert (ready["depth"][~valid] == 0).all()
     batch["valid"] = torch.rand(batch["depth"].shape) < 0.5
-    assert torch.equal(prepare(batch, settings(), FACTS)["valid"], torch.isfinite(depth) & batch["valid"])
+    known = torch.isfinite(depth) & (depth > 0)
+    assert torch.equal(prepare(batch, settings(), FACTS)["valid"], known & batch["valid"])
 
 
 def test_linear_light_is_that_of_the_renderer():

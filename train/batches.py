@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .. import InputError
 from .blur_changes import change_blur, warp
 from .data import Facts
 from .samples import Batch
@@ -65,10 +66,16 @@ def prepare(
     `raw` (B, 1, h, w) and `stack_raw` (B, S, h, w), 0 at black level and 1 at white level; `lens` (B, 4);
     `f_number` (B, S); `intrinsics` (B, S, 3, 3) in pixels of the crop; `pose` (B, S, 6);
     `index` and `store` (B,) int64. Of these, what settings ask for.
+
+    Raises
+    ------
+    InputError
+        If a slice is focused at no distance above 0.
     """
     if settings.input == "stack":
         count = slice_count(seed, step, settings.slices) if training else None
         batch = choose(batch, facts.stacks, count, seed, epoch)
+        _check_focus(batch)
     moved = {name: _channels_first(name, tensor.to(device, non_blocking=True)) for name, tensor in batch.items()}
     slices = moved["stack"].shape[1] if settings.augment.colour_per_slice else 0
     indices = batch["index"].tolist()
@@ -114,6 +121,14 @@ def linear_to_srgb(picture: torch.Tensor) -> torch.Tensor:
     """Encode linear light as sRGB (IEC 61966-2-1); what lies outside 0 to 1 is cut off."""
     light = picture.clamp(0, 1)
     return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(1e-9) ** (1 / 2.4) - 0.055)
+
+
+def _check_focus(batch: Batch) -> None:
+    if not bool((batch["focus"] > 0).all()):
+        raise InputError(
+            "the store's array focus holds what is no distance above 0: it is damaged; fetch a fresh copy, or generate "
+            "it again."
+        )
 
 
 def _channels_first(name: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -225,7 +240,7 @@ def _mask_depth(batch: Batch, settings: DataSettings) -> None:
     """Say where depth is known and wanted, and fill it with 0 elsewhere: NaN times 0 would be NaN."""
     if "depth" in batch:
         depth = batch["depth"]
-        valid = torch.isfinite(depth)
+        valid = torch.isfinite(depth) & (depth > 0)
         if settings.depth is not None:
             valid &= (depth >= settings.depth[0]) & (depth <= settings.depth[1])
         batch["valid"] = valid & batch["valid"] if "valid" in batch else valid

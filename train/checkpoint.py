@@ -97,7 +97,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     except Exception as error:
         # Torch raises many kinds of error for a file that is none of its own.
         reason = str(error).split("\n")[0][:200]
-        raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}).") from None
+        raise InputError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}): fetch a fresh copy, or train "
+            "in another folder."
+        ) from None
     if not isinstance(state, dict) or not isinstance(state.get("format"), int):
         raise InputError(f"{path} is no checkpoint of defocal.")
     if state["format"] != FORMAT:
@@ -127,7 +130,7 @@ def checkpoint_of(run: str | Path, which: str = "best") -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise InputError(f"there is no run at {path}.")
+        raise InputError(f"there is no run at {path}: give the folder of one, or a checkpoint.")
     names = (BEST, LAST) if which == "best" else (LAST,)
     for name in names:
         if (path / name).is_file():

@@ -12,6 +12,8 @@ from ..synth.camera import ThinLens
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.floating[Any]] | Sequence[float]
+NEAREST = 1e-12
+"""Metres, and the inverse of the farthest but infinity: both are numbers of single precision."""
 MOST_BEYOND = 10.0
 """Times farther or nearer than any scene: focus distances that are all so are no metres."""
 
@@ -26,6 +28,8 @@ def as_batch(images: Images, name: str = "images", *, stacks: bool = False) -> t
     """
     if not isinstance(images, np.ndarray):
         raise InputError(f"{name} must be a numpy array, not of type {type(images).__name__}: use np.stack.")
+    if isinstance(images, np.ma.MaskedArray):
+        raise InputError(f"{name} must have no masked pixels, as models know none: fill them, and give a plain array.")
     one = 4 if stacks else 3
     if images.ndim not in (one, one + 1) or images.shape[-1] != 3 or 0 in images.shape:
         shapes = "(slices, h, w, 3) or (n, slices, h, w, 3)" if stacks else "(h, w, 3) or (n, h, w, 3)"
@@ -90,22 +94,27 @@ def focus_beside(
             "slices in metres."
         )
     try:
-        metres = np.asarray(focus, np.float32)
+        given = np.asarray(focus)
+        metres = given.astype(np.float64) if given.dtype.kind in "fiu" else None
     except (TypeError, ValueError):
-        raise InputError(f"focus must be numbers, in metres, not {str(focus)[:60]!r}.") from None
+        metres = None
+    if metres is None:
+        raise InputError(f"focus must be numbers, in metres, not {str(focus)[:60]!r}.")
     if metres.shape not in ((slices,), (count, slices)):
         raise InputError(
             f"focus must have shape ({slices},) or ({count}, {slices}), a distance for each slice, not {metres.shape}."
         )
     if not (metres > 0).all():
         raise InputError(f"focus distances must be metres above 0, not {metres[~(metres > 0)][0]:g}.")
+    if not ((metres >= NEAREST) & ((metres <= 1 / NEAREST) | np.isinf(metres))).all():
+        raise InputError(f"focus distances are from {NEAREST:g} to {1 / NEAREST:g} m, or infinite.")
     near, far = scenes
     if not anywhere and (metres.min() > far * MOST_BEYOND or metres.max() < near / MOST_BEYOND):
         raise InputError(
             f"focus is from {metres.min():g} to {metres.max():g} m, and the model was trained on scenes of {near:g} to "
             f"{far:g} m: give focus distances in metres."
         )
-    return torch.from_numpy(np.broadcast_to(metres, (count, slices)).copy())
+    return torch.from_numpy(np.broadcast_to(metres, (count, slices)).astype(np.float32))
 
 
 def intrinsics_beside(stack: torch.Tensor, intrinsics: npt.NDArray[np.floating[Any]] | None) -> torch.Tensor:
@@ -128,15 +137,22 @@ def intrinsics_beside(stack: torch.Tensor, intrinsics: npt.NDArray[np.floating[A
     return torch.from_numpy(np.broadcast_to(intrinsics, (count, slices, 3, 3)).astype(np.float32))
 
 
-def lens_beside(count: int, lens: ThinLens | None) -> torch.Tensor:
+def lens_beside(count: int, lens: ThinLens | None, focus: torch.Tensor | None = None) -> torch.Tensor:
     """Return focal length, f-number, focus distance and pixel pitch of each image, (n, 4) float32.
+
+    `focus` are the distances, metres, at which it is focused in the slices of stacks.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or it cannot be focused there.
     """
     if lens is None:
         raise InputError("the model reads the lens: give predict(images, lens=...).")
+    if focus is not None and (nearest := float(focus.min())) <= lens.focal_length:
+        raise InputError(
+            f"a lens of focal length {lens.focal_length:g} m focuses beyond that, not at {nearest:g} m: give focus "
+            "distances in metres."
+        )
     row = torch.tensor([lens.focal_length, lens.f_number, lens.focus_distance, lens.pixel_pitch])
     return row.expand(count, 4)

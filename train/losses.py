@@ -119,7 +119,10 @@ class LossBase(Section):
                 total = term.weight * value if total is None else total + term.weight * value
             if total is None:
                 of = " and ".join(sorted({term.output for term in terms}))
-                raise InputError(f"the loss {kind} is of {of}, and the model returns {' and '.join(outputs)}.")
+                raise InputError(
+                    f"the loss {kind} is of {of}, and the model returns {' and '.join(outputs)}: give it such a head "
+                    "(model.heads), or another loss."
+                )
             return {**found, "total": total}
 
         return objective

@@ -138,7 +138,9 @@ class _Unsupervised:
         """Return `total` and its terms; `valid` is not looked at, as no depth is."""
         depths = {name: outputs[name] for name in HEADS if name in outputs}
         if not depths:
-            raise InputError(f"the loss udfd is of depth, and the model returns {' and '.join(outputs)}.")
+            raise InputError(
+                f"the loss udfd is of depth, and the model returns {' and '.join(outputs)}: take another loss."
+            )
         settings = self.settings
         sharp = targets["aif"] if settings.sharp == "given" else complete(targets["stack"])
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {}

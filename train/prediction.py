@@ -148,7 +148,7 @@ class Predictor:
         """
         if lens is not None:
             self.check_lens(lens)
-        self._check_wanted(focus=focus, capture=capture, intrinsics=intrinsics)
+        self._check_wanted(focus=focus, capture=capture, intrinsics=intrinsics, depth=depth)
         given = self._pictures(images, capture)
         if self.reads_stacks:
             given["focus"] = focus_beside(given["stack"], focus, common_depth(self.cameras), anywhere=anywhere)
@@ -158,7 +158,7 @@ class Predictor:
         if "intrinsics" in self.model.inputs:
             given["intrinsics"] = intrinsics_beside(given["stack"], intrinsics)
         if "lens" in self.model.inputs:
-            given["lens"] = lens_beside(len(next(iter(given.values()))), lens)
+            given["lens"] = lens_beside(len(next(iter(given.values()))), lens, given.get("focus"))
         said = self.tensors({name: value.to(self.device) for name, value in given.items()})
         found = {}
         for name, value in said.items():

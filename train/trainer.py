@@ -158,6 +158,9 @@ class Training:
         if team.leads:
             out.mkdir(parents=True, exist_ok=True)
             self.lock = hold(out)
+            if state is None and not empty(out):
+                # Another run began and ended while this one looked at its data.
+                raise InputError(f"{out} is not empty any more: give another folder.")
         self.journal = Journal(out, self.step, writes=team.leads, tensorboard=config.run.tensorboard)
 
     def close(self) -> None:

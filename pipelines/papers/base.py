@@ -83,7 +83,7 @@ class Paper(ABC):
 
     def generate(self, recipe: str, name: str, *options: str) -> Generate:
         """Return the step that makes a dataset, at this scale and of these scenes."""
-        source = ("--scenes", self.scenes) if self.scenes else ()
+        source = () if self.scenes is None else ("--scenes", self.scenes)
         return Generate(recipe, self.out / name, (*options, *self.sizes.scenes, *source))
 
     @property

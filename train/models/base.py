@@ -134,7 +134,10 @@ class Model(nn.Module):
         if least <= count and (most is None or count <= most):
             return
         takes = f"{least} or more" if most is None else f"{least}" if least == most else f"{least} to {most}"
-        raise InputError(f"{type(self).__name__} takes stacks of {takes} slices, not of {count}.")
+        raise InputError(
+            f"{type(self).__name__} takes stacks of {takes} slices, not of {count}: give such stacks, or train a model "
+            "for these."
+        )
 
     def _checked(self, batch: Mapping[str, Tensor], name: str) -> Tensor:
         kind = type(self).__name__
