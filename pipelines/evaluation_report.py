@@ -165,6 +165,7 @@ def report_numbers(found: Evaluation) -> dict[str, Any]:
                 "ause": _plain(result.sparsification.ause),
                 "aurg": _plain(result.sparsification.aurg),
                 "calibration error": _plain(result.calibration_error),
+                "root mean square": _plain(result.size),
                 "samples": found.options.samples,
             }
         judged.append(entry)
