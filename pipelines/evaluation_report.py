@@ -154,6 +154,11 @@ def report_numbers(found: Evaluation) -> dict[str, Any]:
             entry["mask"] = one.predictor.optics.mask.numbers()
         if one.depth is not None:
             entry["depth"] = one.depth.result().as_dict()
+        if one.silhouettes is not None:
+            entry["depth"] |= {
+                part: {name: _plain(value) for name, value in numbers.items()}
+                for part, numbers in one.silhouettes.result().items()
+            }
         if one.defocus is not None:
             entry["depth"]["mean over images"]["rmse_defocus"] = _plain(one.defocus.per_image)
             entry["depth"]["over all pixels"]["rmse_defocus"] = _plain(one.defocus.per_pixel)

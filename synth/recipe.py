@@ -63,7 +63,7 @@ class RenderSection(Section):
     renders nothing: it refocuses the views of a light field, which the scenes must have."""
     samples: int = Field(default=256, ge=1, le=65536)
     """Cells of the aperture, for "exact"."""
-    model: Literal["surfaces", "hasinoff", "normalised-over", "eq7"] = "surfaces"
+    model: Literal["surfaces", "hasinoff", "normalised-over", "eq7", "gather"] = "surfaces"
     """All but the first are papers' models, for comparison; see `rendering.render`."""
     planes: int = Field(default=64, ge=2, le=4096)
     light: Literal["linear", "srgb"] = "linear"

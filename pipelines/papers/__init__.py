@@ -7,10 +7,12 @@ from ... import InputError
 from .base import Paper, Scale
 from .d3net import D3Net
 from .dff_wild import DffWild
+from .hded import Hded
+from .rendering import Rendering
 from .rpsf import Rpsf
 from .udfd import Udfd
 
-PAPERS: dict[str, type[Paper]] = {one.name: one for one in (Rpsf, Udfd, DffWild, D3Net)}
+PAPERS: dict[str, type[Paper]] = {one.name: one for one in (Rpsf, Udfd, DffWild, D3Net, Hded, Rendering)}
 
 __all__ = ["PAPERS", "Paper", "Scale", "paper"]
 
