@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Step, Train
 from .base import Paper, Scale, Sizes, changes, numbers_of
+from .d3net_real import RealPart, RealSizes
 
 TITLE = "Depth from defocus by D3-Net"
 CITATION = (
@@ -51,15 +52,24 @@ class D3NetSizes(Sizes):
         What all rows are trained by.
     samples
         Predictions with dropout, for uncertainty.
+    real
+        What is done with real photographs, where they are given.
     """
 
     config: str
     samples: int
+    real: RealSizes
 
 
 _PIXELS = "camera.pixel_pitch=11.2 um"
 """Twice the size, and a quarter of the frame taken: blur is half as wide in pixels as in the paper's."""
-_NARROW = ("data.crop=[64, 64]", "target.kind=depth", "model.dropout=0.2", "data.validation_split=val")
+_NARROW = (
+    "data.crop=[64, 64]",
+    "target.kind=depth",
+    "target.span=[0.0, 5.0]",
+    "model.dropout=0.2",
+    "data.validation_split=val",
+)
 """Of the small U-Net that stands in for D3-Net on CPUs, whose target and loss it has."""
 SIZES: dict[Scale, D3NetSizes] = {
     "smoke": D3NetSizes(
@@ -67,18 +77,41 @@ SIZES: dict[Scale, D3NetSizes] = {
                        "output.splits={ train = 0.6, val = 0.15, test = 0.25 }"),
         training=changes("run.steps=10", "data.batch_size=8", *_NARROW),
         variant="-smoke", config="unet-smoke", samples=3, seeds=(0,), judged=4,
+        real=RealSizes(
+            size=changes("scenes.size=[96, 144]", "camera.pixel_pitch=161.2 um"),
+            scenes=changes("scenes.count=16", "output.splits={ train = 0.8, val = 0.2 }"),
+            photographs=changes("scenes.count=16"), pairs=2,
+            training=changes("run.steps=6", "data.batch_size=8", *_NARROW),
+            tuning=changes("run.steps=4", "data.batch_size=8", *_NARROW),
+        ),
     ),
     "small": D3NetSizes(
         scenes=changes("scenes.count=800", "scenes.size=[120, 160]", _PIXELS,
                        "output.splits={ train = 0.86, val = 0.04, test = 0.1 }"),
-        training=changes("run.steps=2000", "run.validate_every=500", *_NARROW),
+        training=changes("run.steps=2000", "run.validate_every=500", "run.ema=0.99", *_NARROW),
         variant="-smoke", config="unet-smoke", samples=20, seeds=(0, 1, 2), judged=60,
+        real=RealSizes(
+            # Half the pixels of the photographs along a side.
+            size=changes("scenes.size=[216, 320]", "camera.pixel_pitch=72 um"),
+            scenes=changes("scenes.count=400", "output.splits={ train = 0.95, val = 0.05 }"),
+            photographs=(), pairs=20,
+            training=changes("run.steps=2000", "run.validate_every=500", "run.ema=0.99", *_NARROW),
+            tuning=changes("run.steps=400", "run.validate_every=100", "optimiser.rate=5e-4", *_NARROW),
+        ),
     ),
     "full": D3NetSizes(
         # As many scenes as NYUv2 has for training and for testing: 795 and 654.
         scenes=changes("scenes.count=1449", "output.splits={ train = 0.5, val = 0.05, test = 0.45 }"),
         training=changes("data.validation_split=val"),
         variant="", config="d3net", samples=50, seeds=(0, 1, 2), judged=654,
+        real=RealSizes(
+            size=changes("scenes.size=[432, 640]"),
+            scenes=changes("scenes.count=1449", "output.splits={ train = 0.95, val = 0.05 }"),
+            photographs=(), pairs=110,
+            training=changes("data.validation_split=val"),
+            # As many times over the photographs as the public code goes over them.
+            tuning=changes("run.epochs=3000", "data.validation_split=val"),
+        ),
     ),
 }  # fmt: skip
 
@@ -90,6 +123,28 @@ class D3Net(Paper):
     title, citation, scales = TITLE, CITATION, SIZES
 
     sizes: D3NetSizes
+    takes: ClassVar[Mapping[str, str]] = {
+        "real": "real photographs (Table 2) and the physical check, on the DSLR pairs"
+    }
+
+    @property
+    def real(self) -> RealPart | None:
+        """The part on real photographs; None where they are not given."""
+        if "real" not in self.given:
+            return None
+        return RealPart(self.out, self.given["real"], self.sizes.real, self.sizes.config, self.seeds, self.run)
+
+    def check(self) -> None:
+        """Refuse scenes and photographs that cannot be read before anything is begun.
+
+        Raises
+        ------
+        InputError
+            If they cannot.
+        """
+        super().check()
+        if self.real:
+            self.real.check()
 
     def _captures(self, focus: str) -> Path:
         return self.out / f"captures-{focus}"
@@ -108,6 +163,7 @@ class D3Net(Paper):
             *(self.generate(f"d3net-{focus}", f"captures-{focus}", *arrays) for focus in focuses),
             *(self._train(row, seed) for seed in self.seeds for row in ROWS),
             *(self._report(focus, seed) for seed in self.seeds for focus in focuses),
+            *(self.real.steps if self.real else ()),
         ]
 
     def _report(self, focus: str, seed: int) -> Evaluate:
@@ -130,14 +186,16 @@ class D3Net(Paper):
         numbers[ZHUO] = {m: [numbers_of(zhuo)[m]] for m in METRICS}
         curves = {row: [DepthCurve.of(one) for one in found] for row, found in judged.items()}
         doubt = {row: [one["uncertainty"] for one in found] for row, found in judged.items()}
+        tables, relations, pictures = self.real.tables() if self.real else ([], [], [])
+        drawn = self.pictures({row: self.run(folder, self.seeds[0]) for row, (folder, _) in ROWS.items()})
         return Reproduction(
             title=TITLE,
             paper=CITATION,
             facts=self.facts(),
-            tables=[_table(numbers), _by_depth(curves), _doubts(doubt)],
-            relations=[*_table_relations(numbers), *_depth_relations(curves), *_doubt_relations(doubt)],
+            tables=[_table(numbers), _by_depth(curves), _doubts(doubt), *tables],
+            relations=[*_table_relations(numbers), *_depth_relations(curves), *_doubt_relations(doubt), *relations],
             curves=[_figure(curves)],
-            pictures=self.pictures({row: self.run(folder, self.seeds[0]) for row, (folder, _) in ROWS.items()}),
+            pictures=[*drawn, *pictures],
             commands=self.commands(),
             notes=self.missing(),
         )
