@@ -31,6 +31,8 @@ WHITE = 0.9
 """Linear light beyond which a pixel of either photograph may be clipped, and does not count for the exposure."""
 OURS, NONE = "layers with what they hide", "no blur"
 GAUSSIAN, SUM, GATHER = "one Gaussian for all", "no occlusion (Eq. 7)", "no occlusion (neighbours)"
+SMOOTH = 3.0
+"""Standard deviation in pixels of the Gaussian under which the two photographs look alike, whatever their apertures."""
 TILE = 160
 """Pixels along a side of what the picture shows of a pair."""
 
@@ -47,6 +49,8 @@ class Widened:
         By way of rendering, against the real photograph, encoded, inside the border.
     gain
         By way: the factor in linear light by which its exposure was aligned.
+    shift
+        Pixels (down, right) by which the real photograph was moved to lie over the sharper one.
     tiles
         uint8 (`TILE`, n `TILE`, 3) sRGB: the most hidden part of the sharper photograph, of each way but the first and
         of the real one, side by side.
@@ -56,6 +60,7 @@ class Widened:
     psnr: dict[str, float]
     ssim: dict[str, float]
     gain: dict[str, float]
+    shift: tuple[float, float]
     tiles: UInt8
 
 
@@ -96,6 +101,25 @@ def exposure_gain(picture: Float32, real: Float32) -> float:
     return float((a * b).sum() / (a * a).sum()) if (a * a).sum() > 0 else 1.0
 
 
+def displacement(small: Float32, wide: Float32) -> tuple[float, float]:
+    """Return by how many pixels (down, right) `wide` must be moved to lie over `small`; both (H, W, 3), linear light.
+
+    The camera was touched between its photographs. Least squares over smoothed pictures, repeated (Lucas and Kanade
+    1981); an exposure may differ.
+    """
+    from scipy.ndimage import gaussian_filter, shift
+
+    still, moving = (gaussian_filter(np.sqrt(one.mean(axis=2)).astype(np.float64), SMOOTH) for one in (small, wide))
+    found, inner = np.zeros(2), np.s_[BORDER:-BORDER, BORDER:-BORDER]
+    slopes = [slope[inner].ravel() for slope in np.gradient(still)]
+    known = np.stack([*slopes, still[inner].ravel(), np.ones(slopes[0].size)], axis=1)
+    for _ in range(5):
+        moved = shift(moving, found, order=3, mode="nearest")
+        down, right, gain, _ = np.linalg.lstsq(known, moved[inner].ravel(), rcond=None)[0]
+        found += np.array([down, right]) / gain
+    return float(found[0]), float(found[1])
+
+
 def widen(small: Scene, wide: Scene, lens: ThinLens = Dslr.LENS) -> Widened:
     """Render a pair's sharper photograph through the wide aperture in every way, and compare.
 
@@ -106,8 +130,12 @@ def widen(small: Scene, wide: Scene, lens: ThinLens = Dslr.LENS) -> Widened:
     lens
         The wide one.
     """
+    from scipy.ndimage import shift
+
     inner = np.s_[BORDER:-BORDER, BORDER:-BORDER]
-    through, real = added_blur(lens), wide.aif[inner]
+    moved = displacement(small.aif, wide.aif)
+    through = added_blur(lens)
+    real = np.maximum(shift(wide.aif, (*moved, 0.0), order=3, mode="nearest"), 0)[inner]
     made, gains, scores = {}, {}, {}
     for name, way in WAYS.items():
         picture = way(small, through)[inner]
@@ -118,7 +146,7 @@ def widen(small: Scene, wide: Scene, lens: ThinLens = Dslr.LENS) -> Widened:
     at = _tile(silhouettes(small.depth)[inner], np.abs(np.asarray(through.coc(small.depth)))[inner])
     tiles = np.concatenate([np.rint(255 * picture[at]).astype(np.uint8) for picture in shown], axis=1)
     return Widened(
-        name=small.source, tiles=tiles, gain=gains,
+        name=small.source, tiles=tiles, gain=gains, shift=moved,
         psnr={name: one["psnr"] for name, one in scores.items()},
         ssim={name: one["ssim"] for name, one in scores.items()},
     )  # fmt: skip

@@ -40,6 +40,16 @@ def test_the_added_blur_and_the_blur_that_is_there_make_the_whole_one():
     np.testing.assert_allclose(added.coc(depth) ** 2 + small.coc(depth) ** 2, LENS.coc(depth) ** 2, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (1, -2), (-3, 1)])
+def test_a_camera_that_was_moved_is_found(down, right):
+    small, wide = pair()
+    moved = np.roll(wide.aif, (-down, -right), axis=(0, 1))
+    here = widened.displacement(small.aif, wide.aif)
+    found = widened.displacement(small.aif, moved)
+    assert np.subtract(found, here) == pytest.approx((down, right), abs=0.05)
+    assert here == pytest.approx((0, 0), abs=0.3)
+
+
 @pytest.mark.parametrize("gain", [0.5, 1.0, 3.0])
 def test_exposure_is_aligned_by_what_is_not_white(gain):
     picture = np.random.default_rng(0).random((20, 30, 3), np.float32) * np.float32(0.25)
@@ -61,6 +71,7 @@ def test_rendering_what_was_taken_comes_nearest_and_finds_the_exposure():
 
 def test_pairs_are_read_by_their_places(tmp_path, monkeypatch):
     monkeypatch.setattr(widened, "BORDER", 1)
+    monkeypatch.setattr(widened, "displacement", lambda small, wide: (0.0, 0.0))
     monkeypatch.setattr(widened, "image_metrics", lambda a, b: {"psnr": 1.0, "ssim": 1.0})
     reader = widened.Dslr(path=dslr(tmp_path))
     names = [one.name for one in widened.widen_pairs(reader, [2, 0])]
@@ -72,7 +83,7 @@ def test_photographs_are_captures_as_they_were_taken(tmp_path):
     out = tmp_path / "out"
     words = ["generate", "d3net-dslr", str(out), "--scenes", f"dslr:{tmp_path / 'photos'}"]
     for change in ("scenes.variant=N2_8", "render.method=taken", 'output.arrays=["depth", "capture"]',
-                   "scenes.depth=[1e-3, 1e3]", "camera.f_number=400"):  # fmt: skip
+                   "scenes.depth=[1e-3, 1e3]", "camera.f_number=60"):  # fmt: skip
         words += ["--set", change]
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0, done.output
