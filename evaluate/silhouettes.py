@@ -35,7 +35,7 @@ def silhouettes(depth: npt.ArrayLike, *, jump: float = JUMP, reach: int = REACH)
     z = np.asarray(depth, np.float64)
     found = np.zeros(z.shape, np.bool_)
     for axis in (0, 1):
-        a, b = (np.moveaxis(part, axis, 0) for part in (z, found))
+        a, b = np.moveaxis(z, axis, 0), np.moveaxis(found, axis, 0)
         with np.errstate(invalid="ignore"):
             edge = np.abs(a[1:] - a[:-1]) > jump * np.minimum(a[1:], a[:-1])
         b[1:] |= edge
