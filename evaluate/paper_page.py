@@ -10,13 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
+from .curves import CURVE_STYLE, Curve, curve_figure, key
 from .measures import measure
 from .page import HEAD, STYLE
 from .pictures import eight_bits, webp_bytes
 from .relations import Relation
 from .tables import Table, TableRow, heading
 
-_STYLE = """
+_STYLE = (
+    CURVE_STYLE
+    + """
 section{margin:2.2rem 0}section>h2{font-size:1.25rem;margin:0 0 .5rem}
 .wide{overflow-x:auto}.note{color:var(--muted);font-size:.87rem;margin:.2rem 0;max-width:75ch}
 .scores{margin:.5rem 0;font-variant-numeric:tabular-nums}
@@ -31,6 +34,7 @@ section{margin:2.2rem 0}section>h2{font-size:1.25rem;margin:0 0 .5rem}
 .strip figcaption{font-weight:400;font-size:.87rem;color:var(--muted);padding-top:.2rem}
 pre{background:var(--card);padding:.8rem 1rem;border-radius:8px;overflow-x:auto;font-size:.82rem;line-height:1.6}
 """
+)
 _CLASSES = {"holds": "holds", "does not hold": "fails", "within the spread": "open", "one seed": "open"}
 
 
@@ -69,6 +73,28 @@ class PaperPicture:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class PaperCurves:
+    """Lines over a common x, such as errors over depth.
+
+    Parameters
+    ----------
+    title, note, x_title
+        What they show with its unit; how to read it; what x is with its unit.
+    lines
+        By name, (x, y) float64 (N,) each; NaN breaks a line.
+    edges, share
+        Bins (N + 1,) in x and what fraction of the pixels (N,) each holds, drawn behind the lines.
+    """
+
+    title: str
+    note: str
+    x_title: str
+    lines: Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+    edges: npt.NDArray[np.float64]
+    share: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Reproduction:
     """All that the page shows.
 
@@ -78,8 +104,10 @@ class Reproduction:
         Heading, and the paper's citation.
     facts
         Scale, seeds, machine, time.
-    tables, relations, pictures
+    tables, relations, pictures, curves
         What was found.
+    notes
+        What is left out of the page, and how to get it.
     commands
         Each step as it is typed, with the seconds that it took; None if that is not known.
     """
@@ -90,6 +118,8 @@ class Reproduction:
     tables: Sequence[PaperTable]
     relations: Sequence[Relation]
     pictures: Sequence[PaperPicture] = ()
+    curves: Sequence[PaperCurves] = ()
+    notes: Sequence[str] = ()
     commands: Sequence[tuple[str, float | None]] = field(default_factory=tuple)
 
 
@@ -105,9 +135,11 @@ def paper_page(found: Reproduction) -> str:
         f"<header><h1>{escape(found.title)}</h1><p class=note>{escape(found.paper)}</p><table>{facts}</table></header>",
         f"<main><section><h2>Relations that must hold</h2>{_relations(found.relations)}</section>",
         *(f"<section><h2>{escape(table.title)}</h2>{_table(table)}</section>" for table in found.tables),
+        *map(_curves, found.curves),
         f'<section><h2>Pictures</h2><div class="strip">{"".join(map(_figure, found.pictures))}</div></section>'
         if found.pictures
         else "",
+        "".join(f"<p class=note>{escape(text)}</p>" for text in found.notes),
         f"<section><h2>Commands</h2><pre>{_commands(found.commands)}</pre></section>" if found.commands else "",
         "</main></body></html>",
     ]
@@ -155,6 +187,12 @@ def _table(table: PaperTable) -> str:
         f'<div class="wide"><table class="scores"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{note}"
     )
+
+
+def _curves(one: PaperCurves) -> str:
+    lines = [Curve(name=name, run=k, x=x, y=y) for k, (name, (x, y)) in enumerate(one.lines.items())]
+    drawn = curve_figure(one.title, one.note, lines, x_title=one.x_title, edges=one.edges, share=one.share)
+    return f'<section>{key(list(one.lines))}<div class="strip">{drawn}</div></section>'
 
 
 def _figure(one: PaperPicture) -> str:

@@ -201,6 +201,12 @@ class Calibration:
     spread: Float64 | None = None
 
     @property
+    def size(self) -> float:
+        """Root mean square of the stated uncertainty over all pixels, m; NaN without pixels."""
+        pixels = int(self.counts.sum())
+        return math.sqrt(float((np.square(self.stated) * self.counts).sum()) / pixels) if pixels else math.nan
+
+    @property
     def calibration_error(self) -> float:
         """Mean of |coverage - share|: 0 where every interval holds what it should; NaN without pixels."""
         return float(np.abs(self.coverage - self.shares).mean())

@@ -17,11 +17,16 @@ from .commands import BAD_INPUT, FAILED, LOCAL
               "paper's own.")  # fmt: skip
 @click.option("--out", type=LOCAL, metavar="FOLDER", help="Where everything goes; PAPER-SCALE if left out.")
 @click.option("--scenes", metavar="KIND:PATH", help="Take the scenes from there, not procedural ones.")
+@click.option("--real", type=LOCAL, metavar="PATH", help="d3net: the DSLR pairs, to fine-tune on and be tested by.")
+@click.option("--test", type=LOCAL, metavar="PATH", help="rendering: a dataset of other stacks to be tested by.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
               help="Steps to do at a time, where one does not need another.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Tell the steps, which are done, time and size, and do nothing.")
-def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, jobs: int, dry_run: bool) -> None:
-    """Do what PAPER did: rpsf, udfd or dff-wild.
+def reproduce(
+    paper: str, scale: Any, out: Path | None, scenes: str | None, real: Path | None, test: Path | None, jobs: int,
+    dry_run: bool,
+) -> None:  # fmt: skip
+    """Do what PAPER did: rpsf, udfd, dff-wild, d3net or 2hded; or the study rendering.
 
     Each step is an ordinary command, printed before it runs. After an interruption the same command goes on. The page
     shows the paper's numbers beside ours, and whether the relations between them hold.
@@ -31,7 +36,8 @@ def reproduce(paper: str, scale: Any, out: Path | None, scenes: str | None, jobs
     from .reproduction import prepare, write_page
     from .steps import StepError, run_steps
 
-    work = named(paper, out or Path(f"{paper}-{scale}"), scale, scenes)
+    given = {name: path for name, path in (("real", real), ("test", test)) if path is not None}
+    work = named(paper, out or Path(f"{paper}-{scale}"), scale, scenes, given)
     if dry_run:
         from .outlook import outline
 

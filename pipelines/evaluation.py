@@ -11,6 +11,7 @@ from .. import InputError
 from ..evaluate.defocus_errors import DefocusScores
 from ..evaluate.metrics import PROTOCOLS, DepthScores, ImageScores
 from ..evaluate.pictures import as_codes
+from ..evaluate.silhouettes import SilhouetteScores
 from ..evaluate.uncertainty import UncertaintyScores, monte_carlo
 from ..synth.pupil.masks import DESIGN_WAVELENGTH
 from ..synth.store import Store, open_store
@@ -197,6 +198,7 @@ def _begin(one: Judged, store: Store, options: Options) -> None:
     edges = np.geomspace(near, far, CURVE_BINS + 1) if np.isfinite(far) else None
     if "depth" in one.outputs:
         one.depth = DepthScores(protocol, depth_edges=edges)
+        one.silhouettes = SilhouetteScores(protocol)
         if (camera := common_lens([Camera.of(store.recipe)])) is not None and np.isfinite(far):
             # The phase is counted where masks are designed, if not said otherwise: at 550 nm.
             scale = camera.coc_per_dioptre * camera.defocus_per_coc(DESIGN_WAVELENGTH)
@@ -221,6 +223,8 @@ def _judge(one: Judged, seen: Seen, said: Told, store: Store, options: Options, 
     if one.depth is not None:
         found.predictions[one.name] = said[one.tells]
         one.depth.add(said[one.tells], sample.arrays["depth"], sample.valid)
+    if one.silhouettes is not None:
+        one.silhouettes.add(said[one.tells], sample.arrays["depth"], sample.valid)
     if one.defocus is not None:
         one.defocus.add(said[one.tells], sample.arrays["depth"], sample.valid)
     if one.images is not None:

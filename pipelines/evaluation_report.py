@@ -156,6 +156,11 @@ def report_numbers(found: Evaluation) -> dict[str, Any]:
             entry["mask"] = one.predictor.optics.mask.numbers()
         if one.depth is not None:
             entry["depth"] = one.depth.result().as_dict()
+        if one.silhouettes is not None:
+            entry["depth"] |= {
+                part: {name: _plain(value) for name, value in numbers.items()}
+                for part, numbers in one.silhouettes.result().items()
+            }
         if one.defocus is not None:
             entry["depth"]["mean over images"]["rmse_defocus"] = _plain(one.defocus.per_image)
             entry["depth"]["over all pixels"]["rmse_defocus"] = _plain(one.defocus.per_pixel)
@@ -167,6 +172,7 @@ def report_numbers(found: Evaluation) -> dict[str, Any]:
                 "ause": _plain(result.sparsification.ause),
                 "aurg": _plain(result.sparsification.aurg),
                 "calibration error": _plain(result.calibration_error),
+                "root mean square": _plain(result.size),
                 "samples": found.options.samples,
             }
         judged.append(entry)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .. import InputError
 from ..evaluate.defocus_errors import DefocusScores
 from ..evaluate.metrics import DepthScores, ImageScores
+from ..evaluate.silhouettes import SilhouetteScores
 from ..evaluate.uncertainty import UncertaintyScores
 from ..synth.camera import ThinLens
 from ..synth.store import Store
@@ -147,6 +148,7 @@ class Judged:
     reads_depth: bool = False
     predictor: Predictor | None = None
     depth: DepthScores | None = None
+    silhouettes: SilhouetteScores | None = None
     defocus: DefocusScores | None = None
     images: ImageScores | None = None
     uncertainty: UncertaintyScores | None = None

@@ -118,8 +118,8 @@ def write_depth(
     notes = _notes(stack, focus, registration, told)
     labels = [""] * len(paths) if focus is None else distance_words(focus)
     page = StackPage(
-        title=shown_name(folder.resolve()), facts=dict(facts), notes=notes, slices=slices, labels=labels, depth=told.depth,
-        metric=focus is not None, aif=as_codes(told.aif), confidence=told.confidence,
+        title=shown_name(folder.resolve()), facts=dict(facts), notes=notes, slices=slices, labels=labels,
+        depth=told.depth, metric=focus is not None, aif=as_codes(told.aif), confidence=told.confidence,
     )  # fmt: skip
     record = _record(paths, focus, ways, registration)
     report("writing")

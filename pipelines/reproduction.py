@@ -24,12 +24,18 @@ def prepare(paper: Paper) -> None:
         If the folder holds anything else, was begun in another way or cannot be written, or there are no such scenes.
     """
     begun = {"paper": paper.name, "scale": paper.scale, "scenes": paper.scenes}
+    begun |= {name: str(path.absolute()) for name, path in paper.given.items()}
     path = paper.out / BEGUN
     if path.is_file():
-        if (found := read_json(path, f"delete {paper.out}, or give another --out")) != begun:
+        found = read_json(path, f"delete {paper.out}, or give another --out")
+        # What was left out at first may be added.
+        if {**begun, **found} != begun:
             words = ", ".join(f"{name} {value}" for name, value in found.items() if value)
             raise InputError(f"{paper.out} was begun with {words}: give the same, or another --out.")
         read_json(paper.out / TIMES, f"delete {paper.out / TIMES}")
+        if found != begun:
+            paper.check()
+            write_atomically(path, json.dumps(begun, indent=2) + "\n")
         return
     if paper.out.exists() and (not paper.out.is_dir() or any(paper.out.iterdir())):
         raise InputError(f"{paper.out} holds something else: give another --out.")

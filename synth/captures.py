@@ -161,6 +161,8 @@ class Shot:
         return stack._replace(images=srgb_to_linear(stack.images))
 
     def _light_through(self, bank: PsfBank) -> Float32:
+        if self.recipe.render.method == "taken":
+            return self.flat.aif
         options = self.recipe.render.model_dump(exclude={"light"})
         if self.recipe.render.light == "linear":
             return render(self.scene, bank.lens, bank, **options)

@@ -23,6 +23,10 @@ Float32 = npt.NDArray[np.float32]
 
 FAINT = np.float32(1e-3)
 """What is seen less than this of a slice and of those behind it is left to nearer slices: too little to divide by."""
+COPIED = 2.0
+"""CoC in pixels up to which "gather" copies a pixel: FOSSA's radius of 1."""
+WINDOW = 7
+"""Pixels on each side of the middle in which "gather" looks for neighbours: 15x15."""
 
 
 def masked_sum(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, planes: int) -> Float32:
@@ -56,6 +60,28 @@ def normalised_over(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, 
         share = np.divide(1, whole, out=np.zeros_like(whole), where=there)
         out = out * (1 - mask * share) + light * share
     return cut.inner(out)
+
+
+def gathered(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, planes: int) -> Float32:
+    """Render by the rule of FOSSA's public code (2026): every blurred pixel is a mean of its blurred neighbours.
+
+    A neighbour counts by what its own kernel spreads here, within `WINDOW` pixels either way; the sum is divided by
+    that of the weights. Pixels whose CoC is at most `COPIED` pixels stay as they are and count for no other. Nothing
+    is before or behind anything. The rule is meant for encoded pictures: `render.light = "srgb"`.
+    """
+    cut = _sliced(scene, lens, bank, planes)
+    light, weight = np.zeros_like(cut.aif), np.zeros_like(cut.aif)
+    kept = np.abs(cut.coc)[cut.plane] <= COPIED
+    for k, blur in cut.kernels(bank):
+        if abs(cut.coc[k]) <= COPIED:
+            continue
+        slice_ = (cut.plane == k).astype(np.float32)
+        within = blur.within(WINDOW)
+        light += within(cut.aif * slice_[..., None])
+        weight += within(slice_)
+    # Where nothing reaches but what transforms round off, a pixel has not even itself: it is one that is kept.
+    mean = light / np.maximum(weight, np.float32(1e-6))
+    return cut.inner(np.where(kept[..., None], cut.aif, mean))
 
 
 def extended_layers(scene: Scene | LayeredScene, lens: ThinLens, bank: PsfBank, planes: int) -> Float32:
@@ -125,6 +151,12 @@ class _Blur:
 
     def __init__(self, kernels: npt.NDArray[np.float64]) -> None:
         self.kernels = kernels.astype(np.float32)
+
+    def within(self, reach: int) -> "_Blur":
+        """Return what is left of it in a window of `reach` pixels on each side of the middle."""
+        cut = max(self.kernels.shape[1] // 2 - reach, 0)
+        end = self.kernels.shape[1] - cut
+        return _Blur(np.asarray(self.kernels[:, cut:end, cut:end], np.float64))
 
     def __call__(self, image: Float32) -> Float32:
         """Blur three colours (H, W, 3), or a mask (H, W) into what it is in each colour, (H, W, 3) or (H, W, 1)."""

@@ -57,12 +57,13 @@ ArrayName = Literal["aif", "depth", "valid", "coc", "capture", "raw", "dual", "s
 class RenderSection(Section):
     """How light is put together."""
 
-    method: Literal["layered", "exact", "views"] = "layered"
+    method: Literal["layered", "exact", "views", "taken"] = "layered"
     """"exact" integrates over the aperture: slower, and for disks and other apertures of geometric optics only. "views"
-    renders nothing: it refocuses the views of a light field, which the scenes must have."""
+    renders nothing: it refocuses the views of a light field, which the scenes must have. Nor does "taken": captures are
+    the scenes' photographs, taken by a real camera that the recipe describes."""
     samples: int = Field(default=256, ge=1, le=65536)
     """Cells of the aperture, for "exact"."""
-    model: Literal["surfaces", "hasinoff", "normalised-over", "eq7"] = "surfaces"
+    model: Literal["surfaces", "hasinoff", "normalised-over", "eq7", "gather"] = "surfaces"
     """All but the first are papers' models, for comparison; see `rendering.render`."""
     planes: int = Field(default=64, ge=2, le=4096)
     light: Literal["linear", "srgb"] = "linear"
@@ -144,9 +145,22 @@ class Recipe(Section):
             )
         if self.render.method == "views":
             self._check_views()
+        if self.render.method == "taken":
+            self._check_taken()
         if self.render.method != "layered" and self.render.model != "surfaces":
             raise ValueError(f"render.model = {self.render.model!r} goes with render.method = 'layered' only")
         return self
+
+    def _check_taken(self) -> None:
+        if not isinstance(self.scenes, FolderScenes | DatasetScenes):
+            raise ValueError("render.method = 'taken' stores photographs: give --scenes, or scenes.kind of files")
+        if self.stack is not None or self.sensor is not None or self.camera.distortion:
+            raise ValueError("render.method = 'taken' changes nothing: leave stack, sensor and distortion out")
+        if strange := sorted({"aif", "raw", "dual"} & set(self.output.arrays)):
+            raise ValueError(
+                f"output.arrays: render.method = 'taken' knows the photograph as it is, and no {strange[0]}: ask for "
+                'arrays = ["depth", "capture"]'
+            )
 
     def _check_views(self) -> None:
         if not isinstance(self.scenes, DatasetScenes) or self.scenes.kind not in LIGHT_FIELDS:

@@ -12,13 +12,13 @@ import numpy.typing as npt
 from .. import InputError
 from .camera import ThinLens
 from .layered import render_layers, render_surfaces
-from .models import extended_layers, masked_sum, normalised_over
+from .models import extended_layers, gathered, masked_sum, normalised_over
 from .psf import PsfBank
 from .scene import LayeredScene, Scene, block_mean
 
 Float32 = npt.NDArray[np.float32]
-Model = Literal["surfaces", "hasinoff", "normalised-over", "eq7"]
-_OF_PAPERS = {"hasinoff": extended_layers, "normalised-over": normalised_over, "eq7": masked_sum}
+Model = Literal["surfaces", "hasinoff", "normalised-over", "eq7", "gather"]
+_OF_PAPERS = {"hasinoff": extended_layers, "normalised-over": normalised_over, "eq7": masked_sum, "gather": gathered}
 
 
 def render(
@@ -56,8 +56,8 @@ def render(
         "surfaces" composites surfaces with what they hide. The others are papers' models, for comparison and to make
         their data again: the image cut into `planes` slices, each with one blur; a `LayeredScene` is flattened first.
         "hasinoff" lays whole layers over each other (D3-Net Eqs. 1-2), "normalised-over" visible ones (Ikoma et al.
-        2021), and "eq7" adds them up (RPSF paper, Eq. 7), so that light is lost and gained at depth edges. See
-        `synth.models`.
+        2021), and "eq7" adds them up (RPSF paper, Eq. 7), so that light is lost and gained at depth edges; "gather"
+        is FOSSA's mean of blurred neighbours, without an order of depth. See `synth.models`.
 
     Returns
     -------

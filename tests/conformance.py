@@ -38,6 +38,7 @@ MODELS = get_args(get_type_hints(render)["model"])
 TEXELS = (1, 2) if "oversampling" in inspect.signature(LayeredScene).parameters else (1,)
 ABOUT = {
     "eq7": "sum of masked convolutions, nothing hides anything (the RPSF paper's Eq. 7)",
+    "gather": "each blurred pixel a mean of its blurred neighbours, without an order of depth (FOSSA 2026)",
     "normalised-over": "blurred slices over each other, each normalised by its masks, nothing behind them (Ikoma 2021)",
     "hasinoff": "slices continued behind their occluders and laid over each other (Hasinoff and Kutulakos 2007)",
     "surfaces": "what `render` does unless told otherwise",

@@ -181,6 +181,29 @@ def render_sum(aif, depth, lens, bank, planes):
     return sum(in_colours(h, aif * mask[..., None]) for mask, h in slices(depth, lens, bank, planes))
 
 
+def render_gathered(aif, depth, lens, bank, planes):
+    """FOSSA's rule, pixel by pixel: the mean of neighbours by what their kernels spread here; sharp ones apart."""
+    kernel_of, number = {}, np.zeros(depth.shape, int)
+    for k, (mask, h) in enumerate(slices(depth, lens, bank, planes)):
+        number[mask], kernel_of[k] = k, h
+    inverse = 1 / depth.astype(float)
+    step = (inverse.max() - inverse.min()) / planes
+    place = np.minimum(((inverse - inverse.min()) / step).astype(int), planes - 1)
+    coc_of = np.abs(lens.coc_per_dioptre * (inverse.min() + (place + 0.5) * step - 1 / lens.focus_distance))
+    out, (height, width) = aif.copy(), depth.shape
+    for y, x in zip(*np.nonzero(coc_of > 2), strict=True):
+        light, weight = np.zeros(3), np.zeros(3)
+        for v in range(max(y - 7, 0), min(y + 8, height)):
+            for u in range(max(x - 7, 0), min(x + 8, width)):
+                kernels = kernel_of[number[v, u]]
+                r = kernels.shape[-1] // 2
+                if coc_of[v, u] > 2 and max(abs(y - v), abs(x - u)) <= r:
+                    w = kernels[:, y - v + r, x - u + r]
+                    light, weight = light + w * aif[v, u], weight + w
+        out[y, x] = light / weight
+    return out
+
+
 def render_normalised(aif, depth, lens, bank, planes):
     """Ikoma et al. 2021: slices laid over each other, each divided by the blurred mask of itself and those behind."""
     out, seen = np.zeros(aif.shape), np.zeros(aif.shape)

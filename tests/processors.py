@@ -50,7 +50,7 @@ _FRAMES = ("--scenes", "folder:{inputs}/frames", _SMALL, "camera.f_number=1.4")
 _NOISY = ("sensor.preset=dslr", "sensor.gain=16.0")
 
 _LIGHT = (
-    "2hded", "d3net-2m", "d3net-4m", "d3net-8m", "dff-wild-mixed", "dff-wild-note10", "dff-wild-pixel4xl",
+    "2hded", "d3net-2m", "d3net-4m", "d3net-8m", "d3net-dslr", "dff-wild-mixed", "dff-wild-note10", "dff-wild-pixel4xl",
     "dff-wild-pixel6", "dff-wild-s8plus", "dual-pixel", "levin-coded", "macro-phone", "quickstart", "street-80m",
     "udfd-nyu",
 )  # fmt: skip
@@ -73,6 +73,7 @@ OTHERS = {
     "exact folder": ("d3net-2m", *_FRAMES, "render.method=exact", "render.samples=16"),
     "hasinoff": ("quickstart", _SMALL, "render.model=hasinoff", "render.planes=16"),
     "normalised-over": ("quickstart", _SMALL, "render.model=normalised-over", "render.planes=16"),
+    "gather": ("quickstart", _SMALL, "render.model=gather", "render.planes=16"),
     "eq7": ("rpsf-nyu", _TINY, "render.model=eq7"),
     "encoded light": ("quickstart", _SMALL, "render.light=srgb"),
     "iris": ("quickstart", _SMALL, 'psf={{ kind = "aperture", blades = 6, roundness = 0.3, rotation = 0.2 }}'),

@@ -9,7 +9,7 @@ from test_dense import layered_scene, padded, random_bank, slanted
 from defocal import InputError
 from defocal.synth import LayeredScene, Patch, PsfBank, Scene, render
 
-MODELS = ["hasinoff", "normalised-over", "eq7"]
+MODELS = ["hasinoff", "normalised-over", "eq7", "gather"]
 BANKS = [random_bank(), random_bank(channels=1), PsfBank.disk(LENS)]
 
 
@@ -27,6 +27,25 @@ def test_sums_and_overs_equal_their_slow_twins(model, scene, bank):
     aif, depth, inner = with_border(scene, bank)
     expected = twin(aif, depth, LENS, bank, 12)[inner]
     np.testing.assert_allclose(render(scene, LENS, bank, planes=12, model=model), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("bank", BANKS)
+@pytest.mark.parametrize("scene", [blocks(14, 18, 4), slanted(13, 16, 5)], ids=["blocks", "slanted"])
+def test_gathering_equals_its_slow_twin(scene, bank):
+    aif, depth, inner = with_border(scene, bank)
+    expected = naive.render_gathered(aif, depth, LENS, bank, 12)[inner]
+    np.testing.assert_allclose(render(scene, LENS, bank, planes=12, model="gather"), expected, atol=1e-5)
+
+
+def test_gathering_keeps_a_constant_image_and_copies_what_is_sharp():
+    even = Scene(np.full((40, 50, 3), 0.6, np.float32), blocks(40, 50, 6).depth)
+    np.testing.assert_allclose(render(even, LENS, planes=16, model="gather"), 0.6, atol=1e-4)
+    depth = np.full((40, 50), 1 / (1 / LENS.focus_distance), np.float32)
+    depth[:, 25:] = NEAR
+    aif = np.random.default_rng(2).random((40, 50, 3), np.float32)
+    out = render(Scene(aif, depth), LENS, planes=64, model="gather")
+    np.testing.assert_array_equal(out[:, :25], aif[:, :25])
+    assert np.abs(out[:, 25:] - aif[:, 25:]).max() > 0.1
 
 
 @pytest.mark.parametrize("bank", BANKS)

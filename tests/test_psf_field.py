@@ -87,7 +87,9 @@ def test_a_field_that_is_the_same_everywhere_is_no_field(model):
         np.testing.assert_allclose(got, expected, atol=2e-6 if isinstance(scene, Scene) else 2e-3)
 
 
-@pytest.mark.parametrize("options", [{"model": "normalised-over"}, {"model": "hasinoff"}, {"method": "exact"}])
+@pytest.mark.parametrize(
+    "options", [{"model": "normalised-over"}, {"model": "gather"}, {"model": "hasinoff"}, {"method": "exact"}]
+)
 def test_what_needs_one_kernel_for_the_whole_picture_refuses_fields(options):
     with pytest.raises(InputError, match=r"PSFs vary over the picture|'exact' sends rays through an aperture"):
         render(blocks(30, 40, 7), LENS, small_cat_eye(), **options)

@@ -137,10 +137,10 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_shipped_recipes_are_valid_and_keep_what_the_papers_say():
     assert shipped() == [
-        "2hded", "d3net-2m", "d3net-4m", "d3net-8m", "ddff-lightfield", "dff-wild-mixed", "dff-wild-note10",
-        "dff-wild-pixel4xl", "dff-wild-pixel6", "dff-wild-s8plus", "dual-pixel", "fossa", "hci-refocused",
-        "levin-coded", "macro-phone", "phasecam3d-fisher", "quickstart", "rpsf-double", "rpsf-learned", "rpsf-noisy",
-        "rpsf-nyu", "rpsf-single", "street-80m", "udfd-nyu", "zedd-grid",
+        "2hded", "d3net-2m", "d3net-4m", "d3net-8m", "d3net-dslr", "ddff-lightfield", "dff-wild-mixed",
+        "dff-wild-note10", "dff-wild-pixel4xl", "dff-wild-pixel6", "dff-wild-s8plus", "dual-pixel", "fossa",
+        "hci-refocused", "levin-coded", "macro-phone", "phasecam3d-fisher", "quickstart", "rpsf-double", "rpsf-learned",
+        "rpsf-noisy", "rpsf-nyu", "rpsf-single", "street-80m", "udfd-nyu", "zedd-grid",
     ]  # fmt: skip
     for name in shipped():
         recipe = find_recipe(name)

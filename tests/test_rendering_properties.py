@@ -31,7 +31,7 @@ def linear_over(way, shape):
     The papers' models look at nothing but depth; where surfaces are told apart, their colours tell how much of a pixel
     at a silhouette each covers.
     """
-    return shape if way.get("model") in ("eq7", "normalised-over", "hasinoff") else slope
+    return shape if way.get("model") in ("eq7", "normalised-over", "hasinoff", "gather") else slope
 
 
 def assert_same(got, expected, way):

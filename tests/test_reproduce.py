@@ -11,17 +11,21 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from conftest import recipe_data
+from datasets_images import dslr
 from processes import toy_environment, wait_until
 from rgbd import refusal
 
 from defocal import InputError
+from defocal.evaluate.paper_page import PaperTable
+from defocal.evaluate.tables import TableRow
 from defocal.pipelines import outlook
 from defocal.pipelines import steps as module
 from defocal.pipelines.cli import cli
 from defocal.pipelines.generate import create
 from defocal.pipelines.lock import hold_folder
 from defocal.pipelines.papers import PAPERS, paper
-from defocal.pipelines.reproduction import prepare
+from defocal.pipelines.papers.rendering import Rendering
+from defocal.pipelines.reproduction import prepare, write_page
 from defocal.pipelines.steps import Evaluate, Generate, StepError, Train, run_steps
 from defocal.synth import Recipe
 from defocal.synth.commit import FOLDER
@@ -133,10 +137,10 @@ def test_a_run_is_trained_gone_on_with_or_left_alone(tiny_store, tmp_path):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", PAPERS)
-def test_every_command_of_a_paper_is_one_that_can_be_given(name, scale, tmp_path):
+@pytest.mark.parametrize(("name", "given"), [*((name, {}) for name in PAPERS), ("d3net", {"real": Path()})])
+def test_every_command_of_a_paper_is_one_that_can_be_given(name, given, scale, tmp_path):
     """Options parse, recipes and configs are valid with their changes, and each step leaves a thing of its own."""
-    steps = paper(name, tmp_path, scale).steps
+    steps = paper(name, tmp_path, scale, given=given).steps
     assert len({step.out for step in steps}) == len(steps)
     for step in steps:
         words = step.fresh()
@@ -148,7 +152,8 @@ def test_every_command_of_a_paper_is_one_that_can_be_given(name, scale, tmp_path
         if isinstance(step, Generate):
             from defocal.pipelines.shipped import find_recipe
 
-            find_recipe(step.recipe, changes=changes)
+            scenes = context.params["scenes"]
+            find_recipe(step.recipe, scenes=scenes, changes=changes)
 
 
 def test_the_same_folder_goes_on_with_the_same(tmp_path):
@@ -161,6 +166,112 @@ def test_the_same_folder_goes_on_with_the_same(tmp_path):
     # An option that is there and empty, as of a variable that is not set, asks for no procedural scenes.
     refusal(lambda: prepare(paper("udfd", tmp_path / "new", "smoke", "")), "KIND:PATH")
     assert not (tmp_path / "new").exists()
+
+
+def test_data_that_were_left_out_at_first_are_added_and_others_refused(tmp_path):
+    real, other = dslr(tmp_path / "real"), dslr(tmp_path / "other")
+    prepare(paper("d3net", tmp_path / "out", "smoke"))
+    for _ in range(2):
+        prepare(paper("d3net", tmp_path / "out", "smoke", given={"real": real}))
+    refusal(lambda: prepare(paper("d3net", tmp_path / "out", "smoke")), "was begun with", "real")
+    refusal(lambda: prepare(paper("d3net", tmp_path / "out", "smoke", given={"real": other})), str(real))
+    (tmp_path / "empty").mkdir()
+    refusal(lambda: prepare(paper("d3net", tmp_path / "new", "smoke", given={"real": tmp_path / "empty"})), "empty")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("option", ["real", "test"])
+def test_papers_refuse_data_that_they_have_no_use_for(tmp_path, option):
+    for name, one in PAPERS.items():
+        if option not in one.takes:
+            refusal(lambda name=name: paper(name, tmp_path, "smoke", given={option: tmp_path}), name, f"--{option}")
+    taker = next(name for name, one in PAPERS.items() if option in one.takes)
+    refusal(lambda: paper(taker, tmp_path, "smoke", given={option: tmp_path / "none"}), "there is no", "none")
+
+
+def test_a_dataset_without_stacks_is_no_test_of_rendering(tiny_store, tmp_path):
+    work = paper("rendering", tmp_path / "out", "smoke", given={"test": tiny_store})
+    refusal(lambda: prepare(work), "has no array 'stack'", "--test")
+
+
+def scores(name, depth=0.5, psnr=30.0, error=1.0):
+    """What an evaluation says of a run."""
+    edges = [0.7, 1.5, 2.5, 3.5, 10.0]
+    metrics = dict.fromkeys(("rmse", "mae", "abs_rel", "log10", "rmse_log", "delta1", "delta2", "delta3"), depth)
+    curve = {"edges": edges, "pixels": [10, 20, 0, 30], "rmse": [0.1 * error, 0.2 * error, None, 0.4 * error]}
+    parts = {part: {"rmse": depth, "mae": depth} for part in ("silhouettes", "interiors")}
+    return {
+        "name": name,
+        "depth": {"mean over images": metrics, "error over depth": curve, **parts},
+        "aif": {"mean over images": {"psnr": psnr, "ssim": psnr / 50}},
+        "uncertainty": {"ause": 0.2, "aurg": 0.1, "calibration error": 0.1, "root mean square": depth},
+    }
+
+
+def told(work, number):
+    """Write reports of all runs, each of which is as good as `number` says of its folder."""
+    for step in work.steps:
+        if isinstance(step, Evaluate):
+            judged = [scores(run.name, number(run.name), 30 - number(run.name), number(run.name)) for run in step.runs]
+            names = [b for a, b in zip(step.options, step.options[1:], strict=False) if a == "--baseline"]
+            step.out.mkdir(parents=True, exist_ok=True)
+            (step.out / "scores.json").write_text(json.dumps({"judged": judged + [scores(n, 9.0, 1.0) for n in names]}))
+    return write_page(work)
+
+
+def test_the_page_of_d3net_tells_which_focus_is_better_and_where(tmp_path):
+    work = paper("d3net", tmp_path, "small")
+    best = {"sharp": 4.0, "focus-2m": 1.0, "focus-4m": 3.0, "focus-8m": 2.0}
+    path, relations = told(work, lambda run: best[run[:-2]] + 0.01 * int(run[-1]))
+    verdicts = {one.text: one.verdict for one in relations}
+    for row in ("2 m", "4 m", "8 m"):
+        assert verdicts[f"RMSE: {row} focus below all-in-focus"] == "holds"
+        assert verdicts[f"AURG, {row} focus: above 0, which is chance"] == "holds"
+        assert verdicts[f"RMSE over depth, {row} focus: lower up to 3.5 m than beyond"] == "holds"
+    assert verdicts["RMSE: 8 m focus below Zhuo and Sim, 8 m focus"] == "holds"
+    assert verdicts["uncertainty: 2 m focus below all-in-focus"] == "holds"
+    # All gain alike, near and far.
+    assert (
+        verdicts["share of the RMSE of sharp pictures that is left, 4 m focus: less up to 3.5 m than beyond"] != "holds"
+    )
+    page = path.read_text()
+    assert "paper 0.274" in page
+    assert "<svg" in page
+    assert "Give --real PATH to the same command to add it." in page
+    numbers = json.loads((tmp_path / "relations.json").read_text())["tables"]["RMSE over true depth (Figure 7)"]
+    # Of a bin without pixels nothing is told; the others count by their pixels.
+    near = numbers["2 m focus"]["ours"]["up to 3.5 m [m]"][0]
+    assert near == pytest.approx(((10 * 0.1**2 + 20 * 0.2**2) / 30) ** 0.5)
+
+
+def test_the_page_of_2hded_tells_what_each_term_and_each_head_is_worth(tmp_path):
+    best = {
+        "charbonnier": 3.0,
+        "l1": 4.0,
+        "gradient": 2.0,
+        "ssim": 2.5,
+        "both": 1.0,
+        "sharp-head": 5.0,
+        "depth-head": 6.0,
+    }
+    path, relations = told(paper("2hded", tmp_path, "small"), lambda run: best[run[:-2]] + 0.01 * int(run[-1]))
+    verdicts = [one.verdict for one in relations]
+    assert len(verdicts) == 16
+    assert set(verdicts) == {"holds"}
+    assert relations[-2].paper == (0.989, 0.919)
+    assert "34.84" in path.read_text()
+
+
+def test_the_page_of_rendering_tells_every_pair_and_where(tmp_path, monkeypatch):
+    row = PaperTable(
+        title="Stacks, against the exact ones", rows=[TableRow(name="layers", values={"psnr": 40.0})], paper={}
+    )
+    monkeypatch.setattr(Rendering, "_fidelity", lambda work: row)
+    best = {"eq7": 4.0, "gather": 3.0, "layers": 2.0, "exact": 1.0}
+    path, relations = told(paper("rendering", tmp_path, "small"), lambda run: best[run[:-2]] + 0.01 * int(run[-1]))
+    assert [one.verdict for one in relations] == ["holds"] * 18
+    assert sum("silhouettes" in one.text for one in relations) == 6
+    assert "Give --test PATH" in path.read_text()
 
 
 def test_the_command_tells_its_steps_and_refuses_what_it_does_not_know(tmp_path):
@@ -252,3 +363,28 @@ def test_the_rpsf_paper_at_its_smallest(tmp_path):
     assert len(numbers["relations"]) == 7
     assert {"coded image", "classical Wiener", "deep Wiener"} == set(numbers["tables"]["Restoration (Table 1)"])
     assert (tmp_path / "out" / "learned-0" / "mask.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "relations"), [("2hded", 16), ("rendering", 18)])
+def test_a_paper_at_its_smallest(name, relations, tmp_path):
+    command = ["reproduce", name, "--scale", "smoke", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [module.sys.executable, "-m", "defocal.pipelines.cli", *command], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(json.loads((tmp_path / "out" / "relations.json").read_text())["relations"]) == relations
+
+
+@pytest.mark.slow
+def test_d3net_at_its_smallest_with_real_photographs(real_data, tmp_path):
+    command = ["reproduce", "d3net", "--scale", "smoke", "--out", str(tmp_path / "out")]
+    command += ["--real", str(real_data / "dfd_indoor")]
+    done = subprocess.run(
+        [module.sys.executable, "-m", "defocal.pipelines.cli", *command], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    numbers = json.loads((tmp_path / "out" / "relations.json").read_text())
+    pairs = numbers["tables"]["The f/8 photograph rendered at f/2.8, against the real one"]
+    ours = pairs["layers with what they hide"]["ours"]["psnr"][0]
+    assert ours > pairs["no blur"]["ours"]["psnr"][0]

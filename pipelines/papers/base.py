@@ -61,15 +61,21 @@ class Paper(ABC):
         How much of it.
     scenes
         Where scenes come from, as `generate --scenes` takes it; procedural ones if None.
+    given
+        More data, by the names of `takes`.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     citation: ClassVar[str]
     scales: ClassVar[Mapping[Scale, Sizes]]
+    takes: ClassVar[Mapping[str, str]] = {}
+    """Options of `reproduce` with data that a paper can do without, and what they bring."""
 
-    def __init__(self, out: Path, scale: Scale, scenes: str | None = None) -> None:
-        self.out, self.scale, self.scenes = out, scale, scenes
+    def __init__(
+        self, out: Path, scale: Scale, scenes: str | None = None, given: Mapping[str, Path] | None = None
+    ) -> None:
+        self.out, self.scale, self.scenes, self.given = out, scale, scenes, dict(given or {})
         self.sizes = self.scales[scale]
 
     @property
@@ -125,10 +131,19 @@ class Paper(ABC):
             "scale": self.scale + " (shows that everything runs; its numbers say nothing)" * (self.scale == "smoke"),
             "seeds": ", ".join(map(str, self.seeds)),
             "scenes": self.scenes or "procedural",
+            **{name: str(path) for name, path in self.given.items()},
             "machine": f"{about['cores']} cores, {about['processor']}, {about['system']}",
             "time of all steps": duration(taken),
             "made with": f"defocal {about['defocal']}, torch {about['torch']}",
         }
+
+    def missing(self) -> list[str]:
+        """Return a sentence for each part that is left out for want of data."""
+        return [
+            f"Not here: {what}. Give --{name} PATH to the same command to add it."
+            for name, what in self.takes.items()
+            if name not in self.given
+        ]
 
     def pictures(self, runs: Mapping[str, Path]) -> list[PaperPicture]:
         """Return what each run drew at its last validation, by what it is to be called."""
