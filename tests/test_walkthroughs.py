@@ -42,7 +42,8 @@ def test_what_is_written_is_what_runs(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
         "Save as `r.toml`:\n\n```toml\na = 1\n```\n\n```python\nb = 2\n```\n\n"
-        "    defocal plan r.toml --limit 3   # a comment\n    defocal init \\\n        quickstart -o q.toml\n    make demo\n"
+        "    defocal plan r.toml --limit 3   # a comment\n"
+        "    defocal init \\\n        quickstart -o q.toml\n    make demo\n"
     )
     found = list(blocks(page.read_text()))
     assert [kind for kind, *_ in found] == ["toml", "python", "shell"]
