@@ -136,7 +136,9 @@ def _create_aside(out: Path, fill: Callable[[Place], None]) -> None:
         fill(aside)
         aside.rename(out)
     except OSError as error:
-        raise InputError(f"cannot create a dataset at {out}: {error.strerror or error}.") from None
+        raise InputError(
+            f"cannot create a dataset at {out}: {error.strerror or error}. Mend that, or choose another place."
+        ) from None
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)

@@ -62,7 +62,10 @@ def read_photographs(paths: list[Path], longest: int | None) -> npt.NDArray[Any]
         data = np.frombuffer(path.read_bytes(), np.uint8)
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
         if picture is None or picture.dtype not in (np.uint8, np.uint16):
-            raise InputError(f"{path} is damaged or no photograph of 8 or 16 bits.")
+            raise InputError(
+                f"{path} is damaged or no photograph of 8 or 16 bits: take it out of the folder, or save it as "
+                "PNG or TIFF."
+            )
         if first is None:
             first = picture
         if picture.shape != first.shape or picture.dtype != first.dtype:

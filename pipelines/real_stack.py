@@ -168,7 +168,9 @@ def _predicted(slices: npt.NDArray[Any], focus: list[float], ways: Ways, run: Pa
     if "stack" not in predictor.model.inputs:
         raise InputError(f"{run} reads single captures, not focal stacks: give a run of a stack model.")
     if not np.isfinite(focus).all():
-        raise InputError("a trained model needs finite focus distances.")
+        raise InputError(
+            "a trained model needs finite focus distances: leave the photograph at infinity out, or --run."
+        )
     said: dict[str, Any] = predictor.predict(slices, focus=np.asarray(focus, np.float32))
     if "depth" not in said:
         raise InputError(f"{run} tells no depth: give a run that does.")

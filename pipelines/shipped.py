@@ -128,7 +128,7 @@ def refuse_mask(target: str, mask: Path | None) -> None:
         If there is one.
     """
     if mask is not None:
-        raise InputError(f"{target} is a dataset, whose PSFs are made: --mask is for recipes.")
+        raise InputError(f"{target} is a dataset, whose PSFs are made already: leave --mask out, it is for recipes.")
 
 
 def _look_into_mask(data: dict[str, Any]) -> None:
@@ -191,7 +191,10 @@ def read_change(change: str) -> tuple[list[str], Any]:
 def _apply(data: dict[str, Any], change: str) -> None:
     keys, value = read_change(change)
     if len(keys) > 3:
-        raise InputError(f"--set {change[:60]}: recipes have no keys so deep.")
+        raise InputError(
+            f"--set {change[:60]}: recipes have no keys so deep; write it as in camera.f_number=4 or "
+            "psf.mask.lobes=2."
+        )
     for key in keys[:-1]:
         data = data.setdefault(key, {})
         if not isinstance(data, dict):

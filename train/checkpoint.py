@@ -99,9 +99,11 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         reason = str(error).split("\n")[0][:200]
         raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}).") from None
     if not isinstance(state, dict) or not isinstance(state.get("format"), int):
-        raise InputError(f"{path} is no checkpoint of defocal.")
+        raise InputError(f"{path} is no checkpoint of defocal: give the folder of a run, or its best.pt or last.pt.")
     if state["format"] != FORMAT:
-        raise InputError(f"{path} has format {state['format']}; this defocal reads {FORMAT}.")
+        raise InputError(
+            f"{path} has format {state['format']}, and this defocal reads {FORMAT}: use the version that made it."
+        )
     try:
         _State.model_validate(state)
         config, data = json.loads(state["config"]), json.loads(state["data"])
@@ -127,7 +129,7 @@ def checkpoint_of(run: str | Path, which: str = "best") -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise InputError(f"there is no run at {path}.")
+        raise InputError(f"there is no run at {path}: give the folder that `defocal train` made.")
     names = (BEST, LAST) if which == "best" else (LAST,)
     for name in names:
         if (path / name).is_file():
