@@ -1,5 +1,6 @@
 """Pages that a reader follows from the first block to the last: run as they are written, in one folder, but smaller."""
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +10,9 @@ from click.testing import CliRunner
 
 from defocal.pipelines.cli import cli
 
-BLOCK = re.compile(r"(?m)^```(?P<kind>[a-z]+)[^\n]*\n(?P<code>.*?)^```$|(?P<shell>(?:^ {4}\S.*\n)+)", re.S)
+BLOCK = re.compile(
+    r"(?m)^```(?P<kind>[a-z]+)[^\n]*\n(?P<code>.*?)^```$|(?P<shell>(?:^ {4}\S[^\n]*\n(?:^ {4,}\S[^\n]*\n)*))", re.S
+)
 SAVED = re.compile(r"[Ss]ave[^`\n]*`([^`]+)`[^`]*\Z")
 SMALLER = {
     "generate": ["--limit", "12", "--workers", "0"],
@@ -31,10 +34,9 @@ def blocks(text):
 
 
 def commands(shell):
-    """Split indented lines into commands; comments and what runs no defocal are left out."""
+    """Return the commands of defocal in indented lines, as lists of words without comments."""
     lines = re.sub(r"\\\n\s*", " ", shell).splitlines()
-    words = [shlex.split(line, comments=True) for line in lines if not line.strip().startswith("#")]
-    return [one for one in words if one and one[0] == "defocal"]
+    return [shlex.split(line, comments=True) for line in lines if line.split()[0] == "defocal"]
 
 
 def parse(words):
@@ -44,7 +46,9 @@ def parse(words):
         name, *words = words
         command = command.get_command(context, name)
         assert command is not None, name
-    command.make_context(command.name, list(words))
+    # Options such as --list answer at once, and end.
+    with contextlib.suppress(click.exceptions.Exit):
+        command.make_context(command.name, list(words))
 
 
 def made_smaller(words, own=()):
