@@ -40,12 +40,16 @@ def test_headers_and_length(path):
     assert wanted == f"defocal[{','.join(expected)}]"
 
 
-def test_one_photograph(frames, tmp_path, monkeypatch, capsys):
-    out = tmp_path / "captures"
-    said = ran("one_photograph.py", monkeypatch, capsys, frames / "rgb/0.png", frames / "depth/0.png", "--out", out)
-    assert said.count("px") == 2
+def test_one_photograph(tmp_path, monkeypatch, capsys):
+    rng, out = np.random.default_rng(0), tmp_path / "captures"
+    depth = np.tile(np.linspace(900, 3900, 96), (72, 1)).astype(np.uint16)
+    depth[rng.random(depth.shape) < 0.1] = 0
+    Image.fromarray(rng.integers(0, 255, (72, 96, 3), dtype=np.uint8)).save(tmp_path / "photo.png")
+    Image.fromarray(depth).save(tmp_path / "depth.png")
+    said = ran("one_photograph.py", monkeypatch, capsys, tmp_path / "photo.png", tmp_path / "depth.png", "--out", out)
+    assert said.count(" px") == 2
     disk, spiral = (np.asarray(Image.open(out / f"{name}.png")) for name in ("disk", "spiral"))
-    assert disk.shape == spiral.shape == (32, 40, 3)
+    assert disk.shape == spiral.shape == (72, 96, 3)
     assert (disk != spiral).any()
 
 
