@@ -202,7 +202,7 @@ class Recipe(Section):
             # Through JSON, whose strict mode takes arrays for tuples: TOML knows no tuples.
             return cls.model_validate_json(json.dumps(_with_default_arrays(data)))
         except ValidationError as error:
-            raise InputError(explain(error, origin)) from None
+            raise InputError(explain(error, origin, model=cls)) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
 
@@ -385,7 +385,7 @@ def parse_scenes(data: Mapping[str, Any], origin: str) -> ReadScenes:
     try:
         return _ScenesAlone.model_validate_json(json.dumps({"scenes": {"depth": list(PLAUSIBLE_DEPTH), **data}})).scenes
     except ValidationError as error:
-        raise InputError(explain(error, origin)) from None
+        raise InputError(explain(error, origin, model=_ScenesAlone)) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{origin} holds a value that recipes do not use: {str(error)[:200]}.") from None
 

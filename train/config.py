@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from .. import InputError
 from ..synth.recipe import read_toml
-from ..synth.recipe_errors import explain
+from ..synth.recipe_errors import explain, nearest
 from .devices import Precision
 from .models import ModelSettings
 from .objectives import LossSettings
@@ -125,7 +125,8 @@ class Config(Section):
         try:
             return cls.model_validate_json(json.dumps(data))
         except ValidationError as error:
-            raise InputError(explain(error, origin, tagged=("model", "target", "loss", "optics.mask"))) from None
+            tagged = ("model", "target", "loss", "optics.mask")
+            raise InputError(explain(error, origin, tagged, cls)) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{origin} holds a value that configs do not use: {str(error)[:200]}.") from None
 
@@ -165,7 +166,8 @@ def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = 
         data = tomllib.loads((_HOME / f"{name}.toml").read_text(encoding="utf-8"))
     else:
         known = ", ".join(shipped_configs())
-        raise InputError(f"there is no config {name[:100]!r}: name a .toml file, or one of {known}.")
+        meant = nearest(name[:100], shipped_configs())
+        raise InputError(f"there is no config {name[:100]!r}{meant}: name a .toml file, or one of {known}.")
     if seed is not None:
         data["seed"] = seed
     for change in changes:

@@ -256,6 +256,6 @@ class DataSettings(Section):
             # Through JSON, whose strict mode takes arrays for tuples: TOML knows no tuples.
             return cls.model_validate_json(json.dumps(data))
         except ValidationError as error:
-            raise InputError(explain(error, origin)) from None
+            raise InputError(explain(error, origin, model=cls)) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{origin} holds a value that settings do not use: {str(error)[:200]}.") from None
