@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
@@ -37,13 +37,15 @@ class Printed:
         self.text: dict[Path, list[str]] = {}
         self.failed: set[Path] = set()
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep what a test printed, once it has run."""
-        path = Path(report.fspath)
+        report = yield
         if report.failed:
-            self.failed.add(path)
+            self.failed.add(item.path)
         if report.when == "call" and report.passed and report.capstdout.strip():
-            self.text.setdefault(path, []).append(report.capstdout.strip("\n"))
+            self.text.setdefault(item.path, []).append(report.capstdout.strip("\n"))
+        return report
 
 
 def machine() -> str:
