@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test slow determinism clients bench conformance lint docs clean
+.PHONY: demo test slow determinism clients bench speed conformance lint docs clean
 
 demo: .venv/runtime
 	$(BIN)/defocal demo
@@ -23,6 +23,10 @@ clients: .venv/dev tests/clients/node_modules/.package-lock.json
 
 bench: .venv/dev
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s
+
+# On a machine that does nothing else; FILES names some of tests/benchmarks, all if left out.
+speed: .venv/dev
+	$(BIN)/python tests/speed.py $(FILES)
 
 conformance: .venv/dev
 	$(BIN)/python tests/conformance.py

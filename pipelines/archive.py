@@ -109,7 +109,7 @@ def _entries(path: Path) -> list[zipfile.ZipInfo]:
                 raise zipfile.BadZipFile("its beginning is missing")
             return _files(archive)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from None
+        raise InputError(f"cannot read {path} ({error.strerror}): check the path and who may read it.") from None
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
         raise InputError(f"{path} is no zip, or damaged ({error}): fetch a fresh copy.") from None
 

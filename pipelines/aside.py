@@ -60,7 +60,9 @@ def write_aside(out: Path, fill: Callable[[Path], Made], what: str, mode: int | 
             out.rmdir()
         aside.rename(out)
     except OSError as error:
-        raise InputError(f"cannot write {what} to {out}: {error.strerror or error}.") from None
+        raise InputError(
+            f"cannot write {what} to {out}: {error.strerror or error}. Mend that, or choose another place."
+        ) from None
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)

@@ -31,13 +31,18 @@ class MeanDepth(Classical):
 
     def __init__(self, store: Store) -> None:
         if "train" not in store.splits:
-            raise InputError(f"the baseline mean-depth needs a split 'train', and {store.path} has none.")
+            raise InputError(
+                f"the baseline mean-depth needs a split 'train', and {store.path} has none: leave it out, or "
+                "judge on a dataset that has one."
+            )
         array = store.array("train", "depth")
         looked_at = min(MOST_LOOKED_AT, array.shape[0])
         maps = (np.asarray(array[row], np.float64) for row in range(looked_at))
         means = [known.mean() for known in (depth[np.isfinite(depth)] for depth in maps) if len(known)]
         if not means:
-            raise InputError(f"the baseline mean-depth needs known depth in the split 'train' of {store.path}.")
+            raise InputError(
+                f"the baseline mean-depth needs known depth in the split 'train' of {store.path}: leave it out."
+            )
         self.depth = float(np.mean(means))
         self.words = f"says {self.depth:.3g} m everywhere, the mean of training samples"
         # It looks at nothing, and is at home on stacks too.
@@ -59,7 +64,9 @@ class ZhuoSim(Classical):
 
     def __init__(self, store: Store) -> None:
         if store.recipe.stack is not None or any(name.startswith("camera.") for name in store.recipe.draws):
-            raise InputError(f"the baseline zhuo-sim needs captures of one lens, which {store.path} does not have.")
+            raise InputError(
+                f"the baseline zhuo-sim needs captures of one lens, which {store.path} does not have: leave it out."
+            )
         self.lens = store.recipe.lens
         self.near, self.far = store.recipe.scenes.depth
         self.encoding = store.recipe.output.encoding
@@ -83,7 +90,9 @@ class ZhuoSim(Classical):
 
 def _check_stacks(store: Store, name: str) -> None:
     if store.recipe.stack is None or "stack" not in store.recipe.arrays:
-        raise InputError(f"the baseline {name} needs focal stacks (the array stack), and {store.path} has none.")
+        raise InputError(
+            f"the baseline {name} needs focal stacks (the array stack), and {store.path} has none: leave it out."
+        )
 
 
 class DepthFromFocus(Classical):

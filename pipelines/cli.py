@@ -105,7 +105,7 @@ def init(name: str, output: Path | None) -> None:
     except FileExistsError:
         raise InputError(f"{output} already exists: choose another name with -o.") from None
     except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror}.") from None
+        raise InputError(f"cannot write {output} ({error.strerror}): choose another place with -o.") from None
     click.echo(f"Wrote {output}. Next: edit it, then `defocal plan {output}`.")
 
 

@@ -130,7 +130,7 @@ def find_subject(target: str, recipe: str | None, changes: Sequence[str] = ()) -
         raise InputError(f"--recipe gives a camera to a mask from a file, and {target} is none: leave it away.")
     if (where := dataset_at(target)) is not None:
         if changes:
-            raise InputError(f"{target} is a dataset, whose mask is made: --set is for recipes.")
+            raise InputError(f"{target} is a dataset, whose mask is made already: leave --set out, it is for recipes.")
         found = open_store(where, unfinished=True).recipe
         _refuse_other_psfs(found, target)
         bank = checked_bank(stored_folders(where)[0])
@@ -146,7 +146,10 @@ def _name(path: Path) -> str:
 
 def _refuse_other_psfs(recipe: Recipe, target: str) -> MaskPsf:
     if not isinstance(recipe.psf, MaskPsf):
-        raise InputError(f"{target} has no mask: its psf.kind is {recipe.psf.kind!r}.")
+        raise InputError(
+            f"{target} has no mask, its psf.kind is {recipe.psf.kind!r}: name a mask's file, or a recipe or "
+            "dataset with psf.kind = 'mask'."
+        )
     return recipe.psf
 
 

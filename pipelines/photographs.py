@@ -97,7 +97,9 @@ def _picture(path: Path) -> npt.NDArray[Any]:
         raise InputError(f"{path} cannot be read ({error.strerror}): mend it, or take it out of the folder.") from None
     decoded = decode_image(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path} is damaged or no photograph of 8 or 16 bits.")
+        raise InputError(
+            f"{path} is damaged or no photograph of 8 or 16 bits: take it out of the folder, or save it as PNG or TIFF."
+        )
     if (pages := _pages(path, data)) > 1:
         raise InputError(f"{path} holds {pages} pictures: save each of them as a file of its own.")
     return np.asarray(decoded)

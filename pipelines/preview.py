@@ -61,7 +61,9 @@ def write_preview(
     else:
         refuse_mask(target, mask)
         if changes:
-            raise InputError(f"{target} is a dataset, whose samples are made: --set is for recipes.")
+            raise InputError(
+                f"{target} is a dataset, whose samples are made already: leave --set out, it is for recipes."
+            )
         recipe, samples, total = _from_store(path, count)
     views = _views(recipe, samples)
     out = out or beside(target, "-preview")
@@ -73,7 +75,9 @@ def write_preview(
         for name, content in contents.items():
             (out / name).write_bytes(content)
     except OSError as error:
-        raise InputError(f"cannot write pictures to {out}: {error.strerror}.") from None
+        raise InputError(
+            f"cannot write pictures to {out} ({error.strerror}): choose another folder with --out."
+        ) from None
     return [out / name for name in contents]
 
 

@@ -40,7 +40,9 @@ def bank_of(target: str, **changes: Any) -> tuple[Recipe, StoredBank]:
     """
     if (where := dataset_at(target)) is not None:
         if any(changes.values()):
-            raise InputError(f"{target} is a dataset, whose PSFs are made: --set and --mask are for recipes.")
+            raise InputError(
+                f"{target} is a dataset, whose PSFs are made already: leave --set and --mask out, they are for recipes."
+            )
         store = open_store(where, unfinished=True)
         return store.recipe, checked_bank(stored_folders(store.path)[0])
     recipe = find_recipe(target, **changes)
@@ -175,7 +177,7 @@ def write_psf(target: str, out: Path | None, save: Path | None, **changes: Any) 
     try:
         write_atomically(out, png_bytes(sheet))
     except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}.") from None
+        raise InputError(f"cannot write {out} ({error.strerror}): choose another place with --out.") from None
     return facts, [out] if save is None else [out, save]
 
 
@@ -189,7 +191,7 @@ def _check_names(out: Path, save: Path | None) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot make the folder of {path}: {error.strerror}.") from None
+            raise InputError(f"cannot make the folder of {path} ({error.strerror}): choose another place.") from None
 
 
 def _title(recipe: Recipe, bank: SampledBank) -> str:

@@ -171,7 +171,7 @@ def _checked(store: Store, options: Options) -> Describe:
     title = plain(options.title, "--title") if options.title is not None else store.recipe.name
     authors = [Author.parse(text) for text in options.authors]
     if len({author.name for author in authors}) < len(authors):
-        raise InputError("--author names the same author twice.")
+        raise InputError("--author names the same author twice: name each once.")
     version = parse_version(options.version)
     date = parse_date(options.date) if options.date is not None else ""
     url = public_url(options.url) if options.url is not None else ""

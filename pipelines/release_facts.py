@@ -106,7 +106,7 @@ def public_url(text: str) -> str:
     if not _URL.fullmatch(text) or len(text) > 500:
         raise InputError(f"{text[:60]!r} is no web address: it must begin with https:// or http://.")
     if "@" in text.split("/")[2]:
-        raise InputError("a web address with a user name or a password in it cannot be published.")
+        raise InputError("a web address with a user name or a password in it cannot be published: take them out.")
     return text
 
 

@@ -54,10 +54,16 @@ class Wiener(Classical):
         from ..train.banks import read_bank
 
         if "train" not in store.splits:
-            raise InputError(f"the baseline wiener needs a split 'train', and {store.path} has none.")
+            raise InputError(
+                f"the baseline wiener needs a split 'train', and {store.path} has none: leave it out, or judge "
+                "on a dataset that has one."
+            )
         for name in ("capture", "aif", "depth"):
             if name not in store.recipe.arrays:
-                raise InputError(f"the baseline wiener needs the array {name!r}, and {store.path} has none.")
+                raise InputError(
+                    f"the baseline wiener needs the array {name!r}, and {store.path} has none: leave it out, or "
+                    "generate with it in output.arrays."
+                )
         self.bank = read_bank(store).thinned(LAYERS)
         self.kernels = self.bank.kernels.numpy()
         # Blur is undone in the light in which it was made.

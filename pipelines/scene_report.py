@@ -91,5 +91,5 @@ def write_statistics(
     try:
         out.write_text(scene_page(title, found, rows), encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}.") from None
+        raise InputError(f"cannot write {out} ({error.strerror}): choose another place with --out.") from None
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import InputError
 from ..synth.recipe import Recipe, read_toml
+from ..synth.recipe_errors import nearest
 
 _HOME = files(f"{__package__}.recipes")
 
@@ -32,7 +33,8 @@ def shipped_text(name: str) -> str:
     """
     if name not in shipped():
         known = ", ".join(shipped())
-        raise InputError(f"there is no recipe or folder {name[:100]!r}: name a .toml file, or one of {known}.")
+        meant = nearest(name[:100], shipped())
+        raise InputError(f"there is no recipe or folder {name[:100]!r}{meant}: name a .toml file, or one of {known}.")
     return (_HOME / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -128,7 +130,7 @@ def refuse_mask(target: str, mask: Path | None) -> None:
         If there is one.
     """
     if mask is not None:
-        raise InputError(f"{target} is a dataset, whose PSFs are made: --mask is for recipes.")
+        raise InputError(f"{target} is a dataset, whose PSFs are made already: leave --mask out, it is for recipes.")
 
 
 def _look_into_mask(data: dict[str, Any]) -> None:
@@ -191,7 +193,9 @@ def read_change(change: str) -> tuple[list[str], Any]:
 def _apply(data: dict[str, Any], change: str) -> None:
     keys, value = read_change(change)
     if len(keys) > 3:
-        raise InputError(f"--set {change[:60]}: recipes have no keys so deep.")
+        raise InputError(
+            f"--set {change[:60]}: recipes have no keys so deep; write it as in camera.f_number=4 or psf.mask.lobes=2."
+        )
     for key in keys[:-1]:
         data = data.setdefault(key, {})
         if not isinstance(data, dict):

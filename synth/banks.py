@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import InputError
-from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
+from .apertures import coded_aperture, picture_aperture, round_aperture
 from .camera import ThinLens
 from .places import Place
 from .psf import PsfBank
@@ -32,18 +31,15 @@ from .recipe import Recipe
 from .recipe_psf import (
     AmplitudeMaskSection,
     AperturePsf,
-    CatEyePsf,
     ClearMaskSection,
     CubicMaskSection,
     DiskPsf,
     FisherMaskSection,
-    GaussianPsf,
     HeightMapSection,
     MaskFileSection,
     MaskPsf,
     MaskSection,
     MeasuredPsf,
-    PowerExponentialPsf,
     RadialMaskSection,
     SpiralMaskSection,
     ZernikeMaskSection,
@@ -68,29 +64,15 @@ def make_bank(recipe: Recipe, lens: ThinLens | None = None, mask: Mask | None = 
     InputError
         If a file that it names cannot be used, or its mask cannot be simulated as it says.
     """
-    psf, own = recipe.psf, lens is None
-    lens = lens or recipe.lens
-    match psf:
-        case DiskPsf():
-            return PsfBank.disk(lens)
-        case GaussianPsf():
-            return PsfBank.gaussian(lens, sigma_per_coc=psf.sigma_per_coc)
-        case PowerExponentialPsf():
-            return PsfBank.power_exponential(lens, exponent=psf.exponent)
-        case AperturePsf():
-            return PsfBank.aperture(lens, _aperture(psf))
-        case CatEyePsf():
-            iris = psf.blades and polygon_aperture(psf.blades, roundness=psf.roundness, rotation=psf.rotation)
-            return PsfBank.cat_eye(lens, iris, clipping=psf.clipping, rim=psf.rim, side=psf.side, nodes=psf.nodes)
-        case MeasuredPsf():
-            return PsfBank.measured(psf.path, lens, size=psf.size)
-        case MaskPsf():
-            if own and mask is None:
-                check_mask_camera(recipe)
-            return PsfBank.from_mask(
-                mask or make_mask(psf.mask), lens, psf.wavelengths, depth=recipe.scenes.depth, planes=psf.planes,
-                size=psf.size, energy=psf.energy, samples=psf.samples,
-            )  # fmt: skip
+    psf = recipe.psf
+    if not isinstance(psf, MaskPsf):
+        return psf.bank(lens or recipe.lens)
+    if lens is None and mask is None:
+        check_mask_camera(recipe)
+    return PsfBank.from_mask(
+        mask or make_mask(psf.mask), lens or recipe.lens, psf.wavelengths, depth=recipe.scenes.depth,
+        planes=psf.planes, size=psf.size, energy=psf.energy, samples=psf.samples,
+    )  # fmt: skip
 
 
 def half_banks(recipe: Recipe) -> tuple[PsfBank, PsfBank]:
@@ -101,7 +83,7 @@ def half_banks(recipe: Recipe) -> tuple[PsfBank, PsfBank]:
     """
     psf = recipe.psf
     assert isinstance(psf, DiskPsf | AperturePsf)
-    whole = round_aperture() if isinstance(psf, DiskPsf) else _aperture(psf)
+    whole = round_aperture() if isinstance(psf, DiskPsf) else psf.transmission()
     n = whole.shape[1]
     # An odd middle column is shared.
     share = np.clip(n / 2 - np.arange(n), 0, 1)
@@ -291,11 +273,3 @@ def _mask_of_file(section: MaskFileSection) -> Mask:
             f"says {section.wavelength * 1e9:g} nm: correct the recipe."
         )
     return mask
-
-
-def _aperture(psf: AperturePsf) -> npt.NDArray[np.float64]:
-    if psf.blades is not None:
-        return polygon_aperture(psf.blades, roundness=psf.roundness, rotation=psf.rotation)
-    if psf.pattern is not None:
-        return coded_aperture(psf.pattern)
-    return picture_aperture(psf.picture) if psf.picture is not None else round_aperture(obstruction=psf.obstruction)

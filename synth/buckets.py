@@ -44,7 +44,10 @@ def patience() -> float:
     """
     text = os.environ.get("DEFOCAL_OBJECT_PATIENCE", str(PATIENCE))
     if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text):
-        raise InputError(f"DEFOCAL_OBJECT_PATIENCE={text[:20]!r} is no number of seconds.")
+        raise InputError(
+            f"DEFOCAL_OBJECT_PATIENCE={text[:20]!r} is no number of seconds: write for example "
+            "DEFOCAL_OBJECT_PATIENCE=60."
+        )
     return float(text)
 
 

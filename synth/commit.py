@@ -201,7 +201,9 @@ def read_samples(out: Place) -> list[dict[str, str]]:
         reason = (error.strerror or "it is not there") if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot read {path}: {reason}.") from None
     if not rows or not {"index", "split", "row", "source", "digest"} <= set(rows[0]):
-        raise InputError(f"{path} is not the sample table of a defocal dataset.")
+        raise InputError(
+            f"{path} is not the sample table of a defocal dataset: give the folder that `defocal generate` made."
+        )
     numbers = [row["index"] for row in rows] + [row["row"] for row in rows]
     if not all(re.fullmatch(r"0|[1-9][0-9]{0,17}", number or "") for number in numbers):
         raise InputError(f"{path} is damaged: it holds sample numbers that are none.")

@@ -63,7 +63,10 @@ def fit_scene(scene: Scene, size: tuple[int, int], fit: Fit) -> Scene:
     cut = (height * factor - size[0]) / 2, (width * factor - size[1]) / 2
     depth = _fitted_depth(scene.depth, size, factor, cut)
     if np.isnan(depth).all():
-        raise InputError(f"{name} has no known depth left at {size[1]}x{size[0]} pixels (width x height).")
+        raise InputError(
+            f"{name} has no known depth left at {size[1]}x{size[0]} pixels (width x height): leave it out, with "
+            "scenes.listing."
+        )
     return replace(
         scene,
         aif=_fitted_colour(scene.aif, size, factor, cut),
@@ -83,7 +86,10 @@ def _cropped(scene: Scene, size: tuple[int, int], name: str) -> Scene:
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
     window = np.s_[top : top + size[0], left : left + size[1]]
     if np.isnan(scene.depth[window]).all():
-        raise InputError(f"{name} has no known depth in its middle {size[1]}x{size[0]} pixels (width x height).")
+        raise InputError(
+            f"{name} has no known depth in its middle {size[1]}x{size[0]} pixels (width x height): leave it "
+            "out, with scenes.listing, or set scenes.fit to 'cover'."
+        )
     intrinsics = _moved(scene.intrinsics, 1.0, (top, left))
     return replace(scene, aif=scene.aif[window], depth=scene.depth[window], intrinsics=intrinsics)
 

@@ -54,7 +54,7 @@ class Photographs:
         folder = Path(folder)
         try:
             if not folder.is_dir():
-                raise InputError(f"there is no folder {folder} of photographs for textures.")
+                raise InputError(f"there is no folder {folder} of photographs for textures: correct scenes.textures.")
             found = [
                 path.relative_to(folder).as_posix()
                 for path in folder.rglob("*")

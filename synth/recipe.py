@@ -22,10 +22,11 @@ from pydantic import (
 from .. import InputError
 from .camera import ThinLens
 from .draws import Draw, check_range, ends, extract, extremes, typical, value_at, with_value
+from .psf_kinds import PsfSection
 from .recipe_camera import NEEDED, CameraSection
 from .recipe_capture import SensorSection, StackSection
 from .recipe_errors import checked
-from .recipe_psf import AperturePsf, DiskPsf, GaussianPsf, MaskPsf, PowerExponentialPsf, PsfSection
+from .recipe_psf import AperturePsf, DiskPsf, MaskPsf
 from .recipe_psf import Section as Section
 from .recipe_scenes import DatasetScenes, FolderScenes, ProceduralScenes, ReadScenes
 from .scene import PLAUSIBLE_DEPTH
@@ -184,7 +185,7 @@ class Recipe(Section):
                 "camera.defocus counts at the mask's design wavelength: give that of the file as psf.mask.wavelength"
             )
         coc = max(abs(lens.coc(z)) for z in self.scenes.depth for lens in self.widest_lenses)
-        reach = coc * _reach_per_coc(self.psf)
+        reach = coc * self.psf.reach
         if not reach <= LARGEST_REACH:
             raise ValueError(
                 f"blur would reach {reach:.3g} px from a point (CoC {coc:.3g} px), and at most "
@@ -371,14 +372,6 @@ def _with_default_arrays(data: Mapping[str, Any]) -> Mapping[str, Any]:
         return data
     picture = "stack" if data.get("stack") else "capture"
     return {**data, "output": {**output, "arrays": ["aif", "depth", *(["valid"] if read else []), "coc", picture]}}
-
-
-def _reach_per_coc(psf: PsfSection) -> float:
-    if isinstance(psf, GaussianPsf):
-        return 3.5 * psf.sigma_per_coc
-    if isinstance(psf, PowerExponentialPsf):
-        return psf.reach
-    return 0.5
 
 
 def _toml(value: Any) -> str:

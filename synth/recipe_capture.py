@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from .recipe_psf import Length, Section
+from .sensor_presets import PRESETS
 from .units import parse_length
 
 if TYPE_CHECKING:
     from .breathing import Breathing
     from .sensor import Sensor
 
+if TYPE_CHECKING:
+    Preset = str
+else:
+    Preset = Literal[tuple(PRESETS)]
 Cfa = Literal["RGGB", "BGGR", "GRBG", "GBRG", "none"]
 Phone = Literal["pixel4xl", "pixel6", "s8plus", "note10"]
 Spacing = Literal["distance", "inverse", "extension", "power-inverse", "quantiles", "random"]
@@ -25,7 +30,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 class SensorSection(Section):
     """A sensor: a preset, and what differs from it; see `sensor.Sensor` for what each key means."""
 
-    preset: Literal["ideal", "rpsf", "dslr", "phone"] = "ideal"
+    preset: Preset = "ideal"
     bits: int | None = None
     full_well: float | None = None
     exposure: float | None = None

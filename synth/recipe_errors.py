@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -41,12 +42,20 @@ def checked(model: type[Checked], data: Mapping[str, Any], origin: str, tagged: 
         # Through JSON, whose strict mode takes arrays for tuples: TOML knows no tuples.
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise InputError(explain(error, origin, tagged)) from None
+        raise InputError(explain(error, origin, tagged, model)) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{origin} holds a value that cannot be used: {str(error)[:200]}.") from None
 
 
-def explain(error: ValidationError, origin: str, tagged: Sequence[str] = TAGGED) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a remark in brackets on what was perhaps meant, with a space before it; "" if nothing is like it."""
+    found = get_close_matches(word, known, 1)
+    return f" (perhaps {found[0]!r} is meant)" if found else ""
+
+
+def explain(
+    error: ValidationError, origin: str, tagged: Sequence[str] = TAGGED, model: type[BaseModel] | None = None
+) -> str:
     """Say all that is wrong with a recipe, a line for each key.
 
     Parameters
@@ -57,12 +66,16 @@ def explain(error: ValidationError, origin: str, tagged: Sequence[str] = TAGGED)
         What the recipe is called.
     tagged
         Dotted names of its sections that have kinds.
+    model
+        What it was checked against; unknown keys are then told beside those that there are.
     """
     lines: list[str] = []
     unions: dict[str, list[tuple[str, str, str]]] = {}
     for item in error.errors(include_url=False):
         path, union = _key(item["loc"], tagged)
         message, given = _message(item, path)
+        if model is not None and item["type"] == "extra_forbidden":
+            given = _instead(item["loc"], model)
         if union is None:
             lines.append(_line(path, message + given))
         else:
@@ -80,6 +93,29 @@ def explain(error: ValidationError, origin: str, tagged: Sequence[str] = TAGGED)
     if len(lines) == 1:
         return f"{origin}: {lines[0]}."
     return f"{origin} has {len(lines)} errors:" + "".join(f"\n  {line}." for line in lines)
+
+
+def _instead(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """Say what key was perhaps meant in the place of an unknown one, or which there are."""
+    found = [model]
+    for part in location[:-1]:
+        inner = [one for outer in found if part in outer.model_fields for one in _models(outer.model_fields[str(part)])]
+        found = inner or [one for one in found if "kind" in one.model_fields and part in _words(one)] or found
+    known = sorted({name for one in found for name in one.model_fields})
+    return nearest(str(location[-1]), known) or f"; there are {', '.join(known)}"
+
+
+def _words(model: type[BaseModel]) -> tuple[Any, ...]:
+    return get_args(model.model_fields["kind"].annotation)
+
+
+def _models(field: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that the type of a field names, however deep in unions."""
+    annotation = getattr(field, "annotation", field)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def _line(path: str, message: str) -> str:

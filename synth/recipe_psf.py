@@ -1,12 +1,18 @@
-"""The `psf` section of a recipe: which point spread functions a dataset is blurred with."""
+"""The `psf` section of a recipe: which point spread functions a dataset is blurred with; `psf_kinds` lists them."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from .camera import ThinLens
 from .psf_shapes import POWER_TAIL
 from .units import parse_length
+
+if TYPE_CHECKING:
+    from .psf import PsfBank
 
 Length = Annotated[float, BeforeValidator(parse_length), Field(gt=0)]
 Height = Annotated[float, BeforeValidator(parse_length)]
@@ -19,23 +25,67 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class DiskPsf(Section):
+class PsfKind(Section):
+    """What all kinds of PSFs have in common."""
+
+    is_round: ClassVar[bool] = False
+    """Whether kernels are their own mirror images whatever their parameters: training may then flip captures."""
+
+    @property
+    def reach(self) -> float:
+        """Half-size of a kernel per pixel of CoC diameter, where the kernel grows with the CoC; an upper bound."""
+        return 0.5
+
+    def bank(self, lens: ThinLens) -> "PsfBank":
+        """Make the kernels for a lens; those of `MaskPsf` need more, and `banks.make_bank` makes them.
+
+        What computes kernels is imported here and not above: whoever reads a recipe need not have it.
+
+        Raises
+        ------
+        InputError
+            If a file that the section names cannot be used.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how its kernels are made.")
+
+
+class DiskPsf(PsfKind):
     """Uniform disks as wide as the CoC."""
 
     kind: Literal["disk"] = "disk"
+    is_round: ClassVar[bool] = True
+
+    def bank(self, lens: ThinLens) -> "PsfBank":
+        """Make the kernels for a lens."""
+        from .psf import PsfBank
+
+        return PsfBank.disk(lens)
 
 
-class GaussianPsf(Section):
+class GaussianPsf(PsfKind):
     """Gaussians; 2HDED has sigma_per_coc = 0.25, D3-Net's code 0.3."""
 
     kind: Literal["gaussian"]
+    is_round: ClassVar[bool] = True
     sigma_per_coc: float = Field(default=0.25, gt=0, lt=10)
 
+    @property
+    def reach(self) -> float:
+        """Half-size of a kernel per pixel of CoC diameter."""
+        return 3.5 * self.sigma_per_coc
 
-class PowerExponentialPsf(Section):
+    def bank(self, lens: ThinLens) -> "PsfBank":
+        """Make the kernels for a lens."""
+        from .psf import PsfBank
+
+        return PsfBank.gaussian(lens, sigma_per_coc=self.sigma_per_coc)
+
+
+class PowerExponentialPsf(PsfKind):
     """From a Gaussian (2) to a disk (large) by one exponent."""
 
     kind: Literal["power-exponential"]
+    is_round: ClassVar[bool] = True
     exponent: float = Field(default=2.0, ge=1, le=64)
 
     @property
@@ -56,8 +106,14 @@ class PowerExponentialPsf(Section):
             low, high = (u, high) if beyond > POWER_TAIL else (low, u)
         return float(0.5 * (low / 2.0) ** (1.0 / self.exponent))
 
+    def bank(self, lens: ThinLens) -> "PsfBank":
+        """Make the kernels for a lens."""
+        from .psf import PsfBank
 
-class AperturePsf(Section):
+        return PsfBank.power_exponential(lens, exponent=self.exponent)
+
+
+class AperturePsf(PsfKind):
     """Geometric shadow of an aperture: an iris of blades, a pattern by name, or a picture; round with none of them."""
 
     kind: Literal["aperture"]
@@ -81,8 +137,32 @@ class AperturePsf(Section):
             raise ValueError(f"an obstruction is that of a round aperture, not of {given[0]}")
         return self
 
+    def transmission(self) -> npt.NDArray[np.float64]:
+        """Return what passes the square around the pupil, (n, n), 0 to 1, [y, x] as the camera sees it.
 
-class CatEyePsf(Section):
+        Raises
+        ------
+        InputError
+            If there is no such pattern, or the picture cannot be used.
+        """
+        from .apertures import coded_aperture, picture_aperture, polygon_aperture, round_aperture
+
+        if self.blades is not None:
+            return polygon_aperture(self.blades, roundness=self.roundness, rotation=self.rotation)
+        if self.pattern is not None:
+            return coded_aperture(self.pattern)
+        return (
+            picture_aperture(self.picture) if self.picture is not None else round_aperture(obstruction=self.obstruction)
+        )
+
+    def bank(self, lens: ThinLens) -> "PsfBank":
+        """Make the kernels for a lens."""
+        from .psf import PsfBank
+
+        return PsfBank.aperture(lens, self.transmission())
+
+
+class CatEyePsf(PsfKind):
     """Shadow of an iris, or of a round aperture, that the lens's barrel clips away from the axis."""
 
     kind: Literal["cat-eye"]
@@ -105,6 +185,14 @@ class CatEyePsf(Section):
         if self.nodes % 2 == 0:
             raise ValueError(f"nodes must be odd, so that one is on the axis, not {self.nodes}")
         return self
+
+    def bank(self, lens: ThinLens) -> "PsfBank":
+        """Make the kernels for a lens."""
+        from .apertures import polygon_aperture
+        from .psf import PsfBank
+
+        iris = self.blades and polygon_aperture(self.blades, roundness=self.roundness, rotation=self.rotation)
+        return PsfBank.cat_eye(lens, iris, clipping=self.clipping, rim=self.rim, side=self.side, nodes=self.nodes)
 
 
 class _MaskSection(Section):
@@ -220,7 +308,7 @@ MaskSection = Annotated[
 ]
 
 
-class MaskPsf(Section):
+class MaskPsf(PsfKind):
     """Wave optics of a mask in the pupil."""
 
     kind: Literal["mask"]
@@ -242,15 +330,15 @@ class MaskPsf(Section):
         return self
 
 
-class MeasuredPsf(Section):
+class MeasuredPsf(PsfKind):
     """PSFs measured at several depths, from a .npz file; see `psf_measured.measured_bank`."""
 
     kind: Literal["measured"]
     path: str
     size: int | None = Field(default=None, ge=1, le=1025)
 
+    def bank(self, lens: ThinLens) -> "PsfBank":
+        """Make the kernels for a lens."""
+        from .psf import PsfBank
 
-PsfSection = Annotated[
-    DiskPsf | GaussianPsf | PowerExponentialPsf | AperturePsf | CatEyePsf | MaskPsf | MeasuredPsf,
-    Field(discriminator="kind"),
-]
+        return PsfBank.measured(self.path, lens, size=self.size)

@@ -1,10 +1,11 @@
 """The `scenes` section of a recipe: where all-in-focus images and depth come from."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from .camera import Intrinsics
+from .datasets import DATASETS
 from .recipe_psf import Length, Section
 
 DepthRange = tuple[Length, Length]
@@ -57,12 +58,11 @@ class ProceduralScenes(_ScenesBase):
         return textures
 
 
-Kind = Literal[
-    "nyuv2", "nyu-raw", "sun-rgbd", "make3d", "hypersim", "diode", "ddff12", "hci",
-    "sceneflow", "middlebury", "dslr", "tartanair", "tum", "redwood", "scannet", "zedd", "infinigen-defocus", "hammer",
-    "sintel",
-]  # fmt: skip
-"""Datasets that have a reader: the keys of `readers.READERS`."""
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[tuple(DATASETS)]
+"""Datasets that have a reader."""
 
 
 class ReadScenes(_ScenesBase):

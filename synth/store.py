@@ -264,7 +264,9 @@ def open_store(path: str | Place, *, unfinished: bool = False) -> Store:
     """
     path = place(path)
     if not path.is_dir():
-        raise InputError(f"there is no dataset at {path}.")
+        raise InputError(
+            f"there is no dataset at {path}: check the path, or make one with `defocal generate RECIPE {path}`."
+        )
     folders = stored_folders(path)
     if unborn(path):
         raise InputError(f"the making of {path} ended before it was begun: run `defocal generate` again.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from apidoc import api
 from click.testing import CliRunner
 
 from defocal.pipelines.cli import cli
@@ -58,7 +59,7 @@ def datasets():
     return "\n".join([DATASETS, *rows, "", *pages])
 
 
-@pytest.mark.parametrize(("page", "written"), [("cli.md", reference), ("datasets.md", datasets)])
+@pytest.mark.parametrize(("page", "written"), [("cli.md", reference), ("datasets.md", datasets), ("api.md", api)])
 def test_what_is_written_from_the_code_is_current(page, written):
     path = ROOT / "docs" / page
     if os.environ.get("DEFOCAL_WRITE_DOCS"):

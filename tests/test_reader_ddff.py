@@ -7,7 +7,7 @@ from datasets_a import colour, ddff, ddff_stacks, npy
 from rgbd import refusal
 
 from defocal.synth.light import decode
-from defocal.synth.readers import Ddff12
+from defocal.synth.readers.ddff import Ddff12
 
 
 def test_light_fields(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from datasets_a import diode, npy
 from rgbd import refusal
 
-from defocal.synth.readers import Diode
+from defocal.synth.readers.diode import Diode
 
 
 def test_pictures(tmp_path):

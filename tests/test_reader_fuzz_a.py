@@ -12,7 +12,8 @@ from rgbd import pfm
 
 from defocal import InputError
 from defocal.synth import Scene
-from defocal.synth.readers import READERS, Ddff12
+from defocal.synth.readers import READERS
+from defocal.synth.readers.ddff import Ddff12
 
 KINDS = sorted(WRITERS)
 OTHER = np.random.default_rng(1)

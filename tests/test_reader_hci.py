@@ -6,7 +6,7 @@ from datasets_a import hci
 from rgbd import pfm, refusal, save
 
 from defocal.synth.light import decode
-from defocal.synth.readers import Hci
+from defocal.synth.readers.hci import Hci
 
 
 def test_scenes(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from datasets_a import h5, hypersim
 from rgbd import refusal
 
-from defocal.synth.readers import Hypersim
+from defocal.synth.readers.hypersim import Hypersim
 
 
 def test_pictures(tmp_path):

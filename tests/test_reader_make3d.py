@@ -7,7 +7,7 @@ from datasets_a import make3d
 from rgbd import refusal, save
 
 from defocal.synth.light import srgb_to_linear
-from defocal.synth.readers import Make3d
+from defocal.synth.readers.make3d import Make3d
 
 
 def test_scenes(tmp_path):

@@ -13,8 +13,7 @@ from datasets_a import colour, h5, nyu_labelled, nyu_raw, pgm
 from rgbd import real, refusal, save
 
 from defocal.synth.light import decode, encode
-from defocal.synth.readers import NyuLabelled, NyuRaw
-from defocal.synth.readers.nyu import CROPPED, disparity, registered, undistorted
+from defocal.synth.readers.nyu import CROPPED, NyuLabelled, NyuRaw, disparity, registered, undistorted
 
 
 def test_labelled_frames(tmp_path):
@@ -111,7 +110,7 @@ def test_a_file_of_matlab_version_5_is_none(tmp_path):
 MEASURE = """
 import resource, sys
 import numpy as np
-from defocal.synth.readers import NyuLabelled
+from defocal.synth.readers.nyu import NyuLabelled
 def read(path):
     reader = NyuLabelled(path=path)
     for i in (0, len(reader) - 1):

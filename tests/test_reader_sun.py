@@ -8,7 +8,7 @@ import scipy.io
 from datasets_a import SUN_FRAMES, rotated, sun
 from rgbd import real, refusal, save
 
-from defocal.synth.readers import SunRgbd
+from defocal.synth.readers.sun import SunRgbd
 
 
 def test_frames(tmp_path):

@@ -165,9 +165,14 @@ def read_bank(store: Store) -> Bank:
     recipe, where = store.recipe, store.path
     drawn = [name for name in recipe.draws if name.split(".")[0] in ("camera", "psf")]
     if drawn:
-        raise InputError(f"{where} draws {drawn[0]} for each sample, and deblurring needs the PSFs of one camera.")
+        raise InputError(
+            f"{where} draws {drawn[0]} for each sample, and deblurring needs the PSFs of one camera: train on a "
+            "dataset of one."
+        )
     if recipe.stack is not None:
-        raise InputError(f"{where} holds focal stacks, and deblurring is of single captures.")
+        raise InputError(
+            f"{where} holds focal stacks, and deblurring is of single captures: train on a dataset of those."
+        )
     split = next(iter(store.splits))
     try:
         group = cast(Any, store.splits[split][GROUP])

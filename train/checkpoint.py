@@ -102,9 +102,11 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
             "in another folder."
         ) from None
     if not isinstance(state, dict) or not isinstance(state.get("format"), int):
-        raise InputError(f"{path} is no checkpoint of defocal.")
+        raise InputError(f"{path} is no checkpoint of defocal: give the folder of a run, or its best.pt or last.pt.")
     if state["format"] != FORMAT:
-        raise InputError(f"{path} has format {state['format']}; this defocal reads {FORMAT}.")
+        raise InputError(
+            f"{path} has format {state['format']}, and this defocal reads {FORMAT}: use the version that made it."
+        )
     try:
         _State.model_validate(state)
         config, data = json.loads(state["config"]), json.loads(state["data"])

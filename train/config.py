@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from .. import InputError
 from ..synth.recipe import read_toml
-from ..synth.recipe_errors import checked
+from ..synth.recipe_errors import checked, nearest
 from .devices import Precision
 from .models import ModelSettings
 from .objectives import LossSettings
@@ -160,7 +160,8 @@ def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = 
         data = tomllib.loads((_HOME / f"{name}.toml").read_text(encoding="utf-8"))
     else:
         known = ", ".join(shipped_configs())
-        raise InputError(f"there is no config {name[:100]!r}: name a .toml file, or one of {known}.")
+        meant = nearest(name[:100], shipped_configs())
+        raise InputError(f"there is no config {name[:100]!r}{meant}: name a .toml file, or one of {known}.")
     if seed is not None:
         data["seed"] = seed
     for change in changes:

@@ -127,7 +127,10 @@ class StoreDataset(Dataset[Batch]):
         ]
         self._ends = np.cumsum([len(part.rows) for part in self._parts])
         if not len(self):
-            raise InputError(f"no sample of {', '.join(map(str, paths))} matches subset = {list(subset)}.")
+            raise InputError(
+                f"no sample of {', '.join(map(str, paths))} matches subset = {list(subset)}: names are those of "
+                "the column source in samples.csv."
+            )
         self.facts = self._facts(opened)
         self._readers: tuple[int, dict[tuple[int, str], Reader]] = (0, {})
 

@@ -101,7 +101,7 @@ class LossBase(Section):
         kind: str = getattr(self, "kind", type(self).__name__)
         terms = tuple(term for term in self.terms() if term.weight > 0)
         if not terms:
-            raise InputError(f"the loss {kind} has no term whose weight is above 0.")
+            raise InputError(f"the loss {kind} has no term whose weight is above 0: give one of its weights.")
 
         def objective(
             outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], valid: Tensor | None = None
@@ -112,7 +112,10 @@ class LossBase(Section):
                 if term.said not in outputs:
                     continue
                 if term.output not in targets:
-                    raise InputError(f"the loss {kind} needs the array {term.output!r}, and the data have none.")
+                    raise InputError(
+                        f"the loss {kind} needs the array {term.output!r}, and the data have none: add it to "
+                        "data.targets."
+                    )
                 mask = None if term.output == "aif" and self.aif_valid == "all" else valid
                 value = term.function(outputs[term.said], targets[term.output], mask)
                 found[f"{term.said}/{term.name}"] = value

@@ -16,14 +16,12 @@ from .settings import Flip
 FLIPS: tuple[Flip, ...] = ("left-right", "up-down", "transpose")
 TOLERANCE = 2e-3
 """Share of a kernel's light that may move by a flip: what the finite sampling of round pupils leaves."""
-ROUND = ("disk", "gaussian", "power-exponential")
-"""Kinds of PSFs that are round whatever is drawn of them."""
 
 
 def symmetries(store: Store, split: str) -> frozenset[Flip]:
     """Return the flips that leave every PSF of a split's bank as it is."""
     recipe = store.recipe
-    if recipe.psf.kind in ROUND:
+    if recipe.psf.is_round:
         return frozenset(FLIPS)
     if any(name.startswith("psf.") for name in recipe.draws):
         # The bank is that of typical values, and says nothing about what is drawn.

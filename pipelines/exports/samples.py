@@ -42,7 +42,10 @@ def rows_of(job: Job) -> Iterator[tuple[str, dict[str, str]]]:
             if found == count:
                 break
         if found != count:
-            raise InputError(f"{job.store.path / SAMPLES} is damaged: it lists other rows of {split} than there are.")
+            raise InputError(
+                f"{job.store.path / SAMPLES} is damaged: it lists other rows of {split} than there are. Fetch a "
+                "fresh copy."
+            )
 
 
 def table_rows(path: Place) -> Iterator[dict[str, str]]:
@@ -57,7 +60,10 @@ def table_rows(path: Place) -> Iterator[dict[str, str]]:
         with io.TextIOWrapper((path / SAMPLES).open("rb"), encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, strict=True):
                 if None in row or None in row.values() or not {"index", "split", "row", "source", "digest"} <= set(row):
-                    raise InputError(f"{path / SAMPLES} is not the sample table of a defocal dataset.")
+                    raise InputError(
+                        f"{path / SAMPLES} is not the sample table of a defocal dataset: give the folder that "
+                        "`defocal generate` made."
+                    )
                 yield row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read {path / SAMPLES}: {error}.") from None

@@ -157,5 +157,5 @@ def read_heights(path: str | Path) -> npt.NDArray[np.float64]:
     except Exception:  # numpy raises many kinds of error for foreign files
         raise InputError(f"{path} is not a .npy file of heights in metres: save it with numpy.save.") from None
     if not isinstance(heights, np.ndarray) or heights.dtype.kind not in "fiu":
-        raise InputError(f"{path} must hold one array of heights in metres.")
+        raise InputError(f"{path} must hold one array of heights in metres: write it with numpy.save.")
     return heights.astype(np.float64)

@@ -1,58 +1,32 @@
 """Readers of outside datasets: each lists the scenes of a folder or a file and reads them one by one as `Scene`.
 
 A reader has `scan`, `source(i)`, `read(i)` and a length; `base.Reader` says what they share. `READERS` names them as
-recipes do.
+recipes do; `synth.datasets` lists those of the field's datasets.
 """
 
 import os
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ... import InputError
+from ..datasets import DATASETS
 from .base import Item, Reader
-from .ddff import Ddff12
-from .diode import Diode
-from .dslr import Dslr
 from .folder import FolderReader
-from .hammer import Hammer
-from .hci import Hci
-from .hypersim import Hypersim
-from .infinigen import InfinigenDefocus
-from .make3d import Make3d
-from .middlebury import Middlebury
-from .nyu import NyuLabelled, NyuRaw
-from .rgbd import Redwood, Tum
-from .scannet import Scannet
-from .sceneflow import SceneFlow
-from .sintel import Sintel
-from .sun import SunRgbd
-from .tartanair import TartanAir
-from .zedd import Zedd
 
 __all__ = ["READERS", "FolderReader", "Item", "Reader", "read_scenes"]
 
+
+def _reader(place: str) -> type[Reader]:
+    module, name = place.split(".")
+    found: type[Reader] = getattr(import_module(f".{module}", __name__), name)
+    return found
+
+
 READERS: dict[str, type[Reader]] = {
     "folder": FolderReader,
-    "nyuv2": NyuLabelled,
-    "nyu-raw": NyuRaw,
-    "sun-rgbd": SunRgbd,
-    "make3d": Make3d,
-    "hypersim": Hypersim,
-    "diode": Diode,
-    "ddff12": Ddff12,
-    "hci": Hci,
-    "sceneflow": SceneFlow,
-    "middlebury": Middlebury,
-    "dslr": Dslr,
-    "tartanair": TartanAir,
-    "tum": Tum,
-    "redwood": Redwood,
-    "scannet": Scannet,
-    "zedd": Zedd,
-    "infinigen-defocus": InfinigenDefocus,
-    "hammer": Hammer,
-    "sintel": Sintel,
+    **{kind: _reader(place) for kind, place in DATASETS.items()},
 }
 
 

@@ -91,7 +91,9 @@ class Tum(_Recording):
         for line in read_lines(path):
             words = line.split()
             if len(words) != 4:
-                raise InputError(f"{path} has a line that is not time, file, time and file ({line[:60]!r}).")
+                raise InputError(
+                    f"{path} has a line that is not time, file, time and file ({line[:60]!r}): mend or delete it."
+                )
             names = words[1::2]
             rgb, depth = names[::-1] if names[0].startswith("depth") else names
             pairs.setdefault(_listed(path, rgb), _listed(path, depth))

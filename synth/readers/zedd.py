@@ -135,7 +135,9 @@ def _focus_distances(path: Path) -> dict[str, float]:
             run, _, distance = line.split()
             distances[run.removeprefix("run_")] = float(distance)
         except ValueError:
-            raise InputError(f"{path} has a line that is not run, motor and distance ({line[:60]!r}).") from None
+            raise InputError(
+                f"{path} has a line that is not run, motor and distance ({line[:60]!r}): fetch it again."
+            ) from None
     if not all(0 < distance < math.inf for distance in distances.values()):
         raise InputError(f"{path} has a focus distance that is not positive: fetch it again.")
     return distances

@@ -1,7 +1,9 @@
 """Networks that estimate depth and all-in-focus images, one architecture a file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -11,7 +13,7 @@ from ... import InputError
 from ..banks import Bank
 from ..settings import Section
 from .aifdepthnet import AifDepthNet, AifDepthNetSettings
-from .base import Model, Window, by_focus, crop, enable_dropout, pad_to_multiple
+from .base import Model, ModelSection, Window, by_focus, crop, enable_dropout, pad_to_multiple
 from .d3net import D3Net, D3NetSettings
 from .defocusnet import DefocusNet, DefocusNetSettings
 from .dff import Dff, DffSettings
@@ -35,24 +37,11 @@ __all__ = [
     "restore",
 ]
 
-ModelSettings = Annotated[
-    UNetSettings
-    | D3NetSettings
-    | HdedSettings
-    | DwdnSettings
-    | DefocusNetSettings
-    | FocusNetSettings
-    | UdfdSettings
-    | DffSettings
-    | AifDepthNetSettings,
-    Field(discriminator="kind"),
-]
-
 
 class Architecture(NamedTuple):
     """What makes a network of one kind."""
 
-    settings: type[Section]
+    settings: type[ModelSection]
     construct: Callable[[Any], Model]
     outputs: tuple[str, ...] = ("depth",)
     """What it returns, where its settings do not say so by `heads`."""
@@ -69,6 +58,12 @@ MODELS: dict[str, Architecture] = {
     "dff": Architecture(DffSettings, Dff),
     "aifdepthnet": Architecture(AifDepthNetSettings, AifDepthNet),
 }
+"""One line for each; `docs/contributing.md` says what a new one needs."""
+
+if TYPE_CHECKING:
+    ModelSettings = ModelSection
+else:
+    ModelSettings = Annotated[reduce(or_, (one.settings for one in MODELS.values())), Field(discriminator="kind")]
 
 
 def build(settings: ModelSettings, seed: int = 0) -> Model:

@@ -10,8 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..settings import Section
-from .base import Model, by_focus
+from .base import Model, ModelSection, by_focus
 from .hded import Heads
 from .volumes import Conv3d, blend, expectation, volume
 
@@ -32,7 +31,7 @@ DECODER = ((64, 64), (64, 64), (32, 32), (32, 16))
 """Channels of each transposed convolution, and of the convolution after it, to which as many of a skip are added."""
 
 
-class AifDepthNetSettings(Section):
+class AifDepthNetSettings(ModelSection):
     """AiFDepthNet, of Wang et al. 2021."""
 
     kind: Literal["aifdepthnet"] = "aifdepthnet"

@@ -10,6 +10,13 @@ from torch import Tensor, nn
 
 from ... import InputError
 from ..banks import Bank
+from ..settings import Section
+
+
+class ModelSection(Section):
+    """What the settings of all networks have in common; each says its `kind`, a word, as a `Literal`."""
+
+    kind: str
 
 
 class Model(nn.Module):

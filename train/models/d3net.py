@@ -12,12 +12,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from .base import Model, initialise_normal
+from .base import Model, ModelSection, initialise_normal
 from .densenet import DenseEncoder, DenseSettings
 from .weights import load_encoder
 
 
-class D3NetSettings(DenseSettings):
+class D3NetSettings(DenseSettings, ModelSection):
     """D3-Net of Carvalho et al. 2018."""
 
     kind: Literal["d3net"] = "d3net"

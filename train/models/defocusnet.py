@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 from ..settings import Section
-from .base import Model
+from .base import Model, ModelSection
 
 Layers = Annotated[int, Field(ge=1, le=64)]
 Output = Literal["sigmoid", "linear"]
@@ -33,7 +33,7 @@ class DefocusNetShape(Section):
     """`sigmoid` returns numbers in (0, 1): target.span says what they mean. `linear` any number."""
 
 
-class DefocusNetSettings(DefocusNetShape):
+class DefocusNetSettings(DefocusNetShape, ModelSection):
     """DefocusNet by itself."""
 
     kind: Literal["defocusnet"] = "defocusnet"

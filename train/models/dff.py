@@ -11,10 +11,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..settings import Section
 from ..slices import Reference
 from .alignment import AlignmentNet, aligned, reference_slice, thin_lens_alignment, true_alignment
-from .base import Model, by_focus
+from .base import Model, ModelSection, by_focus
 from .hded import Heads
 from .hourglass import Aggregation, Hourglass
 from .volumes import (
@@ -33,7 +32,7 @@ NAMES = ("_1", "_2", "_3", "")
 """Ends of the names of the four outputs, coarse to fine."""
 
 
-class DffSettings(Section):
+class DffSettings(ModelSection):
     """DfF in the Wild, of Won and Jeon 2022."""
 
     kind: Literal["dff"] = "dff"

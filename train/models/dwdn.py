@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from ... import InputError
 from ..banks import NAMES, Bank, planes_of
 from ..deconvolution import wiener_layers
-from ..settings import Section
-from .base import Model
+from .base import Model, ModelSection
 
 SIZE = 5
 """Width of all convolutions but the transposed ones."""
 
 
-class DwdnSettings(Section):
+class DwdnSettings(ModelSection):
     """DWDN of Dong et al. 2020, with a deconvolution for each layer of depth: IMAGE-DNN of the RPSF paper."""
 
     kind: Literal["dwdn"] = "dwdn"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ..settings import Section
-from .base import Model, by_focus
+from .base import Model, ModelSection, by_focus
 from .defocusnet import Output, initialise
 from .weights import load_encoder
 
@@ -40,7 +40,7 @@ class FocusNetShape(Section):
     """Path of an ImageNet checkpoint of VGG-19 (.pth or .safetensors) for the body; random without one."""
 
 
-class FocusNetSettings(FocusNetShape):
+class FocusNetSettings(FocusNetShape, ModelSection):
     """FocusNet by itself."""
 
     kind: Literal["focusnet"] = "focusnet"

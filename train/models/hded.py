@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from .base import Model, initialise_normal
+from .base import Model, ModelSection, initialise_normal
 from .d3net import Decoder
 from .densenet import DenseEncoder, DenseSettings
 from .weights import load_encoder
@@ -28,7 +28,7 @@ Heads = Annotated[tuple[Head, ...], Field(min_length=1), AfterValidator(_distinc
 """Outputs of a network, each once."""
 
 
-class HdedSettings(DenseSettings):
+class HdedSettings(DenseSettings, ModelSection):
     """2HDED:NET of Nazir et al. 2023."""
 
     kind: Literal["2hded"] = "2hded"

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from ..settings import Section
-from .base import Model
+from .base import Model, ModelSection
 from .defocusnet import DefocusNet, DefocusNetShape
 from .focusnet import FocusNet, FocusNetShape
 
@@ -25,7 +24,7 @@ def _distinct(heads: tuple[Head, ...]) -> tuple[Head, ...]:
     return heads
 
 
-class UdfdSettings(Section):
+class UdfdSettings(ModelSection):
     """Both networks of the UDfD paper."""
 
     kind: Literal["udfd"] = "udfd"

@@ -9,11 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..settings import Section
-from .base import Model
+from .base import Model, ModelSection
 
 
-class UNetSettings(Section):
+class UNetSettings(ModelSection):
     """U-Net of Wu et al. 2019 and of the RPSF paper."""
 
     kind: Literal["unet"] = "unet"

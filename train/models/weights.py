@@ -72,7 +72,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     """Read the format of Hugging Face: header's length (u64, little-endian), header (JSON), numbers."""
     content = path.read_bytes()
-    damaged = InputError(f"{path} is not a whole file of safetensors.")
+    damaged = InputError(f"{path} is not a whole file of safetensors: fetch it again.")
     try:
         (length,) = struct.unpack_from("<Q", content)
         if length > min(LARGEST_HEADER, len(content) - 8):
