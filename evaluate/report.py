@@ -44,12 +44,12 @@ _SHORT: dict[Layer, str] = {
     "coc": "CoC",
     "valid": "Known",
 }
-# A mosaic with its noise costs most bytes, and its pattern is still to be seen.
+# A mosaic with its noise costs most bytes, and its pattern is to be seen pixel by pixel.
 _QUALITY: dict[Layer, int] = {
     "stack": 78,
     "capture": 78,
     "dual": 78,
-    "raw": 45,
+    "raw": 70,
     "aif": 78,
     "depth": 72,
     "coc": 72,

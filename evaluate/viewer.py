@@ -33,9 +33,9 @@ def keys(layers: Sequence[Layer], *, stacks: bool, reading: str) -> str:
     slices = "Left and right, or comma and full stop: slices. " if stacks else "Left and right: samples. "
     sharp = "Click, or Enter: the slice in which this point is sharpest. " if stacks else ""
     return (
-        f'<section><h2>Keys</h2><p class="hint">1 to {len(layers)}: pictures. {slices}N and P: next and previous '
-        f"sample. In the picture: move the pointer, or Tab to it and use the arrow keys (with Shift: larger steps). "
-        f"{sharp}{reading}</p></section>"
+        f'<section class="about"><h2>Keys</h2><p class="hint">1 to {len(layers)}: pictures. {slices}N and P: next '
+        "and previous sample. In the picture: move the pointer, or Tab to it and use the arrow keys (Shift: larger "
+        f"steps). {sharp}{reading}</p></section>"
     )
 
 
@@ -48,15 +48,17 @@ VIEWER_STYLE = (
     """
 h1{margin:0 0 .6rem;overflow-wrap:anywhere}
 #viewer{display:grid;grid-template-columns:minmax(0,1fr) 19.5rem;gap:1rem 1.5rem;align-items:start}
-#large{min-width:0}
-#stage{margin:0 auto;width:min(100%,calc((100vh - 18.5rem)*var(--shape)));min-width:min(100%,260px);
-aspect-ratio:var(--shape);overflow:hidden;border-radius:4px;background:var(--card);touch-action:manipulation}
+#large{min-width:0;--rest:20rem}#large:has(#sweep:not([hidden])){--rest:22.5rem}
+#stage{margin:0 auto;width:min(100%,calc((100vh - var(--rest))*var(--shape)));min-width:min(100%,260px);
+aspect-ratio:var(--shape);overflow:hidden;border-radius:4px;background:var(--card);touch-action:manipulation;
+box-shadow:0 0 0 1px var(--line)}
 #stage img{width:100%;height:100%;display:block}
 aside .bar{flex-wrap:nowrap;margin:0 0 .5rem}#turn{white-space:nowrap}
 #turn button{padding:.1rem .7rem;font-size:1.2rem;line-height:1.2}
 #loupe{display:block;width:100%;height:auto;aspect-ratio:288/160;border-radius:4px;background:var(--card)}
 #read{margin:.6rem 0;font-variant-numeric:tabular-nums}
 #read div{display:grid;grid-template-columns:6.6rem minmax(0,1fr);gap:.5rem;min-height:1.6em}
+#read div:has(#read-sharp){min-height:3em}
 #read dt{color:var(--muted)}#read dd{margin:0;overflow-wrap:anywhere}
 #read i{display:inline-block;width:.85em;height:.85em;margin-right:.4em;border:1px solid var(--line);
 border-radius:2px;vertical-align:-.08em}
@@ -69,12 +71,12 @@ box-shadow:0 0 0 1.5px var(--back)}
 .live .card{flex:0 0 146px;font-size:.92em;scroll-margin:0 1rem}
 .card[aria-current]{box-shadow:0 0 0 3px var(--hue)}
 .live .frame img{aspect-ratio:4/3;object-fit:cover}
-.live .label{padding:.25rem .5rem .35rem;font-size:.78rem}
+.live .label{padding:.25rem .5rem .35rem;font-size:.78rem;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .about{margin-top:1.2rem;border-top:1px solid var(--line);padding-top:1rem}.about h2{margin-bottom:.5rem}
 .about ul{color:var(--muted);padding-left:1.2rem;max-width:75ch}
 .hint{color:var(--muted);max-width:85ch;margin:0}
 @media(max-width:820px){body{padding:1rem}#viewer{grid-template-columns:minmax(0,1fr)}#loupe{display:none}
-th{white-space:normal}th,td{padding-right:.8rem}}
+th,td{padding-right:.8rem}}
 """
     + "".join(_SHOWN.replace("LAYER", layer) for layer in LAYERS)
     + SLIDER_STYLE
@@ -158,10 +160,9 @@ function read() {
   const z = spot ? depthAt() : NaN, c = spot ? cocAt(z) : NaN, best = sharpest(z);
   const pixel = at && "x " + Math.floor(at[0] * s.width) + ", y " + Math.floor(at[1] * s.height);
   tell("pixel", !spot ? "move the pointer over the picture" : outside(at) ? "outside this slice" : pixel);
-  const map = ["depth", "coc", "valid"].includes(shown());
-  if (colour && !map) tell("colour", "sRGB " + colour.join(", "), colour); else tell("colour", "");
+  tell("colour", colour ? "sRGB " + colour.join(", ") : "", colour);
   tell("depth", !spot ? "" : Number.isNaN(z) ? "unknown" : metres(z));
-  const side = Math.abs(c) < 0.5 ? "in focus" : c > 0 ? "nearer than the focus" : "beyond the focus";
+  const side = Math.abs(c) < 0.5 ? "in focus" : c > 0 ? "nearer" : "farther";
   tell("coc", !spot ? "" : Number.isNaN(c) ? "unknown" : signed(c, 2) + " px, " + side);
   tell("sharp", best < 0 ? spot && s.slices.length ? "unknown" : "" : s.slices[best]);
   const [near, far] = s.scale ?? [1, 1];
@@ -177,6 +178,7 @@ function show() {
   for (const r of radios) r.disabled = !picture(r.value);
   if (!radios.some(r => r.checked && !r.disabled)) radios.find(r => !r.disabled).checked = true;
   const from = picture(shown());
+  $("read-colour").parentNode.hidden = ["depth", "coc", "valid"].includes(shown());
   stage.style.setProperty("--shape", from.getAttribute("width") / from.getAttribute("height"));
   turn(); read();
 }
@@ -200,9 +202,13 @@ async function open(k) {
   if (now === k) { maps = found; read(); }
 }
 function follow() {
-  open(Math.max(data.findIndex(s => "#" + s.index === location.hash), 0));
+  const k = Math.max(data.findIndex(s => "#" + s.index === location.hash), 0);
+  if (k !== now) open(k);
 }
-const go = step => { location.replace("#" + data[(now + step + data.length) % data.length].index); };
+function go(step) {
+  open((now + step + data.length) % data.length);
+  location.replace("#" + data[now].index);
+}
 const inside = v => Math.min(Math.max(v, 0), 0.9999);
 function point(e) {
   const box = stage.getBoundingClientRect();
@@ -237,7 +243,7 @@ addEventListener("keydown", e => {
   else if (step && stepping()) { pause(); move(step); }
   else if (arrow && own?.matches(".card")) {
     const to = cards[(cards.indexOf(own) + arrow + cards.length) % cards.length];
-    to.focus(); location.replace(to.href); e.preventDefault();
+    to.focus(); go(cards.indexOf(to) - now); e.preventDefault();
   }
   else if (arrow && !own) {
     if (stepping()) { pause(); move(arrow); } else go(arrow);

@@ -125,6 +125,7 @@ class Browser:
 
     def open(self, file, anchor="", *, width=1280, height=860, dark=False):
         """Open a page in a window of that size; forget the requests and errors of those before."""
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=0, y=0)
         self.call("Page.navigate", url="about:blank")
         self.wait("location.href === 'about:blank' && document.readyState === 'complete'")
         self.requests, self.errors = [], []
