@@ -295,9 +295,9 @@ def _data(sample: SampleView, pictures: Mapping[Layer, list[Picture]]) -> dict[s
     found["frames"] = {layer: [address for *_, address in rest] for layer, [_, *rest] in pictures.items() if rest}
     if sample.depth is not None:
         edge = max(next(iter(pictures.values()))[0][:2])
-        found["depth"], found["scale"] = depth_readout(sample.depth, edge), sample.depth_scale()
-    computed = sample.depth is not None and (sample.lens or sample.slice_lenses)
-    if computed:
+        # As inverse depths, which JSON can hold where the scale goes to infinity.
+        found["depth"], found["scale"] = depth_readout(sample.depth, edge), [1 / z for z in sample.depth_scale()]
+    if sample.depth is not None and (sample.lens or sample.slice_lenses):
         found["lens"], found["lenses"] = sample.lens, list(sample.slice_lenses)
     elif sample.coc is not None:
         maps = [coc_readout(values) for values in sample.frames("coc")]

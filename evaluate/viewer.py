@@ -47,7 +47,9 @@ body:has(#grid-LAYER:checked) .frame:not(:has([data-layer=LAYER]))::before{conte
 VIEWER_STYLE = (
     """
 h1{margin:0 0 .6rem;overflow-wrap:anywhere}
-#viewer{display:grid;grid-template-columns:minmax(0,1fr) 19.5rem;gap:1rem 1.5rem;align-items:start}
+.live main{display:grid;grid-template:auto auto 1fr/minmax(0,1fr) 19.5rem;gap:0 1.5rem;align-items:start}
+.live main>.choice{grid-column:1/-1}.live #viewer{display:contents}
+.live #large{grid-area:2/1}.live aside{grid-area:2/2/span 2}.live .grid{grid-area:3/1}
 #large{min-width:0;--rest:20rem}#large:has(#sweep:not([hidden])){--rest:22.5rem}
 #stage{margin:0 auto;width:min(100%,calc((100vh - var(--rest))*var(--shape)));min-width:min(100%,260px);
 aspect-ratio:var(--shape);overflow:hidden;border-radius:4px;background:var(--card);touch-action:manipulation;
@@ -75,7 +77,8 @@ box-shadow:0 0 0 1.5px var(--back)}
 .about{margin-top:1.2rem;border-top:1px solid var(--line);padding-top:1rem}.about h2{margin-bottom:.5rem}
 .about ul{color:var(--muted);padding-left:1.2rem;max-width:75ch}
 .hint{color:var(--muted);max-width:85ch;margin:0}
-@media(max-width:820px){body{padding:1rem}#viewer{grid-template-columns:minmax(0,1fr)}#loupe{display:none}
+@media(max-width:820px){body{padding:1rem}.live :is(main,#viewer){display:block}aside{margin-top:1rem}
+#loupe{display:none}
 th,td{padding-right:.8rem}}
 """
     + "".join(_SHOWN.replace("LAYER", layer) for layer in LAYERS)
@@ -165,8 +168,8 @@ function read() {
   const side = Math.abs(c) < 0.5 ? "in focus" : c > 0 ? "nearer" : "farther";
   tell("coc", !spot ? "" : Number.isNaN(c) ? "unknown" : signed(c, 2) + " px, " + side);
   tell("sharp", best < 0 ? spot && s.slices.length ? "unknown" : "" : s.slices[best]);
-  const [near, far] = s.scale ?? [1, 1];
-  mark("depth", z > 0 && near < far ? (1 / near - 1 / z) / (1 / near - 1 / far) : NaN);
+  const [near, far] = s.scale ?? [0, 0];
+  mark("depth", near > far ? (near - 1 / z) / (near - far) : NaN);
   mark("coc", 0.5 + c / (2 * Number(viewer.dataset.limit)));
 }
 function say() {
@@ -250,7 +253,11 @@ addEventListener("keydown", e => {
     e.preventDefault();
   }
 });
-for (const r of radios) r.addEventListener("change", show);
+// A button that was clicked gives the arrow keys back; one that was reached by keys keeps them.
+let pointed = false;
+addEventListener("pointerdown", () => { pointed = true; }, true);
+addEventListener("keydown", () => { pointed = false; }, true);
+for (const r of radios) r.addEventListener("change", () => { show(); if (pointed) r.blur(); });
 $("back").onclick = () => go(-1); $("next").onclick = () => go(1);
 """
 _START = """

@@ -82,7 +82,7 @@ def test_the_page_of_a_recipe_holds_the_depth_and_the_lens_of_what_it_makes(tmp_
         assert len(lenses) == (6 if stack else 1)
         for (change, focus), stored in zip(lenses, made["coc"] if stack else made["coc"][None], strict=True):
             np.testing.assert_allclose(change * (1 / z - focus), stored, atol=0.02, rtol=1e-3)
-        np.testing.assert_allclose(found["scale"], recipe.scenes.depth)
+        np.testing.assert_allclose(1 / np.array(found["scale"]), recipe.scenes.depth)
     assert stack or seen[0]["lens"] != seen[1]["lens"]
 
 
@@ -92,6 +92,10 @@ def test_depth_is_held_for_every_pixel_that_is_shown():
     assert (found["height"], found["width"]) == (7, 434)
     assert depths(data_of(page(stack_view()))[0]).shape == SIZE
     np.testing.assert_allclose(depths(data_of(page(stack_view()))[0]), stack_view().depth, rtol=2.6e-4)
+
+
+def test_a_scale_may_go_to_infinity():
+    assert data_of(page(stack_view(near=0.5, far=np.inf)))[0]["scale"] == [2, 0]
 
 
 def test_coc_is_held_itself_where_no_lens_is_known():
@@ -157,10 +161,11 @@ def at(x, y):
     return (x + 0.5) / SIZE[1], (y + 0.5) / SIZE[0]
 
 
-def coc_words(view, lens, x, y):
+def check_coc(browser, view, lens, x, y):
     c = float(lens.coc(np.float64(view.depth[y, x])))
-    side = "in focus" if abs(c) < 0.5 else "nearer" if c > 0 else "farther"
-    return f"{c:+.2f} px, {side}".replace("-", "\u2212")
+    number, words = browser.text("#read-coc").split(" px, ")
+    assert float(number.replace("\u2212", "-")) == pytest.approx(c, abs=0.011)
+    assert words == ("in focus" if abs(c) < 0.5 else "nearer" if c > 0 else "farther")
 
 
 def test_the_pointer_reads_the_numbers_of_a_slice_and_a_click_focuses(opened):
@@ -170,18 +175,19 @@ def test_the_pointer_reads_the_numbers_of_a_slice_and_a_click_focuses(opened):
         browser.mouse("#stage", *at(x, y))
         assert browser.text("#read-pixel") == f"x {x}, y {y}"
         assert float(browser.text("#read-depth").removesuffix(" m")) == pytest.approx(view.depth[y, x], rel=6e-3)
-        assert browser.text("#read-coc") == coc_words(view, LENS.refocused(FOCUS[0]), x, y)
+        check_coc(browser, view, LENS.refocused(FOCUS[0]), x, y)
         best = int(np.argmin([abs(LENS.refocused(d).coc(view.depth[y, x])) for d in FOCUS]))
         assert browser.text("#read-sharp") == f"Slice {best + 1} of 4: focus {FOCUS[best]:g} m"
     colour = [int(part) for part in browser.text("#read-colour").removeprefix("sRGB ").split(", ")]
     assert colour == pytest.approx([LEVELS[0]] * 3, abs=3)
     browser.mouse("#stage", *at(50, 7), click=True)
     assert browser.run("$('which').value") == "Slice 3 of 4: focus 1.6 m"
-    assert browser.text("#read-coc") == coc_words(view, LENS.refocused(1.6), 50, 7)
-    for place, words in ((at(3, 3), ("unknown", "unknown")), (at(78, 58), ("infinite", None))):
-        browser.mouse("#stage", *place)
-        assert browser.text("#read-depth") == words[0]
-        assert browser.text("#read-coc") == (words[1] or coc_words(view, LENS.refocused(1.6), 78, 58))
+    check_coc(browser, view, LENS.refocused(1.6), 50, 7)
+    browser.mouse("#stage", *at(3, 3))
+    assert [browser.text(f"#read-{row}") for row in ("depth", "coc", "sharp")] == ["unknown"] * 3
+    browser.mouse("#stage", *at(78, 58))
+    assert browser.text("#read-depth") == "infinite"
+    check_coc(browser, view, LENS.refocused(1.6), 78, 58)
 
 
 def test_keys_move_through_slices_pictures_samples_and_pixels(opened):
@@ -197,6 +203,13 @@ def test_keys_move_through_slices_pictures_samples_and_pixels(opened):
     browser.run("document.activeElement.blur()")
     browser.press("5")
     assert browser.run("shown()") == "stack"  # This sample has no CoC.
+    browser.mouse("label:has(#grid-depth)", click=True)
+    browser.press("ArrowRight", "ArrowLeft")
+    assert browser.run("[shown(), slice]") == ["depth", 1]
+    browser.run("$('grid-depth').focus()")
+    browser.press("ArrowLeft")
+    assert browser.run("[shown(), slice]") == ["stack", 1]
+    browser.run("document.activeElement.blur()")
     browser.press("n")
     browser.wait("maps.coc")
     assert browser.text("#name").startswith("#7")
