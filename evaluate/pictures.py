@@ -22,6 +22,7 @@ SCALE_TITLES = {"depth": "depth in m, near to far", "coc": "CoC in px: - farther
 
 _INSET = (18, 24)
 _HATCH: tuple[int, int] = (70, 92)
+_VALID = (40, 235)
 # Farther and nearer, each from white (in focus) to dark: colour blindness does not confuse blue with orange.
 _FARTHER = ("#ffffff", "#a6cfe8", "#4f97c9", "#1f5fa8", "#0a2c5e")
 _NEARER = ("#ffffff", "#fdc98a", "#f08a24", "#b85506", "#5f2a02")
@@ -285,6 +286,8 @@ def layer_picture(
     if not len(frames):
         return None
     array = frames[frame]
+    if layer == "valid":
+        array = np.repeat(np.array(_VALID, np.uint8)[array.astype(np.intp)][..., None], 3, axis=-1)
     checked = _map_values(array, layer) if layer in ("depth", "coc") else eight_bits(array)
     height = max(1, round(width * checked.shape[0] / checked.shape[1]))
     if layer == "depth":

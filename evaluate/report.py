@@ -1,13 +1,12 @@
 """A dataset on one page: a single HTML file of pictures, read-outs and histograms; it refers to nothing else.
 
-The pictures are `<img>` elements, so that the page shows its samples without scripts; scripts only open a
-sample large and read depth and circle of confusion (CoC) at the pointer, from small arrays in the page.
+The pictures are `<img>` elements, so that the page shows its samples without scripts; the script shows one of them
+large, with what depth and circle of confusion (CoC) are at the pointer; see `viewer.py`.
 """
 
 import base64
 import json
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import InputError
-from .page import HEAD, SCRIPT, STYLE
+from .page import HEAD, STYLE
 from .pictures import (
     coc_range,
     coc_ticks,
@@ -28,8 +27,10 @@ from .pictures import (
     scale_colours,
     webp_bytes,
 )
+from .readout import coc_readout, depth_readout
 from .row import LAYERS, Layer, Row
-from .slider import CONTROLS, field_boxes, stack_facts
+from .slider import field_boxes, stack_facts
+from .viewer import VIEWER_SCRIPT, VIEWER_STYLE, keys, viewer
 
 Histogram = tuple[npt.ArrayLike, npt.ArrayLike]
 Picture = tuple[int, int, str]  # height, width, WebP as a data: address
@@ -41,19 +42,21 @@ _SHORT: dict[Layer, str] = {
     "aif": "All in focus",
     "depth": "Depth",
     "coc": "CoC",
+    "valid": "Known",
 }
-# A mosaic with its noise costs most bytes, and its pattern is still to be seen.
+# A mosaic with its noise costs most bytes, and its pattern is to be seen pixel by pixel.
 _QUALITY: dict[Layer, int] = {
     "stack": 78,
     "capture": 78,
     "dual": 78,
-    "raw": 45,
+    "raw": 70,
     "aif": 78,
     "depth": 72,
     "coc": 72,
+    "valid": 72,
 }
-_READOUT_EDGE = 160
-_DEPTH_STEP = 5e-4
+_MANY, _LEAST = 240, 160
+"""Pictures on a page beyond which they are made smaller, and the least width, pixels, that they are made."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,12 +68,30 @@ class SampleView(Row):
     near, far
         Ends of the depth colours in metres; by default the range of this sample's depth.
     caption
-        Lines under the opened sample, as plain text.
+        Lines beside the opened sample, as plain text.
+    lens
+        Of its captures: change of the CoC with inverse depth, pixel metres, and the inverse of the focus distance,
+        1/metre. From these its CoC is computed at the pointer, and from `coc` itself only where they are unknown.
+    slice_lenses
+        The same of the S slices of a stack.
+
+    Raises
+    ------
+    InputError
+        If the slices have another number of lenses.
     """
 
     near: float | None = None
     far: float | None = None
     caption: Sequence[str] = ()
+    lens: tuple[float, float] | None = None
+    slice_lenses: Sequence[tuple[float, float]] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.slice_lenses and len(self.slice_lenses) != self.slices:
+            count = len(self.slice_lenses)
+            raise InputError(f"sample {self.index} has {self.slices} slices but {count} lenses; give one for each.")
 
     def depth_scale(self) -> tuple[float, float]:
         """Return the ends of the depth colours in metres."""
@@ -104,7 +125,8 @@ def html_page(
     notes
         Sentences shown below the facts.
     width
-        Greatest width of a picture in pixels; narrower samples keep their size.
+        Greatest width of a picture in pixels; narrower samples keep their size. On a page of more than 240 pictures
+        it is less, as the square root of their number, and at least 160.
     stack_width
         The same for samples with a focal stack, which have many pictures.
     coc_limit
@@ -127,19 +149,39 @@ def html_page(
     layers = [layer for layer in LAYERS if any(len(sample.frames(layer)) for sample in samples)]
     limit = coc_range([sample.coc for sample in samples]) if coc_limit is None else coc_limit
     charts = "".join(histogram_figure(name, *histogram) for name, histogram in histograms.items())
-    pictures = [_pictures(sample, stack_width if sample.slices else width, limit) for sample in samples]
+    share = _share(samples)
+    widths = [max(_LEAST, round(share * (stack_width if sample.slices else width))) for sample in samples]
+    pictures = [_pictures(sample, wide, limit) for sample, wide in zip(samples, widths, strict=True)]
     cards = "".join(_card(sample, found) for sample, found in zip(samples, pictures, strict=True))
     data = [_data(sample, found) for sample, found in zip(samples, pictures, strict=True)]
+    stacks = any(sample.slices > 1 for sample in samples)
     body = [
-        f"<header><h1>{escape(title)}</h1>{_facts(facts)}{_list(notes)}</header>",
+        f"<header><h1>{escape(title)}</h1></header>",
+        f"<main>{_layer_choice('grid', layers)}{viewer(limit)}",
+        f'<div id="scales">{_grid_scales(samples, layers, limit)}</div><div class="grid">{cards}</div></main>',
+        f'<section class="about"><h2>Dataset</h2>{_facts(facts)}{_list(notes)}</section>',
         f'<section class="charts" aria-label="Histograms">{charts}</section>' if charts else "",
-        f'<main>{_layer_choice("grid", layers)}<div id="scales">{_grid_scales(samples, layers, limit)}</div>',
-        f'<div class="grid">{cards}</div></main>',
-        _dialog(layers),
+        keys(layers, stacks=stacks, reading=_reading(samples)),
         f'<script type="application/json" id="data">{_json(data)}</script>',
-        f"<script>{SCRIPT}</script>",
+        f"<script>{VIEWER_SCRIPT}</script>",
     ]
-    return HEAD.format(title=escape(title), style=STYLE) + "\n".join(body) + "\n</body></html>\n"
+    return HEAD.format(title=escape(title), style=STYLE + VIEWER_STYLE) + "\n".join(body) + "\n</body></html>\n"
+
+
+def _share(samples: Sequence[SampleView]) -> float:
+    """Return by how much pictures are scaled down so that many of them do not make a page too large to open."""
+    count = sum(len(sample.frames(layer)) for sample in samples for layer in LAYERS)
+    return min(1.0, math.sqrt(_MANY / count)) if count else 1.0
+
+
+def _reading(samples: Sequence[SampleView]) -> str:
+    """Say how exact the numbers at the pointer are."""
+    said = ["Colours are those of the picture in this page, which is compressed."]
+    if any(sample.depth is not None for sample in samples):
+        said.append("Depth is the dataset's at the pixel shown, to 0.03 %.")
+    if any(sample.lens or sample.slice_lenses for sample in samples):
+        said.append("CoC is computed from it: A s (1/z \u2212 1/z_focus) / pixel pitch.")
+    return " ".join(said)
 
 
 def _facts(facts: Mapping[str, str]) -> str:
@@ -228,75 +270,39 @@ def _card(sample: SampleView, pictures: Mapping[Layer, list[Picture]]) -> str:
     return (
         f'<a class="card" href="#{sample.index}"><span class="frame">{images}</span>'
         f"<span class=label><b>#{sample.index}</b> {escape(sample.source)}{slices}</span>"
-        f"<template>{scale}{_list(sample.caption)}</template>{boxes}</a>\n"
+        f"<template>{scale}{_list([*sample.caption, _size(sample, pictures)])}</template>{boxes}</a>\n"
     )
 
 
-def _dialog(layers: Sequence[Layer]) -> str:
-    stepping = "comma and full stop step through the slices, " if "stack" in layers else ""
-    return f"""<dialog id="view" aria-labelledby="name">
-<div class="bar"><h2 id="name"></h2><button id="back">Previous</button><button id="next">Next</button>
-<button id="close">Close</button></div>
-<div class="bar">{_layer_choice("view", layers)}<output id="read"></output></div>
-{CONTROLS}<div id="stage" tabindex="0" role="group" aria-label="Picture; arrow keys move the read-out">
-<img alt=""><div id="boxes" hidden></div><s></s></div>
-<div id="extra"></div>
-<p class="hint">Move the pointer over the picture, or focus it and use the arrow keys (Shift: larger steps).
-1 to {len(layers)} switch the picture, N and P go to the next and previous sample, {stepping}Esc closes.</p>
-</dialog>"""
+def _first(sample: SampleView) -> npt.NDArray[Any]:
+    """Return one array of a sample, in its full size."""
+    return next(np.asarray(frames[0]) for layer in LAYERS if len(frames := sample.frames(layer)))
 
 
-def _packed(codes: npt.NDArray[np.uint16]) -> str:
-    """Deflate differences of successive codes, low bytes before high bytes: half the size of plain codes."""
-    deltas = np.diff(codes.ravel(), prepend=np.uint16(0))
-    planes = (deltas & 255).astype(np.uint8).tobytes() + (deltas >> 8).astype(np.uint8).tobytes()
-    return base64.b64encode(zlib.compress(planes, 9)).decode()
-
-
-def _thinned(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Take real pixels, not means, so that a read-out never invents a depth between two surfaces."""
-    step = math.ceil(max(values.shape) / _READOUT_EDGE)
-    counts = [math.ceil(size / step) for size in values.shape]
-    y, x = (((np.arange(n) + 0.5) * size / n).astype(np.intp) for n, size in zip(counts, values.shape, strict=True))
-    return values[np.ix_(y, x)].astype(np.float64)
+def _size(sample: SampleView, pictures: Mapping[Layer, list[Picture]]) -> str:
+    """Say how large the pictures of a sample are, and at which scale they are shown."""
+    height, width = _first(sample).shape[:2]
+    shown = next(iter(pictures.values()))[0][1]
+    scale = "" if shown == width else f", scaled to {100 * shown / width:.3g} % here"
+    return f"{width} \u00d7 {height} px{scale}"
 
 
 def _data(sample: SampleView, pictures: Mapping[Layer, list[Picture]]) -> dict[str, Any]:
     """Collect what the script needs of a sample: texts, further frames, and maps to read out."""
-    first = next(frames[0] for layer in LAYERS if len(frames := sample.frames(layer)))
-    found: dict[str, Any] = {"index": sample.index, "source": sample.source}
-    found["width"], found["height"] = first.shape[1], first.shape[0]
+    height, width = _first(sample).shape[:2]
+    found: dict[str, Any] = {"index": sample.index, "source": sample.source, "width": width, "height": height}
+    found["shows"] = list(pictures)
     found["frames"] = {layer: [address for *_, address in rest] for layer, [_, *rest] in pictures.items() if rest}
     if sample.depth is not None:
-        found["depth"] = _depth_readout(sample.depth)
-    if sample.coc is not None:
-        maps = [_coc_readout(values) for values in sample.frames("coc")]
+        edge = max(next(iter(pictures.values()))[0][:2])
+        # As inverse depths, which JSON can hold where the scale goes to infinity.
+        found["depth"], found["scale"] = depth_readout(sample.depth, edge), [1 / z for z in sample.depth_scale()]
+    if sample.depth is not None and (sample.lens or sample.slice_lenses):
+        found["lens"], found["lenses"] = sample.lens, list(sample.slice_lenses)
+    elif sample.coc is not None:
+        maps = [coc_readout(values) for values in sample.frames("coc")]
         found["coc"] = maps if len(maps) > 1 else maps[0]
     return found | stack_facts(sample)
-
-
-def _depth_readout(depth: npt.NDArray[Any]) -> dict[str, Any]:
-    """Code depth for the pointer in 16 bits, logarithmic in steps of 0.05 %; 0 is unknown, 65535 infinite."""
-    z = _thinned(depth)
-    least = depth_range([z])[0]
-    known = z > 0
-    logs = np.log(np.where(known & np.isfinite(z), z, least) / least) / _DEPTH_STEP
-    codes = np.where(np.isinf(z), 65535, 1 + np.rint(np.minimum(logs, 65533)))
-    return _readout(np.where(known, codes, 0), {"least": least, "step": _DEPTH_STEP})
-
-
-def _coc_readout(coc: npt.NDArray[Any]) -> dict[str, Any]:
-    """Code CoC for the pointer in 16 bits, linear in steps of 0.01 px or more; 0 is unknown."""
-    c = _thinned(coc)
-    step = max(0.01, coc_range([c]) / 32000)
-    known = np.isfinite(c)
-    codes = 32768 + np.rint(np.where(known, c, 0) / step)
-    return _readout(np.where(known, codes, 0), {"step": step})
-
-
-def _readout(codes: npt.NDArray[np.float64], scale: dict[str, float]) -> dict[str, Any]:
-    height, width = codes.shape
-    return {"height": height, "width": width, "codes": _packed(codes.astype(np.uint16)), **scale}
 
 
 def _axis(edges: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[tuple[float, str]]]:

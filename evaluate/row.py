@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .. import InputError
 
-Layer = Literal["stack", "capture", "dual", "raw", "aif", "depth", "coc"]
+Layer = Literal["stack", "capture", "dual", "raw", "aif", "depth", "coc", "valid"]
 LAYERS: dict[Layer, str] = {
     "stack": "focal stack, first slice",
     "capture": "capture",
@@ -18,6 +18,7 @@ LAYERS: dict[Layer, str] = {
     "aif": "all-in-focus",
     "depth": "depth",
     "coc": "circle of confusion",
+    "valid": "where depth is known",
 }
 """The pictures that a sample may have, in the order of display, with their headings."""
 
@@ -52,6 +53,8 @@ class Row:
         uint8 or uint16 (2, H, W, 3), sRGB: the left and the right view of a dual-pixel capture.
     raw
         uint8 (H, W, 3), or (S, H, W, 3) beside a stack: mosaics as `mosaic_picture` shows them.
+    valid
+        bool (H, W): where depth is known, and ground truth.
 
     Raises
     ------
@@ -71,6 +74,7 @@ class Row:
     reference: int = 0
     dual: npt.NDArray[Any] | None = None
     raw: npt.NDArray[Any] | None = None
+    valid: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         name = f"sample {self.index}"
@@ -101,7 +105,7 @@ class Row:
         array: npt.NDArray[Any] | None = getattr(self, layer)
         if array is None:
             return np.empty((0, 0, 0))
-        single = 2 if layer in ("depth", "coc") else 3
+        single = 2 if layer in ("depth", "coc", "valid") else 3
         return array if array.ndim > single else array[None]
 
     def names(self) -> list[str]:

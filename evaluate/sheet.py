@@ -117,7 +117,7 @@ def contact_sheet(
     Parameters
     ----------
     rows
-        The samples, at least one; a column that no sample has is left out.
+        The samples, at least one; a column that no sample has is left out, and `valid` always is.
     width
         Width of a thumbnail in pixels, at least 120.
     near, far
@@ -138,7 +138,8 @@ def contact_sheet(
     InputError
         If there is nothing to show, or an array or a scale cannot be shown.
     """
-    layers = [layer for layer in LAYERS if any(len(row.frames(layer)) for row in rows)]
+    # Where depth is known is seen in depth itself.
+    layers = [layer for layer in LAYERS if layer != "valid" and any(len(row.frames(layer)) for row in rows)]
     if not layers:
         raise InputError("a contact sheet needs at least one sample with at least one picture; none was given.")
     check_width(width)

@@ -18,11 +18,10 @@ CONTROLS = """<div class="bar" id="sweep" hidden><button id="play">Play</button>
 
 SLIDER_STYLE = """
 [hidden]{display:none!important}
-#sweep input{accent-color:var(--hue);cursor:pointer}#slice{flex:1 1 160px;max-width:420px;margin:.3rem 0}
+#sweep{margin:.6rem 0 0}#sweep input{accent-color:var(--hue);cursor:pointer}#slice{flex:1 1 160px;margin:.3rem 0}
 #which{min-width:min(100%,17em)}#choose{cursor:pointer}
-dialog:has(#sweep:not([hidden])) #stage{width:min(100%,calc((96vh - 20rem)*var(--shape)))}
 #stage>img{transform-origin:0 0}
-#stage:has(#boxes:not([hidden])){background:#181818;box-shadow:0 0 0 8px #181818}
+#stage:has(#boxes:not([hidden])){background:#181818;box-shadow:0 0 0 8px #181818;overflow:visible}
 #boxes{position:absolute;inset:0;pointer-events:none}
 #boxes>svg{position:absolute;inset:0;width:100%;height:100%;overflow:visible}
 #boxes rect{fill:none;stroke-width:1px;vector-effect:non-scaling-stroke;opacity:.55}
@@ -39,15 +38,18 @@ const further = layer => data[now].frames[layer];
 const frame = layer => layer === "dual" ? side : further(layer) ? slice : 0;
 const source = layer => frame(layer) ? further(layer)[frame(layer) - 1] : picture(layer).src;
 const placed = () => fields.checked && Boolean(data[now].boxes);
-const owner = layer => layer === "stack" || layer === "raw" && further(layer) ? slice : data[now].reference;
+const sliced = layer => layer === "stack" || layer === "raw" && further(layer);
+const owner = layer => sliced(layer) ? slice : data[now].reference;
+const lensOf = layer => ["capture", "dual"].includes(layer) || layer === "raw" && !sliced(layer)
+  ? data[now].lens : data[now].lenses?.[slice] ?? data[now].lens;
 const box = k => data[now].boxes?.[k] ?? [0, 0, 1, 1];
-const stepping = () => !$("sweep").hidden && !range.hidden;
+const stepping = () => !$("sweep").hidden;
 function spotIn(layer) {
   const from = box(placed() ? data[now].reference : owner(shown())), to = box(owner(layer));
   return spot.map((v, a) => (from[a] + v * (from[a + 2] - from[a]) - to[a]) / (to[a + 2] - to[a]));
 }
 function turn() {
-  const layer = shown(), dual = layer === "dual", image = stage.querySelector("img");
+  const layer = shown(), dual = layer === "dual";
   const names = dual ? ["Left view", "Right view"] : data[now].slices, k = dual ? side : slice;
   $("sweep").hidden = !names.length;
   range.hidden = dual || names.length < 2; play.hidden = names.length < 2; $("other").hidden = !dual;
@@ -55,12 +57,12 @@ function turn() {
   play.textContent = timer ? "Pause" : dual ? "Flicker" : "Play";
   $("which").value = names[k] ?? "";
   $("choose").hidden = dual || !data[now].boxes;
-  image.src = source(layer);
-  image.alt = further(layer) ? names[k] + " of sample " + data[now].index + ", " + layer : picture(layer).alt;
+  large.src = source(layer);
+  large.alt = further(layer) ? names[k] + " of sample " + data[now].index + ", " + layer : picture(layer).alt;
   boxes.hidden = dual || !placed();
   for (const r of boxes.querySelectorAll("rect")) r.classList.toggle("now", r.dataset.slice === String(slice));
   const b = box(boxes.hidden ? data[now].reference : owner(layer));
-  image.style.transform =
+  large.style.transform =
     "translate(" + 100 * b[0] + "%," + 100 * b[1] + "%) scale(" + (b[2] - b[0]) + "," + (b[3] - b[1]) + ")";
 }
 function move(step) {
@@ -74,18 +76,13 @@ function swing() {
 }
 function pause() { clearInterval(timer); timer = 0; }
 function begin() {
-  pause(); slice = side = 0; heading = 1;
+  pause(); side = 0; heading = 1; slice = Math.min(slice, Math.max(data[now].slices.length - 1, 0));
   boxes.replaceChildren(...[cards[now].querySelector("template.fields")?.content.cloneNode(true) ?? ""]);
 }
 play.onclick = () => { if (timer) pause(); else timer = setInterval(swing, 300); turn(); };
 $("other").onclick = () => { pause(); move(1); };
 range.addEventListener("input", () => { pause(); slice = Number(range.value); turn(); read(); });
 fields.addEventListener("change", () => { turn(); read(); });
-view.addEventListener("close", pause);
-view.addEventListener("keydown", e => {
-  const step = {",": -1, ".": 1}[e.key];
-  if (step && !$("sweep").hidden) { pause(); move(step); }
-});
 """
 
 

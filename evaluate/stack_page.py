@@ -26,9 +26,6 @@ _STYLE = """
 section{margin:1.8rem 0}section>h2{font-size:1.25rem;margin:0 0 .5rem}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(480px,100%),1fr));gap:1rem 1.5rem;align-items:start}
 .pair figure{position:relative}.pair img{width:100%;height:auto;display:block;border-radius:4px}
-.pair .spot{position:relative;cursor:crosshair}
-.pair .spot s{position:absolute;width:15px;height:15px;margin:-8px;border:2px solid #fff;border-radius:50%;
-box-shadow:0 0 0 1.5px #000;pointer-events:none;display:none}
 .pair .scale{max-width:none;margin-top:.6rem}
 .turn{display:flex;gap:.75rem;align-items:center;margin:.5rem 0}.turn input{flex:1 1 160px;accent-color:var(--hue)}
 .note{color:var(--muted);font-size:.87rem;margin:.3rem 0;max-width:85ch}

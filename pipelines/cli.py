@@ -204,7 +204,7 @@ def info(target: str, as_json: bool, mask: Path | None) -> None:
               help="Change a key of the recipe, for example camera.f_number=4. May be repeated.")  # fmt: skip
 @MASK
 def preview(target: str, out: Path | None, count: int, changes: tuple[str, ...], mask: Path | None) -> None:
-    """Draw samples of a dataset or a recipe: a contact sheet (PNG), a page (HTML), and of focal stacks the sweep."""
+    """Draw samples of a dataset or a recipe: a viewer (HTML), a contact sheet (PNG), and of focal stacks the sweep."""
     from .preview import write_preview
 
     for path in write_preview(target, out, count, mask, changes):

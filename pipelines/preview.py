@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..evaluate.pictures import mosaic_picture, png_bytes
 from ..evaluate.report import SampleView, html_page
 from ..evaluate.sheet import contact_sheet
 from ..evaluate.sweep import stack_sheet, sweep_webp
+from ..synth.camera import ThinLens
 from ..synth.commit import read_samples
 from ..synth.light import decode, encode
 from ..synth.places import ObjectPath, Place, dataset_at
@@ -152,10 +154,12 @@ def _views(recipe: Recipe, samples: list[tuple[int, str, Arrays]]) -> list[Sampl
             n: _shown(arrays[n], recipe.output.encoding) for n in ("capture", "aif", "dual", "stack") if n in arrays
         }
         shown |= {n: arrays[n].astype(np.float32) for n in ("depth", "coc") if n in arrays}
+        shown |= {"valid": arrays["valid"]} if "valid" in arrays else {}
         if "raw" in arrays:
             shown["raw"] = _mosaic(made, arrays["raw"])
         if "stack_raw" in arrays:
             shown["raw" if "stack" in shown else "stack"] = _mosaic(made, arrays["stack_raw"])
+        shown["lens"] = _optics(made.lens)
         if "stack" in shown:
             shown |= _slices(made, arrays)
         caption = _caption(made, arrays)
@@ -169,13 +173,20 @@ def _slices(recipe: Recipe, arrays: Arrays) -> dict[str, Any]:
     """Return what tells the slices of a stack apart, as far as the sample has it."""
     found: dict[str, Any] = {}
     if "focus" in arrays and "f_number" in arrays:
-        pairs = zip(arrays["focus"].tolist(), arrays["f_number"].tolist(), strict=True)
+        pairs = list(zip(arrays["focus"].tolist(), arrays["f_number"].tolist(), strict=True))
         found["labels"] = [f"focus {focus:.3g} m, f/{f_number:.3g}" for focus, f_number in pairs]
+        lenses = [replace(recipe.lens, focus_distance=focus, f_number=f_number) for focus, f_number in pairs]
+        found["slice_lenses"] = [_optics(lens) for lens in lenses]
     if "intrinsics" in arrays:
         found["intrinsics"] = arrays["intrinsics"]
     if "focus" in arrays:
         found["reference"] = reference_slice(recipe, arrays["focus"].tolist())
     return found
+
+
+def _optics(lens: ThinLens) -> tuple[float, float]:
+    """Return what the CoC of a depth is computed from, see `SampleView`."""
+    return lens.coc_per_dioptre, 1 / lens.focus_distance
 
 
 def _mosaic(recipe: Recipe, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -273,7 +273,7 @@ def test_a_page_shows_both_views_of_a_dual_pixel_and_its_mosaic():
     assert {layer: len(rest) for layer, rest in found["frames"].items()} == {"dual": 1}
     assert found["slices"] == []
     assert "boxes" not in found
-    assert [a["value"] for _, a in Elements(text).found if a.get("name") == "view"] == ["dual", "raw"]
+    assert [a["value"] for _, a in Elements(text).found if a.get("name") == "grid"] == ["dual", "raw"]
 
 
 def test_a_page_of_a_stack_refers_to_nothing_outside_and_escapes_its_labels():
