@@ -19,12 +19,14 @@ from .commands import BAD_INPUT, FAILED, LOCAL
 @click.option("--scenes", metavar="KIND:PATH", help="Take the scenes from there, not procedural ones.")
 @click.option("--real", type=LOCAL, metavar="PATH", help="d3net: the DSLR pairs, to fine-tune on and be tested by.")
 @click.option("--test", type=LOCAL, metavar="PATH", help="rendering: a dataset of other stacks to be tested by.")
+@click.option("--seeds", type=click.IntRange(1, 100), metavar="N",
+              help="Seeds of every row, in the place of the scale's own number; more may be added later.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
               help="Steps to do at a time, where one does not need another.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Tell the steps, which are done, time and size, and do nothing.")
 def reproduce(
-    paper: str, scale: Any, out: Path | None, scenes: str | None, real: Path | None, test: Path | None, jobs: int,
-    dry_run: bool,
+    paper: str, scale: Any, out: Path | None, scenes: str | None, real: Path | None, test: Path | None,
+    seeds: int | None, jobs: int, dry_run: bool,
 ) -> None:  # fmt: skip
     """Do what PAPER did: rpsf, udfd, dff-wild, d3net or 2hded; or the study rendering.
 
@@ -37,7 +39,7 @@ def reproduce(
     from .steps import StepError, run_steps
 
     given = {name: path for name, path in (("real", real), ("test", test)) if path is not None}
-    work = named(paper, out or Path(f"{paper}-{scale}"), scale, scenes, given)
+    work = named(paper, out or Path(f"{paper}-{scale}"), scale, scenes, given, seeds)
     if dry_run:
         from .outlook import outline
 

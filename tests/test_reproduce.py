@@ -168,6 +168,16 @@ def test_the_same_folder_goes_on_with_the_same(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("name", PAPERS)
+def test_seeds_are_added_to_those_that_there_are(name, tmp_path):
+    one, all_of_them, more = (paper(name, tmp_path, "small", seeds=seeds) for seeds in (1, None, 5))
+    assert [work.seeds for work in (one, all_of_them, more)] == [(0,), (0, 1, 2), (0, 1, 2, 3, 4)]
+    commands = [{tuple(step.fresh()) for step in work.steps} for work in (one, all_of_them, more)]
+    assert commands[0] < commands[1] < commands[2]
+    prepare(one)
+    prepare(more)
+
+
 def test_data_that_were_left_out_at_first_are_added_and_others_refused(tmp_path):
     real, other = dslr(tmp_path / "real"), dslr(tmp_path / "other")
     prepare(paper("d3net", tmp_path / "out", "smoke"))

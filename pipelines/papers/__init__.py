@@ -18,9 +18,10 @@ __all__ = ["PAPERS", "Paper", "Scale", "paper"]
 
 
 def paper(
-    name: str, out: Path, scale: Scale, scenes: str | None = None, given: Mapping[str, Path] | None = None
-) -> Paper:
-    """Return the reproduction of a paper; `given` is more data, by the names of options.
+    name: str, out: Path, scale: Scale, scenes: str | None = None, given: Mapping[str, Path] | None = None,
+    seeds: int | None = None,
+) -> Paper:  # fmt: skip
+    """Return the reproduction of a paper, as `Paper` takes what is given.
 
     Raises
     ------
@@ -35,4 +36,4 @@ def paper(
             raise InputError(f"{name} has no use for --{option}: it is an option of {' and '.join(takers)}.")
         if not path.exists():
             raise InputError(f"there is no {path}: give --{option} a path that exists.")
-    return PAPERS[name](out, scale, scenes, given)
+    return PAPERS[name](out, scale, scenes, given, seeds)

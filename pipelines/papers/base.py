@@ -63,6 +63,8 @@ class Paper(ABC):
         Where scenes come from, as `generate --scenes` takes it; procedural ones if None.
     given
         More data, by the names of `takes`.
+    seeds
+        How many seeds rows have, from 0 on; None for as many as the scale has.
     """
 
     name: ClassVar[str]
@@ -73,15 +75,17 @@ class Paper(ABC):
     """Options of `reproduce` with data that a paper can do without, and what they bring."""
 
     def __init__(
-        self, out: Path, scale: Scale, scenes: str | None = None, given: Mapping[str, Path] | None = None
-    ) -> None:
+        self, out: Path, scale: Scale, scenes: str | None = None, given: Mapping[str, Path] | None = None,
+        seeds: int | None = None,
+    ) -> None:  # fmt: skip
         self.out, self.scale, self.scenes, self.given = out, scale, scenes, dict(given or {})
         self.sizes = self.scales[scale]
+        self._seeds = self.sizes.seeds if seeds is None else tuple(range(seeds))
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the rows whose spread is told."""
-        return self.sizes.seeds
+        return self._seeds
 
     def run(self, row: str, seed: int) -> Path:
         """Return the folder of a row's run."""
