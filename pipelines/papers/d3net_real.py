@@ -197,8 +197,8 @@ def _widened_table(pairs: Sequence[Widened]) -> PaperTable:
         paper={},
         note=f"Mean over {len(pairs)} pairs, without 16 pixels at each side. Exposure is aligned by one gain in linear "
         f"light for each pair and way, from {min(gains):.2f} to {max(gains):.2f}; the camera moved between the "
-        f"photographs, by {np.mean([np.hypot(*one.shift) for one in pairs]):.2g} pixels in the mean, which is taken back. What f/8 "
-        "blurs already is taken into account.",
+        f"photographs, by {np.mean([np.hypot(*one.shift) for one in pairs]):.2g} pixels in the mean, which is taken "
+        "back. What f/8 blurs already is taken into account.",
     )  # fmt: skip
 
 
