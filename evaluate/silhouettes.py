@@ -41,12 +41,12 @@ def silhouettes(depth: npt.ArrayLike, *, jump: float = JUMP, reach: int = REACH)
         b[1:] |= edge
         b[:-1] |= edge
     for axis in (0, 1):
-        a = np.moveaxis(found, axis, 0)
-        near = a.copy()
+        lines: Mask = np.moveaxis(found, axis, 0)
+        near: Mask = lines.copy()
         for step in range(1, reach):
-            near[step:] |= a[:-step]
-            near[:-step] |= a[step:]
-        a[:] = near
+            near[step:] |= lines[:-step]
+            near[:-step] |= lines[step:]
+        lines[:] = near
     return found
 
 
