@@ -9,6 +9,7 @@ import click
 import pytest
 from apidoc import api
 from click.testing import CliRunner
+from walkthroughs import FOLLOWED
 
 from defocal.pipelines.cli import cli
 from defocal.pipelines.shipped import find_recipe, shipped
@@ -19,7 +20,9 @@ from defocal.synth.recipe_scenes import DatasetScenes, FolderScenes
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PYTHON = [(page, code) for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S)]
+# Blocks of the other pages that are followed need what stands before them.
+ALONE = [page for page in PAGES if page.name == "README.md" or f"docs/{page.name}" not in FOLLOWED]
+PYTHON = [(page, code) for page in ALONE for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S)]
 TOML = [(page, code) for page in PAGES for code in re.findall(r"```toml\n(.*?)```", page.read_text(), re.S)]
 
 DATASETS = """# Datasets

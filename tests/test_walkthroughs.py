@@ -4,9 +4,7 @@ import re
 
 import pytest
 from test_docs import PAGES, ROOT
-from walkthroughs import blocks, commands, follow, made_smaller, parse
-
-FOLLOWED = ["README.md", "docs/tutorial.md", "docs/own-dataset.md", "docs/own-mask.md", "docs/own-model.md"]
+from walkthroughs import FOLLOWED, blocks, commands, follow, made_smaller, parse
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from defocal.pipelines.cli import cli
 
+FOLLOWED = ["README.md", "docs/tutorial.md", "docs/own-dataset.md", "docs/own-mask.md", "docs/own-model.md"]
 BLOCK = re.compile(
     r"(?m)^```(?P<kind>[a-z]+)[^\n]*\n(?P<code>.*?)^```$|(?P<shell>(?:^ {4}\S[^\n]*\n(?:^ {4,}\S[^\n]*\n)*))", re.S
 )
