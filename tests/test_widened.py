@@ -1,7 +1,5 @@
 """A photograph rendered through a wider aperture, and captures that are photographs as they were taken."""
 
-import json
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -94,7 +92,7 @@ def test_photographs_are_captures_as_they_were_taken(tmp_path):
         for row, index in enumerate(store.array(split, "index")[:].tolist()):
             photograph = maker.shot(index).encoded(maker.scene(index).aif)
             np.testing.assert_array_equal(store.sample(split, row)["capture"], photograph)
-    assert json.loads(CliRunner().invoke(cli, ["verify", str(out), "--json", "--rerender", "1"]).output)
+    assert CliRunner().invoke(cli, ["verify", str(out), "--rerender", "1"]).exit_code == 0
 
 
 @pytest.mark.parametrize(
