@@ -61,9 +61,9 @@ BLENDED = "optics.mask.form=blend"
 """Of every mask. Where zones meet, the soft rings of the paper's Eq. 5 add their phases: that takes four tenths of a
 double helix's light elsewhere and a seventh of a single one's, and a tenth of both where zones are blended."""
 SMALL_CROPS = ("data.crop=[64, 64]", "run.channels_last=true")
-"""What networks that read depth are fed at the scale `small`: crops, their channels last in memory, for speed alone.
+"""What networks that read depth are fed at the scale `small`: crops, their channels last in memory.
 
-The networks themselves are those of the configs. Tuning is fed as learning was, which it goes on with."""
+The networks are those of the configs. Tuning is fed as the learning was that it goes on with."""
 SIZES: dict[Scale, RpsfSizes] = {
     "smoke": RpsfSizes(
         scenes=changes("scenes.count=40", "scenes.size=[128, 160]",
