@@ -127,6 +127,8 @@ def find_subject(target: str, recipe: str | None, changes: Sequence[str] = ()) -
             check_mask_camera(camera)
         return Subject(mask, _name(path), camera, lens)
     if recipe is not None:
+        if not path.exists() and path.suffix == ".json":
+            raise InputError(f"there is no {target}: check the path.")
         raise InputError(f"--recipe gives a camera to a mask from a file, and {target} is none: leave it away.")
     if (where := dataset_at(target)) is not None:
         if changes:

@@ -14,7 +14,7 @@ from PIL import Image
 from .. import InputError
 from ..evaluate.smoothing import reduced
 from ..evaluate.stack_depth import NEAREST
-from ..synth.readers.files import decode_image
+from ..synth.readers.files import decode_image, read_bytes
 from ..synth.units import parse_length
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -91,10 +91,7 @@ def read_photographs(paths: list[Path], longest: int | None) -> npt.NDArray[Any]
 
 def _picture(path: Path) -> npt.NDArray[Any]:
     """Return a photograph as uint8 or uint16 (H, W, 3), blue first."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): mend it, or take it out of the folder.") from None
+    data = read_bytes(path)
     decoded = decode_image(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
         raise InputError(

@@ -188,6 +188,6 @@ def test_what_cannot_be_rendered_is_refused_in_one_sentence():
         render(blocks(6, 9, 14), LENS, bank)
     with pytest.raises(InputError, match=r"kernels are up to 7 pixels wide"):
         render(LayeredScene(np.ones((1, 6, 9, 4)), [1.0]), LENS, bank)
-    with pytest.raises(InputError, match=r"render\.model must be one of surfaces, .*, eq7, not 'magic'"):
+    with pytest.raises(InputError, match=r"render\.model must be one of surfaces, .*, eq7, gather, not 'magic'"):
         render(blocks(30, 30, 15), LENS, bank, model="magic")
     render(blocks(7, 9, 16), LENS, bank)

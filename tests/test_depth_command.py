@@ -213,7 +213,7 @@ def test_what_lies_beside_photographs_and_files_of_several(photographs, tmp_path
         slices[0].save(folder / f"all.{suffix}", save_all=suffix == "tif", append_images=[slices[1].reduce(4)])
         assert len(read_photographs(find_photographs(folder), None)) == 1
     (photographs / "gone.png").symlink_to("nowhere")
-    assert "gone.png cannot be read" in refused("depth", photographs, tmp_path / "b")
+    assert "gone.png does not exist" in refused("depth", photographs, tmp_path / "b")
     (photographs / "gone.png").unlink()
     # So large that OpenCV raises an error and does not return nothing.
     header = struct.pack(">IIBBBBB", 100000, 100000, 8, 2, 0, 0, 0)

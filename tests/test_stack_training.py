@@ -183,9 +183,9 @@ def test_slices_depend_on_seed_step_epoch_and_sample_alone(toy_stacks):
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan")])
-def test_a_slice_that_is_focused_nowhere_is_refused(store, wrong):
+def test_a_slice_that_is_focused_nowhere_is_refused(toy_stacks, wrong):
     wanted = settings()
-    data = StoreDataset.of(store, wanted)
+    data = StoreDataset.of(toy_stacks, wanted)
     batch = data.__getitems__([0, 1]).batch
     batch["focus"][1, 2] = wrong
     with pytest.raises(InputError, match="the store's array focus holds what is no distance above 0"):

@@ -329,7 +329,7 @@ def test_targets_without_a_mask_and_places_that_are_taken_are_refused(tmp_path, 
     out = tmp_path / "out"
     assert "psf.kind is 'disk'" in refused("mask", "quickstart", out)
     assert "psf.kind is 'disk'" in refused("mask", tiny_store, out)
-    assert "--set is for recipes" in refused("mask", tiny_store, out, "--set", "psf.size=3")
+    assert "leave --set out" in refused("mask", tiny_store, out, "--set", "psf.size=3")
     assert "leave it away" in refused("mask", "rpsf-single", out, "--recipe", "rpsf-double")
     assert "--mask FILE" in refused("mask", "rpsf-learned", out)
     (tmp_path / "broken").write_text("{}")

@@ -229,7 +229,7 @@ class StoreDataset(Dataset[Batch]):
         crop, (height, width) = settings.crop, self.facts.size
         if crop is not None and (crop[0] > height or crop[1] > width):
             raise InputError(
-                f"crop = [{crop[0]}, {crop[1]}] is larger than the pictures of {self._parts[0].path}, which are "
+                f"data.crop = [{crop[0]}, {crop[1]}] is larger than the pictures of {self._parts[0].path}, which are "
                 f"{height} by {width} pixels: make it smaller."
             )
         augment = settings.augment

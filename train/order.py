@@ -60,8 +60,9 @@ class ShardShuffle:
         self._epoch = self._batch = 0
         if not len(self):
             raise InputError(
-                f"{self.samples} samples make no batch of {batch_size} in each of {world} processes: lower batch_size, "
-                "or set drop_last = false."
+                f"{self.samples} samples make no batch of {batch_size}"
+                + f" in each of {world} processes" * (world > 1)
+                + ": lower data.batch_size, or set data.drop_last = false."
             )
 
     @property
