@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test slow determinism clients bench speed conformance lint docs clean
+.PHONY: demo test slow night determinism clients bench speed conformance lint docs clean
 
 demo: .venv/runtime
 	$(BIN)/defocal demo
@@ -13,6 +13,10 @@ test: .venv/dev
 
 slow: .venv/dev
 	$(BIN)/pytest -m slow
+
+# Whole reproductions, a quarter of an hour each: more than every change needs.
+night: .venv/dev
+	$(BIN)/pytest -m night
 
 # A part of `make slow`: every kind of recipe on emulated processors.
 determinism: .venv/dev

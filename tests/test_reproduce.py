@@ -376,8 +376,8 @@ def test_the_rpsf_paper_at_its_smallest(tmp_path):
     assert (tmp_path / "out" / "learned-0" / "mask.json").is_file()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "relations"), [("2hded", 16), ("rendering", 18)])
+@pytest.mark.night
+@pytest.mark.parametrize(("name", "relations"), [("2hded", 16), ("rendering", 18), ("udfd", 7), ("dff-wild", 8)])
 def test_a_paper_at_its_smallest(name, relations, tmp_path):
     command = ["reproduce", name, "--scale", "smoke", "--out", str(tmp_path / "out")]
     done = subprocess.run(
@@ -387,7 +387,7 @@ def test_a_paper_at_its_smallest(name, relations, tmp_path):
     assert len(json.loads((tmp_path / "out" / "relations.json").read_text())["relations"]) == relations
 
 
-@pytest.mark.slow
+@pytest.mark.night
 def test_d3net_at_its_smallest_with_real_photographs(real_data, tmp_path):
     command = ["reproduce", "d3net", "--scale", "smoke", "--out", str(tmp_path / "out")]
     command += ["--real", str(real_data / "dfd_indoor")]
