@@ -14,7 +14,7 @@ test: .venv/dev
 slow: .venv/dev
 	$(BIN)/pytest -m slow
 
-# Whole reproductions, a quarter of an hour each: more than every change needs.
+# Whole reproductions: more than every change needs.
 night: .venv/dev
 	$(BIN)/pytest -m night
 

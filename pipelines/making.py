@@ -127,9 +127,10 @@ def find_subject(target: str, recipe: str | None, changes: Sequence[str] = ()) -
             check_mask_camera(camera)
         return Subject(mask, _name(path), camera, lens)
     if recipe is not None:
-        if not path.exists() and path.suffix == ".json":
-            raise InputError(f"there is no {target}: check the path.")
-        raise InputError(f"--recipe gives a camera to a mask from a file, and {target} is none: leave it away.")
+        none = "is none" if path.exists() else "is no file that there is"
+        raise InputError(
+            f"--recipe gives a camera to a mask from a file, and {target} {none}: check it, or leave --recipe away."
+        )
     if (where := dataset_at(target)) is not None:
         if changes:
             raise InputError(f"{target} is a dataset, whose mask is made already: leave --set out, it is for recipes.")

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from PIL import Image
 
-from ...evaluate.paper_page import PaperPicture, Reproduction, duration
+from ...evaluate.paper_page import PaperCurves, PaperPicture, PaperTable, Reproduction, duration
+from ...evaluate.relations import Relation
+from ...evaluate.tables import TableRow
 from ...train.journal import machine
 from ..steps import Generate, Step, spoken
 
@@ -158,6 +160,16 @@ class Paper(ABC):
             if paths
         ]
 
+    def page(
+        self, tables: Sequence[PaperTable], relations: Sequence[Relation], pictures: Sequence[PaperPicture],
+        curves: Sequence[PaperCurves] = (),
+    ) -> Reproduction:  # fmt: skip
+        """Return what was found, with all that the pages of all papers say."""
+        return Reproduction(
+            title=self.title, paper=self.citation, facts=self.facts(), tables=tables, relations=relations,
+            pictures=pictures, curves=curves, notes=self.missing(), commands=self.commands(),
+        )  # fmt: skip
+
     def commands(self) -> list[tuple[str, float | None]]:
         """Return each step as it is typed on an empty folder, with the seconds that it took."""
         times = self.times()
@@ -172,6 +184,17 @@ def numbers_of(judged: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def seeds_of(judged: Mapping[int, Mapping[str, Any]], name: str, metric: str) -> list[float]:
-    """Return a metric of a row for each seed; `{seed}` in its name is replaced."""
-    return [numbers_of(rows[name.format(seed=seed)])[metric] for seed, rows in judged.items()]
+def columns_of(judged: Iterable[Mapping[str, Any]], metrics: Iterable[str]) -> dict[str, list[float]]:
+    """Return metrics of a row of a table, a number for each of its seeds, of what was judged of these."""
+    found = [numbers_of(one) for one in judged]
+    return {metric: [numbers[metric] for numbers in found] for metric in metrics}
+
+
+def of_seeds(judged: Mapping[int, Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
+    """Return what was judged of a row for each seed; `{seed}` in its name is replaced."""
+    return [rows[name.format(seed=seed)] for seed, rows in judged.items()]
+
+
+def table_rows(found: Mapping[str, Mapping[str, list[float]]]) -> list[TableRow]:
+    """Return rows as tables have them, by their names."""
+    return [TableRow(name=name, values=values) for name, values in found.items()]

@@ -13,7 +13,7 @@ from ...evaluate.paper_page import PaperCurves, PaperTable, Reproduction
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Step, Train
-from .base import Paper, Scale, Sizes, changes, numbers_of
+from .base import Paper, Scale, Sizes, changes, columns_of
 from .d3net_real import RealPart, RealSizes
 
 TITLE = "Depth from defocus by D3-Net"
@@ -182,22 +182,17 @@ class D3Net(Paper):
         """Gather what the reports say."""
         judged = {row: self._judged(row) for row in ROWS}
         zhuo = self._report("8m", self.seeds[0]).judged()["zhuo-sim"]
-        numbers = {row: {m: [numbers_of(one)[m] for one in found] for m in METRICS} for row, found in judged.items()}
-        numbers[ZHUO] = {m: [numbers_of(zhuo)[m]] for m in METRICS}
+        numbers = {row: columns_of(found, METRICS) for row, found in judged.items()}
+        numbers[ZHUO] = columns_of([zhuo], METRICS)
         curves = {row: [DepthCurve.of(one) for one in found] for row, found in judged.items()}
         doubt = {row: [one["uncertainty"] for one in found] for row, found in judged.items()}
         tables, relations, pictures = self.real.tables() if self.real else ([], [], [])
         drawn = self.pictures({row: self.run(folder, self.seeds[0]) for row, (folder, _) in ROWS.items()})
-        return Reproduction(
-            title=TITLE,
-            paper=CITATION,
-            facts=self.facts(),
+        return self.page(
             tables=[_table(numbers), _by_depth(curves), _doubts(doubt), *tables],
             relations=[*_table_relations(numbers), *_depth_relations(curves), *_doubt_relations(doubt), *relations],
             curves=[_figure(curves)],
             pictures=[*drawn, *pictures],
-            commands=self.commands(),
-            notes=self.missing(),
         )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from ...evaluate.tables import TableRow
 from ...synth.readers.dslr import Dslr
 from ..steps import Evaluate, Generate, Step, Train
 from ..widened import GATHER, GAUSSIAN, NONE, OURS, SUM, WAYS, Widened, widen_pairs
-from .base import changes, numbers_of
+from .base import changes, columns_of, table_rows
 
 METRICS = ("abs_rel", "log10", "rmse", "rmse_log", "delta1", "delta2", "delta3")
 TABLE = {
@@ -87,7 +86,7 @@ class RealPart:
 
     def _photographs(self, variant: str) -> tuple[str, ...]:
         # Where the official test is missing, some of what is for training is kept for it.
-        official = (self.path / "dfd_dataset_indoor_N8/rgb/test").is_dir()
+        official = Dslr.has_part(self.path, "test")
         part = () if official else changes("scenes.part=train")
         splits = changes("output.splits={ train = 0.7, val = 0.1, test = 0.2 }")
         source = ("--scenes", f"dslr:{self.path}", *changes(f"scenes.variant={variant}"), *part, *splits)
@@ -141,13 +140,13 @@ class RealPart:
     def tables(self) -> tuple[list[PaperTable], list[Relation], list[PaperPicture]]:
         """Return what the reports and the physical check say."""
         numbers = {
-            row: _row([self._report(kind, seed).judged()[f"{folder}-{seed}"] for seed in self.seeds])
+            row: columns_of([self._report(kind, seed).judged()[f"{folder}-{seed}"] for seed in self.seeds], METRICS)
             for row, (folder, kind) in ROWS.items()
         }
-        mean = _row([self._report("blurred", self.seeds[0]).judged()["mean-depth"]])
+        mean = columns_of([self._report("blurred", self.seeds[0]).judged()["mean-depth"]], METRICS)
         table = PaperTable(
             title="Real photographs (Table 2)",
-            rows=[TableRow(name=row, values=values) for row, values in {**numbers, MEAN: mean}.items()],
+            rows=table_rows({**numbers, MEAN: mean}),
             paper={row: dict(zip(METRICS, paper, strict=True)) for row, paper in TABLE.items() if paper},
             note="The paper's test set has 29 photographs; where it is not given, a fifth of the others is kept for "
             "the test. Its networks were pretrained on NYUv2.",
@@ -157,13 +156,9 @@ class RealPart:
 
     def _pairs(self) -> list[Widened]:
         reader = Dslr(path=self.path)
-        count = min(self.sizes.pairs, len(reader.scan()))
-        places = np.unique(np.linspace(0, len(reader.scan()) - 1, count).round().astype(int))
+        found = len(reader.scan())
+        places = np.unique(np.linspace(0, found - 1, min(self.sizes.pairs, found)).round().astype(int))
         return widen_pairs(reader, places.tolist())
-
-
-def _row(judged: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    return {metric: [numbers_of(one)[metric] for one in judged] for metric in METRICS}
 
 
 def _relations(numbers: Mapping[str, Mapping[str, list[float]]]) -> list[Relation]:

@@ -7,9 +7,8 @@ from typing import Any
 from ...evaluate.paper_page import PaperTable, Reproduction
 from ...evaluate.relations import Relation
 from ...evaluate.stack_methods import METHODS
-from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Generate, Step, Train
-from .base import FEW, Paper, Scale, Sizes, changes, numbers_of, seeds_of
+from .base import FEW, Paper, Scale, Sizes, changes, columns_of, of_seeds, table_rows
 
 TITLE = "Learning depth from focus in the wild"
 CITATION = (
@@ -114,40 +113,32 @@ class DffWild(Paper):
         still = {seed: self._report("still", seed).judged() for seed in self.seeds}
         breathing = {seed: self._report("breathing", seed).judged() for seed in self.seeds}
         networks = {name: _seeds(still, row, METRICS) for name, row in STILL.items()}
-        classical = {name: {m: [numbers_of(still[first][key])[m]] for m in METRICS} for key, name in METHODS.items()}
+        classical = {name: columns_of([still[first][key]], METRICS) for key, name in METHODS.items()}
         sharp = {name: _seeds(still, STILL[name], ("psnr", "ssim")) for name in SHARP}
         moving = {name: _seeds(breathing, row, METRICS) for name, row in BREATHING.items()}
-        return Reproduction(
-            title=TITLE,
-            paper=CITATION,
-            facts=self.facts(),
+        return self.page(
             tables=[
                 PaperTable(
                     title="Depth of stacks that do not breathe (Table 2)",
-                    rows=_rows({**classical, **networks}),
+                    rows=table_rows({**classical, **networks}),
                     paper={name: dict(zip(METRICS, numbers, strict=True)) for name, numbers in DEPTH.items()},
                     note="Ours in metres; the paper's are disparities of the 4-D light-field data, in pixels.",
                 ),
                 PaperTable(
                     title="Sharp images (Table 1)",
-                    rows=_rows(sharp),
+                    rows=table_rows(sharp),
                     paper={name: {"psnr": psnr, "ssim": ssim} for name, (psnr, ssim) in SHARP.items()},
                     note="The paper's numbers are of the 4-D light-field data.",
                 ),
-                PaperTable(title="Depth of stacks that breathe", rows=_rows(moving), paper={}),
+                PaperTable(title="Depth of stacks that breathe", rows=table_rows(moving), paper={}),
             ],
             relations=[*_better_than_classical(networks, classical), *_peers(networks, sharp), *_aligned(moving)],
             pictures=self.pictures({name: self.run(row, first) for name, row in (STILL | BREATHING).items()}),
-            commands=self.commands(),
         )
 
 
 def _seeds(judged: Mapping[int, Mapping[str, Any]], row: str, metrics: tuple[str, ...]) -> dict[str, list[float]]:
-    return {metric: seeds_of(judged, f"{row}-{{seed}}", metric) for metric in metrics}
-
-
-def _rows(found: Mapping[str, Mapping[str, list[float]]]) -> list[TableRow]:
-    return [TableRow(name=name, values=values) for name, values in found.items()]
+    return columns_of(of_seeds(judged, f"{row}-{{seed}}"), metrics)
 
 
 Found = Mapping[str, Mapping[str, list[float]]]

@@ -7,9 +7,8 @@ from typing import Any
 
 from ...evaluate.paper_page import PaperTable, Reproduction
 from ...evaluate.relations import Relation
-from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Step, Train
-from .base import Paper, Scale, Sizes, changes, numbers_of, seeds_of
+from .base import Paper, Scale, Sizes, changes, columns_of, of_seeds, table_rows
 
 TITLE = "Depth and sharp images by 2HDED:NET"
 CITATION = (
@@ -115,29 +114,24 @@ class Hded(Paper):
         judged = {seed: self._report(seed).judged() for seed in self.seeds}
         losses = {name: _numbers(judged, row, METRICS) for name, (row, _) in LOSSES.items()}
         heads = {name: _numbers(judged, row, tuple(paper)) for name, (row, paper) in HEADS.items()}
-        untouched = numbers_of(judged[self.seeds[0]]["as-captured"])
-        blurred = {metric: [untouched[metric]] for metric in IMAGES}
-        return Reproduction(
-            title=TITLE,
-            paper=CITATION,
-            facts=self.facts(),
+        blurred = columns_of([judged[self.seeds[0]]["as-captured"]], IMAGES)
+        return self.page(
             tables=[
                 PaperTable(
                     title="Losses of depth + deblurring (Table II)",
-                    rows=[TableRow(name=name, values=values) for name, values in {**losses, BLURRED: blurred}.items()],
+                    rows=table_rows({**losses, BLURRED: blurred}),
                     paper={name: dict(zip(METRICS, numbers, strict=True)) for name, (_, numbers) in LOSSES.items()},
                     note="The paper's numbers are of NYUv2 with synthetic blur.",
                 ),
                 PaperTable(
                     title="One head alone (Table III)",
-                    rows=[TableRow(name=name, values=values) for name, values in heads.items()],
+                    rows=table_rows(heads),
                     paper={name: paper for name, (_, paper) in HEADS.items()},
                     note="Trained by the whole loss, or by what of it is of the head that is left.",
                 ),
             ],
             relations=[*_of_losses(losses), *_of_heads(heads), _deblurs(heads, blurred)],
             pictures=self.pictures({name: self.run(row, self.seeds[0]) for name, (row, _) in HEADS.items()}),
-            commands=self.commands(),
         )
 
 
@@ -145,7 +139,7 @@ Numbers = Mapping[str, Mapping[str, list[float]]]
 
 
 def _numbers(judged: Mapping[int, Mapping[str, Any]], row: str, metrics: tuple[str, ...]) -> dict[str, list[float]]:
-    return {metric: seeds_of(judged, f"{row}-{{seed}}", metric) for metric in metrics}
+    return columns_of(of_seeds(judged, f"{row}-{{seed}}"), metrics)
 
 
 def _of_losses(losses: Numbers) -> list[Relation]:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
 from ...synth.store import open_store
 from ..steps import Evaluate, Generate, Step, Train
-from .base import Paper, Scale, Sizes, changes, numbers_of
+from .base import Paper, Scale, Sizes, changes, columns_of, table_rows
 
 TITLE = "Does truth in rendering matter?"
 CITATION = (
@@ -93,10 +94,13 @@ class Rendering(Paper):
         runs = tuple(self.run(folder, seed) for folder, _ in RENDERERS.values())
         if test is None:
             return Evaluate(runs, self._stacks(TRUTH), self.out / f"report-{seed}", self.unseen)
+        return Evaluate(runs, test, self.out / f"report-given-{seed}", ("--split", self._given_split))
+
+    @cached_property
+    def _given_split(self) -> str:
         # All of its first split if it has no test: nothing was learned from it.
-        splits = open_store(test).splits
-        split = "test" if "test" in splits else next(iter(splits))
-        return Evaluate(runs, test, self.out / f"report-given-{seed}", ("--split", split))
+        splits = open_store(self.given["test"]).splits
+        return "test" if "test" in splits else next(iter(splits))
 
     def check(self) -> None:
         """Refuse scenes that cannot be read, and a test without stacks, before anything is begun.
@@ -116,7 +120,7 @@ class Rendering(Paper):
         tables = [
             PaperTable(
                 title="Depth of exact stacks, by what was learned from",
-                rows=[TableRow(name=name, values=values) for name, values in exact.items()],
+                rows=table_rows(exact),
                 paper={},
                 note="RMSE is the mean over unseen scenes; of silhouettes (within 4 pixels of a jump of depth by a "
                 "tenth) and interiors it is over all of their pixels.",
@@ -125,19 +129,13 @@ class Rendering(Paper):
         relations = _relations(exact, "exact stacks")
         if "test" in self.given:
             given = _errors([self._report(seed, self.given["test"]).judged() for seed in self.seeds], self.seeds)
-            rows = [TableRow(name=name, values=values) for name, values in given.items()]
-            tables.append(PaperTable(title="Depth of the stacks that were given", rows=rows, paper={}))
+            tables.append(PaperTable(title="Depth of the stacks that were given", rows=table_rows(given), paper={}))
             relations += _relations(given, "the stacks that were given")
         first = self.seeds[0]
-        return Reproduction(
-            title=TITLE,
-            paper=CITATION,
-            facts=self.facts(),
+        return self.page(
             tables=[*tables, self._fidelity()],
             relations=relations,
             pictures=self.pictures({name: self.run(folder, first) for name, (folder, _) in RENDERERS.items()}),
-            commands=self.commands(),
-            notes=self.missing(),
         )
 
     def _fidelity(self) -> PaperTable:
@@ -178,7 +176,7 @@ def _errors(judged: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> Errors
     found: dict[str, dict[str, list[float]]] = {}
     for name, (folder, _) in RENDERERS.items():
         runs = [one[f"{folder}-{seed}"] for seed, one in zip(seeds, judged, strict=True)]
-        found[name] = {metric: [numbers_of(run)[metric] for run in runs] for metric in (WHOLE, "mae", "abs_rel")}
+        found[name] = columns_of(runs, (WHOLE, "mae", "abs_rel"))
         for part in PARTS:
             numbers = [run["depth"][part]["rmse"] for run in runs]
             found[name][f"RMSE of {part} [m]"] = [value for value in numbers if value is not None]

@@ -199,14 +199,10 @@ class Rpsf(Paper):
             name: numbers_of(restored[f"{row}-{first}" if row == "deblur" else row])
             for name, (row, *_) in RESTORATION.items()
         }
-        return Reproduction(
-            title=TITLE,
-            paper=CITATION,
-            facts=self.facts(),
+        return self.page(
             tables=self._tables(ablation, noise, images),
             relations=[*_ordered(ablation), *_restored(images)],
             pictures=self._pictures(),
-            commands=self.commands(),
         )
 
     def _tables(

@@ -7,9 +7,8 @@ from typing import Any
 
 from ...evaluate.paper_page import PaperTable, Reproduction
 from ...evaluate.relations import Relation
-from ...evaluate.tables import TableRow
 from ..steps import Evaluate, Step, Train
-from .base import FEW, Paper, Scale, Sizes, changes, seeds_of
+from .base import FEW, Paper, Scale, Sizes, changes, columns_of, of_seeds, table_rows
 
 TITLE = "Unsupervised depth from defocus and depth from focus"
 CITATION = (
@@ -87,21 +86,17 @@ class Udfd(Paper):
         """Gather what the reports say."""
         judged = {seed: self._report(seed).judged() for seed in self.seeds}
         rows = {(net, way): _row(judged, net, way) for net, way in TABLE}
-        return Reproduction(
-            title=TITLE,
-            paper=CITATION,
-            facts=self.facts(),
+        return self.page(
             tables=[
                 PaperTable(
                     title="Depth of unseen scenes (Table 1)",
-                    rows=[TableRow(name=_name(*key), values=values) for key, values in rows.items()],
+                    rows=table_rows({_name(*key): values for key, values in rows.items()}),
                     paper={_name(*key): dict(zip(METRICS, numbers, strict=True)) for key, numbers in TABLE.items()},
                     note="The paper's are of NYUv2 with synthetic blur; both networks of a row were trained together.",
                 )
             ],
             relations=_relations({key: values["rmse"] for key, values in rows.items()}),
             pictures=self.pictures({way: self.run(row, self.seeds[0]) for way, row in WAYS.items()}),
-            commands=self.commands(),
         )
 
 
@@ -110,8 +105,7 @@ def _name(network: str, way: str) -> str:
 
 
 def _row(judged: Mapping[int, Mapping[str, Any]], network: str, way: str) -> dict[str, list[float]]:
-    name = f"{WAYS[way]}-{{seed}} ({network})"
-    return {metric: seeds_of(judged, name, metric) for metric in METRICS}
+    return columns_of(of_seeds(judged, f"{WAYS[way]}-{{seed}} ({network})"), METRICS)
 
 
 def _relations(errors: Mapping[tuple[str, str], list[float]]) -> list[Relation]:

@@ -43,6 +43,11 @@ class Dslr(Reader):
     PARTS: ClassVar[tuple[str, ...]] = ("train", "test")
     LENS: ClassVar[ThinLens] = ThinLens(focal_length=0.035, f_number=2.8, focus_distance=1.7, pixel_pitch=36e-6)
 
+    @staticmethod
+    def has_part(path: Path, part: str) -> bool:
+        """Return whether there are photographs of a part; nothing is read."""
+        return (path / _FOLDERS["N8"] / "rgb" / part).is_dir()
+
     def _find(self) -> Iterator[Item]:
         for split in sorted(self.PARTS):
             photographs = matching(self.path, f"{_FOLDERS[self.variant]}/rgb/{split}/*.*")
