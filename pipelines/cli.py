@@ -245,7 +245,9 @@ def verify(store: Place, rerender: int, as_json: bool) -> None:
     from .verify import verify as check
 
     samples = count_samples(store)
-    with Progress(samples + min(rerender, samples), "verifying") as progress:
+    with Progress(
+        samples + min(rerender, samples), "verifying (samples made again count twice)" if rerender else "verifying"
+    ) as progress:
         verdict = check(store, rerender=rerender, report=progress.advance)
     if as_json:
         print_json(verdict.to_dict())

@@ -102,7 +102,20 @@ def _instead(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
         inner = [one for outer in found if part in outer.model_fields for one in _models(outer.model_fields[str(part)])]
         found = inner or [one for one in found if "kind" in one.model_fields and part in _words(one)] or found
     known = sorted({name for one in found for name in one.model_fields})
+    elsewhere = sorted(_sections_with(str(location[-1]), model))
+    if elsewhere:
+        return f" (perhaps {' or '.join(map(repr, elsewhere))} is meant)"
     return nearest(str(location[-1]), known) or f"; there are {', '.join(known)}"
+
+
+def _sections_with(key: str, model: type[BaseModel]) -> set[str]:
+    """Return the dotted names of a key of the sections of `model`."""
+    return {
+        f"{name}.{key}"
+        for name, field in model.model_fields.items()
+        for section in _models(field)
+        if key in section.model_fields
+    }
 
 
 def _words(model: type[BaseModel]) -> tuple[Any, ...]:
@@ -141,6 +154,7 @@ def _message(item: Any, path: str) -> tuple[str, str]:
         case "string_pattern_mismatch":
             message = PATTERNS.get(path.rpartition(".")[2], message)
     message = message.replace("Input should be", "must be").replace("an object", "a section")
+    message = message.replace("a valid array", "a list of values in brackets")
     return message, f", not {str(item['input'])[:60]!r}"
 
 

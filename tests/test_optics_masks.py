@@ -60,7 +60,7 @@ def refusal(data):
 @pytest.mark.parametrize(
     ("coefficients", "words"),
     [
-        ("foo", "the mask: coefficients: must be 'zero' or 'fisher' or a valid array, not 'foo'."),
+        ("foo", "the mask: coefficients: must be 'zero' or 'fisher' or a list of values in brackets, not 'foo'."),
         ([1, "x"], "the mask: coefficients.1: must be a valid number, not 'x'."),
         ([], "the mask: coefficients: has 0 values, and needs another number of them."),
     ],
