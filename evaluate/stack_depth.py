@@ -263,6 +263,6 @@ def _reciprocal(x: Float64) -> Float64:
         return np.asarray(1 / x, np.float64)
 
 
-def distance_words(focus: Sequence[float]) -> list[str]:
-    """Name focus distances, as labels of slices: "0.35 m", "infinity"."""
-    return ["infinity" if np.isinf(d) else f"{d:.4g} m" for d in focus]
+def distance_words(focus: Sequence[float], unit: str = "m") -> list[str]:
+    """Name focus distances, as labels of slices: "0.35 m", "infinity"; without a unit where `unit` is ""."""
+    return ["infinity" if np.isinf(d) else f"{d:.4g} {unit}".strip() for d in focus]

@@ -84,9 +84,9 @@ class StackPage:
     labels
         S texts, such as focus distances; empty ones where none are known.
     depth
-        float32 (H, W): metres, or slices from 1; NaN unknown.
-    metric
-        Whether depth is in metres.
+        float32 (H, W): distances, or slices from 1; NaN unknown.
+    unit
+        Of distances, "m", or "" where they are known up to a scale; None if depth is in slices.
     aif
         uint8 (H, W, 3), sRGB: the all-in-focus picture.
     confidence
@@ -99,7 +99,7 @@ class StackPage:
     slices: npt.NDArray[Any]
     labels: Sequence[str]
     depth: Float32
-    metric: bool
+    unit: str | None
     aif: UInt8
     confidence: Float32 | None
 
@@ -119,35 +119,38 @@ class DepthScale:
     Attributes
     ----------
     near, far
-        Ends, metres above 0, or slices.
-    metric
-        Whether depth is in metres, and equal steps of 1 / depth are equal steps of colour; else of depth itself.
+        Ends, distances above 0, or slices.
+    unit
+        Of distances, equal steps of whose inverse are equal steps of colour; "" if it is not known. None if depth is in
+        slices, which are steps of colour themselves.
     """
 
     near: float
     far: float
-    metric: bool
+    unit: str | None
 
     @classmethod
-    def of(cls, depth: Float32, *, metric: bool, slices: int) -> "DepthScale":
-        """Return the scale of a map: all slices, or the metres between which all but a hundredth of it lies."""
-        if not metric:
-            return cls(1.0, float(max(slices, 2)), False)
+    def of(cls, depth: Float32, *, unit: str | None, slices: int) -> "DepthScale":
+        """Return the scale of a map: all slices, or the distances between which all but a hundredth of it lies."""
+        if unit is None:
+            return cls(1.0, float(max(slices, 2)), None)
         inverse = 1 / depth[np.isfinite(depth) & (depth > 0)]
         if not inverse.size:
-            return cls(1.0, 1.0, True)
+            return cls(1.0, 1.0, unit)
         low, high = (float(1 / one) for one in np.quantile(inverse, (0.995, 0.005)))
-        return cls(low, high, True)
+        return cls(low, high, unit)
 
     @property
     def title(self) -> str:
         """What the scale shows."""
-        return "depth in m, near to far" if self.metric else "depth in slices, first to last"
+        if self.unit is None:
+            return "depth in slices, first to last"
+        return f"depth in {self.unit or 'the unit of the focus'}, near to far"
 
     def colours(self, depth: Float32) -> UInt8:
         """Return uint8 (H, W, 3) of a map; what is unknown is hatched."""
         values = depth.astype(np.float64)
-        if self.metric:
+        if self.unit is not None:
             with np.errstate(divide="ignore"):
                 inverse = 1 / np.where(values > 0, values, np.nan)
             span = 1 / self.near - 1 / self.far
@@ -158,7 +161,7 @@ class DepthScale:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return places from 0 to 1, and numbers."""
-        if self.metric:
+        if self.unit is not None:
             return depth_ticks(self.near, self.far)
         step = max(1.0, nice_step(self.far - self.near, 8))
         return [
@@ -196,7 +199,7 @@ def stack_page(page: StackPage) -> str:
     -------
     The text, to be written as UTF-8. The same input gives the same text.
     """
-    scale = DepthScale.of(page.depth, metric=page.metric, slices=len(page.slices))
+    scale = DepthScale.of(page.depth, unit=page.unit, slices=len(page.slices))
     facts = "".join(f"<tr><th scope=row>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in page.facts.items())
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in page.notes)
     shown = [_figure("Depth", scale.colours(_thin(page.depth)), _bar(scale)), _figure("All in focus", _small(page.aif))]
@@ -260,7 +263,7 @@ def _data(page: StackPage) -> str:
     found = {
         "slices": [_address(one) for one in page.slices], "labels": list(page.labels), "width": depth.shape[1],
         "height": depth.shape[0], "depth": base64.b64encode(depth.tobytes()).decode(),
-        "confidence": base64.b64encode(confidence).decode(), "unit": " m" if page.metric else "",
-        "name": "depth" if page.metric else "slice",
+        "confidence": base64.b64encode(confidence).decode(), "unit": f" {page.unit}" if page.unit else "",
+        "name": "slice" if page.unit is None else "depth",
     }  # fmt: skip
     return json.dumps(found).replace("<", "\\u003c")

@@ -26,6 +26,8 @@ def _length(_: click.Context, parameter: click.Parameter, value: str | None) -> 
 @click.option("--focus", metavar="FILE|LIST",
               help="Focus distances in the natural order of the names: a text file with one on each line, or "
                    "'0.1m,0.2m,inf'. Without a unit they are metres; left out, depth is in slices.")  # fmt: skip
+@click.option("--arbitrary", is_flag=True,
+              help="Distances of --focus are known up to a scale: depth is in their unit, not in metres.")  # fmt: skip
 @click.option(
     "--method",
     type=click.Choice(list(METHODS)),
@@ -49,8 +51,8 @@ def _length(_: click.Context, parameter: click.Parameter, value: str | None) -> 
 def depth(folder: Path, out: Path, **options: Any) -> None:
     """Tell depth of the focal stack in FOLDER: photographs of one view, each focused at another distance.
 
-    Written to the new folder OUT: depth.npy (float32), depth-mm.png (16 bits, 0 unknown), depth.png in colours with its
-    scale, all-in-focus.png, confidence.png, and depth.html, a page of it all.
+    Written to the new folder OUT: depth.npy (float32), depth-mm.png (of metres; 16 bits, 0 unknown), depth.png in
+    colours with its scale, all-in-focus.png, confidence.png, and depth.html, a page of it all.
     """
     from .real_stack import Ways, write_depth
 

@@ -37,6 +37,8 @@ class Ways:
     ----------
     focus
         Focus distances, or the file that has them; None if they are not known.
+    arbitrary
+        Focus distances are known up to a scale: their unit is their own.
     method
         Of `depth_from_stack`.
     run
@@ -58,6 +60,7 @@ class Ways:
     """
 
     focus: str | None = None
+    arbitrary: bool = False
     method: Method = "sml"
     run: Path | None = None
     align: bool = False
@@ -68,10 +71,15 @@ class Ways:
     fusion: str = "pyramid"
     device: str = "auto"
 
+    @property
+    def unit(self) -> str | None:
+        """Unit of depth: "m", "" if it is that of the focus distances, None if depth is in slices."""
+        return None if self.focus is None else "" if self.arbitrary else "m"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Told:
-    """What was found: depth in metres, or in slices from 1; (H, W)."""
+    """What was found: depth in the unit of the focus distances, or in slices from 1; (H, W)."""
 
     depth: Float32
     aif: Float32
@@ -115,11 +123,11 @@ def write_depth(
     report("telling depth")
     told = _told(slices, focus, ways)
     facts = _facts(paths, stack, focus, ways, registration, told)
-    notes = _notes(stack, focus, registration, told)
-    labels = [""] * len(paths) if focus is None else distance_words(focus)
+    notes = _notes(stack, focus, ways, registration, told)
+    labels = [""] * len(paths) if focus is None else distance_words(focus, ways.unit or "")
     page = StackPage(
         title=shown_name(folder.resolve()), facts=dict(facts), notes=notes, slices=slices, labels=labels,
-        depth=told.depth, metric=focus is not None, aif=as_codes(told.aif), confidence=told.confidence,
+        depth=told.depth, unit=ways.unit, aif=as_codes(told.aif), confidence=told.confidence,
     )  # fmt: skip
     record = _record(paths, focus, ways, registration)
     report("writing")
@@ -130,6 +138,10 @@ def write_depth(
 def _check(ways: Ways) -> None:
     if ways.run is not None and ways.focus is None:
         raise InputError("a trained model reads focus distances: give them with --focus.")
+    if ways.arbitrary and ways.focus is None:
+        raise InputError("--arbitrary is for the distances of --focus, and there are none.")
+    if ways.arbitrary and ways.run is not None:
+        raise InputError("a trained model knows metres: give --focus in metres, without --arbitrary.")
     classical = (ways.method, ways.radius, ways.fill, ways.fusion) != ("sml", None, True, "pyramid")
     if ways.run is not None and classical:
         raise InputError("--method, --radius, --no-fill and --fusion are not for a trained model: leave them out.")
@@ -215,8 +227,8 @@ def _facts(
     facts = [
         ("photographs", f"{len(paths)}, {shown_name(paths[0])} to {shown_name(paths[-1])}"),
         ("size", f"{width}x{height} px"),
-        ("focus", "not known" if focus is None else ", ".join(distance_words(focus))),
-        ("depth", f"{_range(told.depth, focus)}, by {told.words}"),
+        ("focus", "not known" if focus is None else ", ".join(distance_words(focus, ways.unit or ""))),
+        ("depth", f"{_range(told.depth, ways.unit)}, by {told.words}"),
         ("all in focus", "by the model" if ways.run else f"by {ways.fusion}"),
     ]
     if registration is not None:
@@ -232,23 +244,25 @@ def _facts(
     return facts
 
 
-def _range(depth: Float32, focus: list[float] | None) -> str:
+def _range(depth: Float32, unit: str | None) -> str:
     """Say between what all but a hundredth of the known depth lies; infinity is a depth like others."""
     known = np.sort(depth[~np.isnan(depth)])
     if not known.size:
         return "nowhere known"
     near, far = (known[round(share * (known.size - 1))] for share in (0.005, 0.995))
-    return f"{near:.4g} to {far:.4g}" + (" m" if focus is not None else " (slices)")
+    return f"{near:.4g} to {far:.4g} {'(slices)' if unit is None else unit or '(the unit of the focus)'}"
 
 
 def _notes(
-    stack: npt.NDArray[Any], focus: list[float] | None, registration: Registration | None, told: Told
+    stack: npt.NDArray[Any], focus: list[float] | None, ways: Ways, registration: Registration | None, told: Told
 ) -> list[str]:
     notes = []
     if focus is None:
         notes.append(
             "Focus distances are not known: depth is told in slices, the first is 1, with fractions between them."
         )
+    elif ways.arbitrary:
+        notes.append("Focus distances are in a unit of their own: so is depth, and there is no depth-mm.png.")
     elif (told.depth > _MILLIMETRES / 1000).any():
         notes.append("Depths beyond 65.535 m are 65535 in depth-mm.png; depth.npy has them as they are.")
     if len(stack) == 1:
@@ -274,8 +288,10 @@ def _record(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "defocal": __version__, "photographs": [shown_name(path) for path in paths],
-        "focus_m": None if focus is None else [d if np.isfinite(d) else "infinity" for d in focus],
-        "depth_unit": "slice, the first is 1" if focus is None else "m",
+        "focus" if ways.arbitrary else "focus_m": (
+            None if focus is None else [d if np.isfinite(d) else "infinity" for d in focus]
+        ),
+        "depth_unit": "slice, the first is 1" if ways.unit is None else ways.unit or "that of the focus distances",
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(ways).items() if k != "device"},
     }  # fmt: skip
     if registration is not None:
@@ -290,9 +306,9 @@ def _record(
 def _fill(folder: Path, page: StackPage, told: Told, record: dict[str, Any]) -> None:
     with (folder / "depth.npy").open("wb") as file:
         np.save(file, told.depth.astype(np.float32))
-    scale = DepthScale.of(told.depth, metric=page.metric, slices=len(page.slices))
+    scale = DepthScale.of(told.depth, unit=page.unit, slices=len(page.slices))
     write_atomically(folder / "depth.png", png_bytes(depth_picture(told.depth, scale)))
-    if page.metric:
+    if page.unit == "m":
         write_atomically(folder / "depth-mm.png", encoded(_millimetres(told.depth), ".png"))
     write_atomically(folder / "all-in-focus.png", png_bytes(page.aif))
     if told.confidence is not None:

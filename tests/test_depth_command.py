@@ -96,6 +96,24 @@ def test_the_page_holds_all_and_refers_to_nothing(photographs, tmp_path):
     assert "slice" in json.loads((tmp_path / "out/depth.json").read_text())["depth_unit"]
 
 
+def test_distances_known_up_to_a_scale_are_not_called_metres(photographs, tmp_path):
+    for out, words in (("metres", ()), ("scale", ("--arbitrary",))):
+        done = defocal("depth", photographs, tmp_path / out, "--focus", "0.5,0.7,1,1.6,4", *words)
+        assert done.exit_code == 0, done.output
+    assert " m" not in re.search(r"focus +(.*)", done.output)[1]
+    assert "unit of the focus" in done.output
+    out = tmp_path / "scale"
+    assert not (out / "depth-mm.png").exists()
+    assert np.array_equal(np.load(out / "depth.npy"), np.load(tmp_path / "metres/depth.npy"))
+    record = json.loads((out / "depth.json").read_text())
+    assert record["focus"] == list(FOCUS)
+    assert "focus_m" not in record
+    assert record["depth_unit"] == "that of the focus distances"
+    text = (out / "depth.html").read_text()
+    assert json.loads(re.search(r'id="data">(.*?)</script>', text)[1])["labels"][0] == "0.5"
+    assert "depth in m" not in text.lower()
+
+
 def test_the_same_photographs_give_the_same_bytes(photographs, tmp_path):
     for name in ("a", "b"):
         arguments = (
@@ -181,6 +199,8 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(photographs, tmp_path):
     assert "no file" in refused("depth", photographs, out, "--focus", tmp_path / "none.txt")
     assert "--focus" in refused("depth", photographs, out, "--run", tmp_path)
     assert "--align" in refused("depth", photographs, out, "--focal-length", "5 mm")
+    assert "there are none" in refused("depth", photographs, out, "--arbitrary")
+    assert "in metres" in refused("depth", photographs, out, "--focus", "1,2,3,4,5", "--arbitrary", "--run", tmp_path)
     lens = ("--align", "--focus", "1,2,3,4,5", "--focal-length")
     assert "above 0" in refused("depth", photographs, out, *lens, "-5 mm")
     assert "not empty" in refused("depth", photographs, photographs)

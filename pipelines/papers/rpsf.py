@@ -17,7 +17,7 @@ from .base import Paper, Scale, Sizes, changes, numbers_of
 TITLE = "Depth and sharp images from diffracted rotation"
 CITATION = (
     "End-to-end Learning for Joint Depth and Image Reconstruction from Diffracted Rotation: the ablation of the mask "
-    "(section 6.3), depth with noise (6.1) and image restoration (Table 1)."
+    "(Table 4), depth with noise (6.1) and image restoration (Table 1)."
 )
 ABLATION = {
     "all-in-focus input": ("aif", 2.649),
@@ -210,7 +210,7 @@ class Rpsf(Paper):
     ) -> list[PaperTable]:
         return [
             PaperTable(
-                title="Ablation of the mask",
+                title="Ablation of the mask (Table 4)",
                 rows=[TableRow(name=name, values={METRIC: values}) for name, values in ablation.items()],
                 paper={name: {METRIC: number} for name, (_, number) in ABLATION.items()},
                 note="RMSE of the defocus phase, whose range is \u221210 to 10 rad; unseen scenes. Captures have "
