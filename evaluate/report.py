@@ -269,7 +269,7 @@ def _card(sample: SampleView, pictures: Mapping[Layer, list[Picture]]) -> str:
     boxes = f'<template class="fields">{drawn}</template>' if drawn else ""
     return (
         f'<a class="card" href="#{sample.index}"><span class="frame">{images}</span>'
-        f"<span class=label><b>#{sample.index}</b> {escape(sample.source)}{slices}</span>"
+        f"<span class=label><b>#{sample.index}</b> <span>{escape(sample.source)}{slices}</span></span>"
         f"<template>{scale}{_list([*sample.caption, _size(sample, pictures)])}</template>{boxes}</a>\n"
     )
 

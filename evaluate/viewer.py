@@ -73,7 +73,7 @@ box-shadow:0 0 0 1.5px var(--back)}
 .live .card{flex:0 0 146px;font-size:.92em;scroll-margin:0 1rem}
 .card[aria-current]{box-shadow:0 0 0 3px var(--hue)}
 .live .frame img{aspect-ratio:4/3;object-fit:cover}
-.live .label{padding:.25rem .5rem .35rem;font-size:.78rem;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.live .label{padding:.25rem .5rem .35rem;font-size:.78rem;text-align:center}.live .label span{display:none}
 .about{margin-top:1.2rem;border-top:1px solid var(--line);padding-top:1rem}.about h2{margin-bottom:.5rem}
 .about ul{color:var(--muted);padding-left:1.2rem;max-width:75ch}
 .hint{color:var(--muted);max-width:85ch;margin:0}
@@ -157,7 +157,8 @@ function tell(row, text, colour) {
 }
 const metres = z => z === Infinity ? "infinite" : (z < 100 ? z.toPrecision(3) : z.toFixed(0)) + " m";
 function read() {
-  const s = data[now], dot = stage.querySelector("s"), at = spot && spotIn(shown()), colour = look(at);
+  const s = data[now], dot = stage.querySelector("s"), at = spot && spotIn(shown()), seen = look(at ?? [0.5, 0.5]);
+  const colour = at && seen;
   dot.style.display = spot ? "block" : "none";
   if (spot) { dot.style.left = 100 * spot[0] + "%"; dot.style.top = 100 * spot[1] + "%"; }
   const z = spot ? depthAt() : NaN, c = spot ? cocAt(z) : NaN, best = sharpest(z);
