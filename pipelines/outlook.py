@@ -43,7 +43,7 @@ def outline(paper: Paper) -> list[str]:
     total = (
         f"{len(paper.steps)} steps in {paper.out}: {rest}{wait if undone else ''}; about {amount(size)} on disk in all."
     )
-    return [*lines, total]
+    return [*lines, total, *([paper.last()] if paper.last() else [])]
 
 
 def _seconds(step: Step, times: Mapping[str, float]) -> float | None:

@@ -23,6 +23,26 @@ def prepare(paper: Paper) -> None:
     InputError
         If the folder holds anything else, was begun in another way or cannot be written, or there are no such scenes.
     """
+    begun = check_folder(paper)
+    path = paper.out / BEGUN
+    if path.is_file() and read_json(path, "") == begun:
+        return
+    paper.check()
+    try:
+        paper.out.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(begun, indent=2) + "\n")
+    except OSError as error:
+        raise InputError(f"{paper.out} cannot be written ({error.strerror}): give another --out.") from None
+
+
+def check_folder(paper: Paper) -> dict[str, str | None]:
+    """Refuse a folder that is another's; return what this reproduction is begun with.
+
+    Raises
+    ------
+    InputError
+        If the folder holds anything else, or was begun in another way.
+    """
     begun = {"paper": paper.name, "scale": paper.scale, "scenes": paper.scenes}
     begun |= {name: str(path.absolute()) for name, path in paper.given.items()}
     path = paper.out / BEGUN
@@ -33,18 +53,9 @@ def prepare(paper: Paper) -> None:
             words = ", ".join(f"{name} {value}" for name, value in found.items() if value)
             raise InputError(f"{paper.out} was begun with {words}: give the same, or another --out.")
         read_json(paper.out / TIMES, f"delete {paper.out / TIMES}")
-        if found != begun:
-            paper.check()
-            write_atomically(path, json.dumps(begun, indent=2) + "\n")
-        return
-    if paper.out.exists() and (not paper.out.is_dir() or any(paper.out.iterdir())):
+    elif paper.out.exists() and (not paper.out.is_dir() or any(paper.out.iterdir())):
         raise InputError(f"{paper.out} holds something else: give another --out.")
-    paper.check()
-    try:
-        paper.out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(begun, indent=2) + "\n")
-    except OSError as error:
-        raise InputError(f"{paper.out} cannot be written ({error.strerror}): give another --out.") from None
+    return begun
 
 
 def read_json(path: Path, otherwise: str) -> dict[str, Any]:

@@ -297,6 +297,12 @@ def test_the_command_tells_its_steps_and_refuses_what_it_does_not_know(tmp_path)
     assert re.fullmatch(r"\[2/13\] aif-0: to do, about [0-9.]+ MB", lines[2])
     assert "13 to do, for a time that is not known yet; about" in lines[-1]
     assert not (tmp_path / "o").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("x")
+    for words in ([], ["--dry-run"]):
+        refused = CliRunner().invoke(cli, ["reproduce", "rpsf", "--out", str(tmp_path / "mine"), *words])
+        assert refused.exit_code == 2
+        assert "holds something else" in refused.output
     refused = CliRunner().invoke(cli, ["reproduce", "nonsense"])
     assert refused.exit_code == 2
     assert "there is no paper 'nonsense': choose from rpsf, udfd, dff-wild" in refused.output

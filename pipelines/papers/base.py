@@ -98,6 +98,10 @@ class Paper(ABC):
         source = () if self.scenes is None else ("--scenes", self.scenes)
         return Generate(recipe, self.out / name, (*options, *self.sizes.scenes, *source))
 
+    def last(self) -> str:
+        """Return what is done when the page is written, beside the steps; "" if nothing is."""
+        return ""
+
     @property
     def unseen(self) -> tuple[str, ...]:
         """Options of `evaluate`: what is judged."""

@@ -127,6 +127,10 @@ class D3Net(Paper):
         "real": "real photographs (Table 2) and the physical check, on the DSLR pairs"
     }
 
+    def last(self) -> str:
+        """Tell of the physical check, which is of photographs alone."""
+        return "With the page comes the physical check of the photographs." if self.real else ""
+
     @property
     def real(self) -> RealPart | None:
         """The part on real photographs; None where they are not given."""
