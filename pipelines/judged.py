@@ -193,7 +193,7 @@ def judged_run(path: Path, options: Options, store: Store) -> list[Judged]:
             Judged(
                 called=called, run=(path.parent if path.is_file() else path).absolute().name,
                 label=label if len(depths) > 1 else "", tells=tells,
-                group=json.dumps([data, label], sort_keys=True),
+                group=json.dumps([data, predictor.facts, label], sort_keys=True),
                 input="capture" if optics is not None and options.captures == "stored" else _input(predictor),
                 predict=teller, facts=facts | ({"judged": f"the depth of {label}"} if len(depths) > 1 else {}),
                 renders=optics is not None and options.captures == "rendered", reads_capture=predictor.reads_capture,

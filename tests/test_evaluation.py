@@ -12,10 +12,12 @@ from training import config, config_data
 
 from defocal import InputError
 from defocal.evaluate.metrics import depth_metrics
+from defocal.pipelines import generate
 from defocal.pipelines.cli import cli
 from defocal.pipelines.evaluation import Options, evaluate
 from defocal.pipelines.evaluation_report import report_tables, write_report
 from defocal.synth import Recipe, ThinLens, open_store
+from defocal.synth.samples import SampleMaker
 from defocal.train import load_model, train
 from defocal.train.prediction import as_batch
 
@@ -83,6 +85,14 @@ def test_seeds_share_a_row_and_other_configs_do_not(runs, tiny_store, tmp_path):
     paths = write_report(found, tmp_path / "report")
     again = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in write_report(found, tmp_path / "report")] == again
+
+
+def test_runs_of_other_data_are_no_seeds_of_one_row(runs, tiny, tiny_store, tmp_path):
+    maker = SampleMaker(tiny.model_copy(update={"seed": tiny.seed + 1}))
+    generate.run(tmp_path / "other", maker, generate.create(tmp_path / "other", maker))
+    train(config(seed=6), [tmp_path / "other"], tmp_path / "unet-seed2")
+    found = evaluate([*runs[:2], tmp_path / "unet-seed2"], tiny_store, Options(device="cpu", limit=2, pictures=1))
+    assert [row.name for row in report_tables(found)[0].rows] == ["unet (2 seeds)", "unet-seed2"]
 
 
 def test_uncertainty_does_not_depend_on_what_was_predicted_before(runs, tiny_store):
