@@ -12,12 +12,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, model_validator
 
 from .. import InputError
 from .camera import ThinLens
@@ -26,11 +21,11 @@ from .psf_kinds import PsfSection
 from .recipe_camera import NEEDED, CameraSection
 from .recipe_capture import SensorSection, StackSection
 from .recipe_errors import checked
+from .recipe_output import OutputSection, RenderSection
 from .recipe_psf import AperturePsf, DiskPsf, MaskPsf
 from .recipe_psf import Section as Section
 from .recipe_scenes import DatasetScenes, FolderScenes, ProceduralScenes, ReadScenes
 from .scene import PLAUSIBLE_DEPTH
-from .units import parse_bytes
 
 FORMAT_VERSION = 1
 
@@ -52,48 +47,6 @@ YOUNGER = (
 LIGHT_FIELDS = ("hci",)
 """Kinds of scenes that have views."""
 Accept = Literal["all-blurred", "all-sharp"]
-ArrayName = Literal["aif", "depth", "valid", "coc", "capture", "raw", "dual", "stack", "stack_raw"]
-
-
-class RenderSection(Section):
-    """How light is put together."""
-
-    method: Literal["layered", "exact", "views", "taken"] = "layered"
-    """"exact" integrates over the aperture: slower, and for disks and other apertures of geometric optics only. "views"
-    renders nothing: it refocuses the views of a light field, which the scenes must have. Nor does "taken": captures are
-    the scenes' photographs, taken by a real camera that the recipe describes."""
-    samples: int = Field(default=256, ge=1, le=65536)
-    """Cells of the aperture, for "exact"."""
-    model: Literal["surfaces", "hasinoff", "normalised-over", "eq7", "gather"] = "surfaces"
-    """All but the first are papers' models, for comparison; see `rendering.render`."""
-    planes: int = Field(default=64, ge=2, le=4096)
-    light: Literal["linear", "srgb"] = "linear"
-    """"srgb" blurs encoded values, as some papers did; the default is what light does."""
-
-
-class OutputSection(Section):
-    """What is stored, and how."""
-
-    arrays: tuple[ArrayName, ...] = ("aif", "depth", "coc", "capture")
-    """By default with "stack" in place of "capture" where there is a stack, and "valid" where scenes are read."""
-    encoding: Literal["srgb", "linear"] = "srgb"
-    bits: Literal[8, 16] = 8
-    compression: Literal["release", "fast"] = "release"
-    shard_bytes: Annotated[float, BeforeValidator(parse_bytes), Field(ge=1, le=1e9)] = 96e6
-    """Largest raw size of one shard of one array."""
-    splits: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Annotated[float, Field(gt=0, le=1)]] = Field(
-        default_factory=lambda: {"train": 1.0}
-    )
-    """Share of the samples in each split, drawn by place, so that a longer run keeps what a shorter one had; what a
-    dataset officially tests or validates with keeps its own split."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if not self.arrays or len(set(self.arrays)) < len(self.arrays):
-            raise ValueError("arrays must name each array once, and at least one")
-        if abs(sum(self.splits.values()) - 1) > 1e-9:
-            raise ValueError(f"the shares of splits must sum to 1, not {sum(self.splits.values()):g}")
-        return self
 
 
 class Recipe(Section):
