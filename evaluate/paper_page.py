@@ -152,18 +152,23 @@ def _relations(relations: Sequence[Relation]) -> str:
         paper = "\u2013" if one.paper is None else f"{one.paper[0]:g} against {one.paper[1]:g}"
         ours = f"{_mean(one.better)} against {_mean(one.worse)}"
         rows.append(
-            f"<tr><th scope=row>{escape(one.text)}</th><td>{paper}</td><td>{ours}</td>"
+            f"<tr><th scope=row>{escape(one.text)}</th><td>{paper}</td><td>{ours}</td><td>{_won(one)}</td>"
             f"<td class={_CLASSES[one.verdict]}><b>{one.verdict}</b></td></tr>"
         )
-    head = "<thead><tr><td></td><th scope=col>paper</th><th scope=col>ours</th><th scope=col>verdict</th></tr></thead>"
+    heads = "".join(f"<th scope=col>{name}</th>" for name in ("paper", "ours", "seeds", "verdict"))
+    head = f"<thead><tr><td></td>{heads}</tr></thead>"
     note = (
         "A relation holds if the means differ by more than the sum of both standard deviations over seeds; with one "
-        "seed nothing is known of the spread."
+        "seed nothing is known of the spread. Seeds: with how many of them it is so, one by one."
     )
     return (
         f'<div class="wide"><table class="scores">{head}<tbody>{"".join(rows)}</tbody></table></div>'
         f"<p class=note>{note}</p>"
     )
+
+
+def _won(relation: Relation) -> str:
+    return "\u2013" if relation.won is None else f"{relation.won} of {relation.seeds}"
 
 
 def _mean(numbers: Sequence[float]) -> str:

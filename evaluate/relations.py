@@ -70,6 +70,18 @@ class Relation:
         return "holds" if self.gain > self.spread else "within the spread"
 
     @property
+    def won(self) -> int | None:
+        """Seeds with which one row is better than the other; None with fewer than two, or not the same number of each.
+
+        Runs of one seed begin with the same weights where their networks are alike, and see scenes in the same order: a
+        lucky or unlucky beginning is in both rows' spreads, and not in their difference.
+        """
+        if self.seeds < 2 or len(self.better) != len(self.worse):
+            return None
+        sign = 1.0 if self.higher else -1.0
+        return sum(sign * (one - other) > 0 for one, other in zip(self.better, self.worse, strict=True))
+
+    @property
     def holds(self) -> bool:
         """Whether it holds beyond the spread."""
         return self.verdict == "holds"

@@ -89,7 +89,7 @@ def _numbers(found: Reproduction) -> dict[str, object]:
         **found.facts,
         "relations": [
             {"text": one.text, "verdict": one.verdict, "better": list(one.better), "worse": list(one.worse),
-             "paper": one.paper}
+             "won": one.won, "paper": one.paper}
             for one in found.relations
         ],
         "tables": {

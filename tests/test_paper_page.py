@@ -29,6 +29,15 @@ def test_verdicts(better, worse, verdict):
     assert higher.holds == (verdict == "holds")
 
 
+def test_seeds_are_compared_one_by_one():
+    unlucky = Relation(text="a below b", better=[1.6, 1.1, 1.0], worse=[1.8, 1.5, 1.4])
+    assert unlucky.verdict == "within the spread"
+    assert unlucky.won == 3
+    assert Relation(text="b above a", better=[1.8, 1.5], worse=[1.6, 1.5], higher=True).won == 1
+    assert Relation(text="a below b", better=[1.0, 1.1], worse=[2.0]).won is None
+    assert Relation(text="a below b", better=[1.0], worse=[2.0]).won is None
+
+
 def test_the_spread_is_the_sum_of_both():
     one = Relation(text="a", better=[1.0, 3.0], worse=[10.0, 10.0])
     assert one.spread == pytest.approx(2**0.5)
