@@ -48,10 +48,13 @@ class Relation:
         return min(len(self.better), len(self.worse))
 
     @property
+    def _sign(self) -> float:
+        return 1.0 if self.higher else -1.0
+
+    @property
     def gain(self) -> float:
         """By how much the mean of one is better than that of the other; negative if it is worse."""
-        sign = 1.0 if self.higher else -1.0
-        return sign * (statistics.fmean(self.better) - statistics.fmean(self.worse))
+        return self._sign * (statistics.fmean(self.better) - statistics.fmean(self.worse))
 
     @property
     def spread(self) -> float | None:
@@ -78,8 +81,7 @@ class Relation:
         """
         if self.seeds < 2 or len(self.better) != len(self.worse):
             return None
-        sign = 1.0 if self.higher else -1.0
-        return sum(sign * (one - other) > 0 for one, other in zip(self.better, self.worse, strict=True))
+        return sum(self._sign * (one - other) > 0 for one, other in zip(self.better, self.worse, strict=True))
 
     @property
     def holds(self) -> bool:

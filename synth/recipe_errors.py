@@ -102,17 +102,18 @@ def _instead(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
         inner = [one for outer in found if part in outer.model_fields for one in _models(outer.model_fields[str(part)])]
         found = inner or [one for one in found if "kind" in one.model_fields and part in _words(one)] or found
     known = sorted({name for one in found for name in one.model_fields})
-    elsewhere = sorted(_sections_with(str(location[-1]), model))
+    elsewhere = sorted(_sections_with(str(location[-1]), model, str(location[0])))
     if elsewhere:
         return f" (perhaps {' or '.join(map(repr, elsewhere))} is meant)"
     return nearest(str(location[-1]), known) or f"; there are {', '.join(known)}"
 
 
-def _sections_with(key: str, model: type[BaseModel]) -> set[str]:
-    """Return the dotted names of a key of the sections of `model`."""
+def _sections_with(key: str, model: type[BaseModel], but: str) -> set[str]:
+    """Return the dotted names of a key of the sections of `model`, but for one of these, whose other kinds may have it."""
     return {
         f"{name}.{key}"
         for name, field in model.model_fields.items()
+        if name != but
         for section in _models(field)
         if key in section.model_fields
     }

@@ -32,6 +32,8 @@ def test_a_config_comes_back_from_its_own_data():
     ("changes", "words"),
     [
         ({"run": {"stepz": 3}}, "run.stepz: unknown key"),
+        ({"crop": [64, 64]}, "crop: unknown key (perhaps 'data.crop' is meant)"),
+        ({"target": {"kind": "depth", "wavelength": 5e-7}}, "target.wavelength: unknown key; there are kind, span"),
         ({"run": {"steps": None}}, "run: give steps or epochs"),
         ({"run": {"epochs": 2.0}}, "run: give steps or epochs"),
         ({"run": {"accumulate": 2}}, "run.accumulate = 2 must divide data.batch_size = 3"),
