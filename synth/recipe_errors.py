@@ -109,7 +109,7 @@ def _instead(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
 
 
 def _sections_with(key: str, model: type[BaseModel], but: str) -> set[str]:
-    """Return the dotted names of a key of the sections of `model`, but for one of these, whose other kinds may have it."""
+    """Return the dotted names of a key of the sections of `model`, but for one, whose other kinds may have it."""
     return {
         f"{name}.{key}"
         for name, field in model.model_fields.items()
