@@ -57,6 +57,6 @@ def reproduce(
             sys.exit(BAD_INPUT if error.status == BAD_INPUT else FAILED)
         path, relations = write_page(work)
     for one in relations:
-        seeds = "" if one.won is None else f" ({one.won} of {one.seeds} seeds)"
-        click.echo(f"{one.verdict:<18} {one.text}{seeds}")
+        won = "" if one.won is None else f" ({one.won} of {one.seeds} seeds)"
+        click.echo(f"{one.verdict:<18} {one.text}{won}")
     click.echo(f"Wrote {path}. Open it.")
