@@ -48,13 +48,16 @@ def reproduce(
         return
     prepare(work)
     # So that what is under way is stopped too, and saved.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with hold_folder(work.out, "a reproduction") as held:
         try:
             run_steps(work.steps, work.out / "times.json", click.echo, jobs, held)
         except StepError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(BAD_INPUT if error.status == BAD_INPUT else FAILED)
+        except KeyboardInterrupt:
+            click.echo("Stopped, and what was under way is saved: give the same command to go on.", err=True)
+            sys.exit(FAILED)
         path, relations = write_page(work)
     for one in relations:
         won = "" if one.won is None else f" ({one.won} of {one.seeds} seeds)"

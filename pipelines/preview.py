@@ -221,6 +221,7 @@ def _shown(image: npt.NDArray[Any], encoding: str) -> npt.NDArray[Any]:
 def _histograms(views: list[SampleView]) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     charts = {}
     depth = _known([view.depth for view in views])
+    depth = depth[depth > 0]
     if depth.size:
         edges = np.geomspace(depth.min(), max(depth.max(), depth.min() * 1.01), 41)
         charts["depth in m"] = (edges, np.histogram(depth, edges)[0])
@@ -240,4 +241,6 @@ def _notes(views: list[SampleView], total: int) -> list[str]:
     notes = [f"{len(views)} of {total} samples, evenly spread; histograms are of these."]
     if any(view.depth is not None and np.isnan(view.depth).any() for view in views):
         notes.append("Pixels without known depth are hatched; they are NaN in the dataset.")
+    if any(view.depth is not None and (view.depth <= 0).any() for view in views):
+        notes.append("Some depths are 0 m or less, which the histogram leaves out: unknown depth should be NaN.")
     return notes

@@ -9,8 +9,8 @@ from .. import InputError
 from ..evaluate.paper_page import Reproduction, paper_page
 from ..evaluate.relations import Relation
 from ..synth.files import write_atomically
+from .lease import LOCK
 from .papers import Paper
-from .papers.base import TIMES
 
 BEGUN, PAGE, NUMBERS = "reproduction.json", "report.html", "relations.json"
 
@@ -52,10 +52,18 @@ def check_folder(paper: Paper) -> dict[str, str | None]:
         if {**begun, **found} != begun:
             words = ", ".join(f"{name} {value}" for name, value in found.items() if value)
             raise InputError(f"{paper.out} was begun with {words}: give the same, or another --out.")
-        read_json(paper.out / TIMES, f"delete {paper.out / TIMES}")
+        paper.times()
+        _refuse_folders(paper.out)
     elif paper.out.exists() and (not paper.out.is_dir() or any(paper.out.iterdir())):
         raise InputError(f"{paper.out} holds something else: give another --out.")
     return begun
+
+
+def _refuse_folders(out: Path) -> None:
+    """Refuse folders with the names of files that are yet to be written, perhaps hours from now."""
+    for name in (LOCK, NUMBERS, PAGE):
+        if (out / name).is_dir():
+            raise InputError(f"{out / name} is a folder where a file belongs: move it away.")
 
 
 def read_json(path: Path, otherwise: str) -> dict[str, Any]:

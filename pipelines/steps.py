@@ -2,17 +2,19 @@
 
 import itertools
 import json
+import math
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from .. import InputError
 from ..synth.files import write_atomically
 from ..synth.samples import SampleMaker
 from ..synth.store import open_store
@@ -66,10 +68,11 @@ class Generate:
 
     def done(self) -> bool:
         """Tell whether the dataset is finished, and has all its splits."""
-        if not (begun(self.out) and complete(self.out)):
-            return False
-        store = open_store(self.out)
-        return all((self.out / f"{split}.zarr").is_dir() for split in store.recipe.output.splits)
+        return begun(self.out) and complete(self.out) and not self._lacking()
+
+    def _lacking(self) -> list[str]:
+        splits = open_store(self.out).recipe.output.splits
+        return [split for split in splits if not (self.out / f"{split}.zarr").is_dir()]
 
     def check(self) -> None:
         """Refuse what `generate` would refuse.
@@ -77,9 +80,10 @@ class Generate:
         Raises
         ------
         InputError
-            If the recipe with these options is none, or its scenes cannot be read.
+            If the recipe with these options is none, or its scenes cannot be found, or the first one not be read.
         """
-        SampleMaker(find_recipe(self.recipe, **self.changes()))
+        maker = SampleMaker(find_recipe(self.recipe, **self.changes()))
+        maker.scenes.scene(0, 0, maker.split(0))
 
     def changes(self) -> dict[str, Any]:
         """Return what of the recipe the options change, but for a mask, which a step before may have to make first."""
@@ -88,8 +92,19 @@ class Generate:
         return {"scenes": dict(pairs).get("--scenes"), "changes": changes}
 
     def command(self) -> list[str]:
-        """Return `generate`, or `resume` where there is a part of it."""
+        """Return `generate`, or `resume` where there is a part of it.
+
+        Raises
+        ------
+        InputError
+            If it is complete, and nothing is left to go on with, but for a split that is not there.
+        """
         if begun(self.out):
+            if complete(self.out) and (lacking := self._lacking()):
+                raise InputError(
+                    f"{self.out} is complete without its split {lacking[0]}: delete {self.out} and give the same "
+                    "command; if that split is not there again, it takes more scenes."
+                )
             return ["resume", str(self.out), *_pairs(self.options, {"--workers"})]
         return self.fresh()
 
@@ -108,13 +123,24 @@ class Train:
     options: tuple[str, ...] = ()
 
     def done(self) -> bool:
-        """Tell whether the run has made all its steps, and holds what others take from it."""
+        """Tell whether the run has made all its steps, and holds what others take from it.
+
+        Raises
+        ------
+        InputError
+            If its checkpoint is damaged.
+        """
         from ..train.checkpoint import BEST, LAST, load_checkpoint
         from ..train.keeping import MASKS
 
         if not all((self.out / name).is_file() for name in (LAST, BEST)):
             return False
-        state = load_checkpoint(self.out / LAST)
+        try:
+            state = load_checkpoint(self.out / LAST)
+        except InputError:
+            raise InputError(
+                f"{self.out / LAST} is damaged: delete {self.out} and give the same command, which trains it anew."
+            ) from None
         masks = MASKS.values() if state.get("optics") else ()
         return bool(state["step"] >= state["steps"]) and all((self.out / name).is_file() for name in masks)
 
@@ -145,7 +171,7 @@ class Evaluate:
             return False
         ages = [(run / "last.pt").stat().st_mtime for run in self.runs if (run / "last.pt").is_file()]
         try:
-            told = {one.get("run") for one in self.judged().values()}
+            told = {one.get("run") for one in self.judged().values() if _has_numbers(one)}
         except (ValueError, LookupError, TypeError, AttributeError):
             return False
         return {run.name for run in self.runs} <= told and path.stat().st_mtime >= max(ages, default=0.0)
@@ -162,6 +188,29 @@ class Evaluate:
         """Return what was found of each run, and of each baseline, by name; see docs/metrics.md."""
         found = json.loads((self.out / NUMBERS).read_bytes())
         return {one["name"]: one for one in found["judged"]}
+
+
+def _has_numbers(judged: Mapping[str, Any]) -> bool:
+    return any(judged.get(part, {}).get("mean over images") for part in ("depth", "aif"))
+
+
+def read_times(path: Path) -> dict[str, float]:
+    """Return how long steps took, in seconds, by the names of what they left; nothing if none is known yet.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        taken = {name: float(seconds) for name, seconds in json.loads(path.read_bytes()).items()}
+        if all(0 <= seconds < math.inf for seconds in taken.values()):
+            return taken
+    except (OSError, ValueError, TypeError, AttributeError):
+        pass
+    raise InputError(f"{path} is damaged: delete it, and times begin at nothing.")
 
 
 def _pairs(options: Sequence[str], names: set[str]) -> list[str]:
@@ -199,6 +248,8 @@ def run_steps(
 
     Raises
     ------
+    InputError
+        If what an earlier run left is damaged.
     StepError
         If one fails; those under way are stopped, and go on when they are asked for again.
     """
@@ -212,7 +263,7 @@ class Work:
         self, steps: Sequence[Step], times: Path, say: Callable[[str], None], jobs: int, keep: Sequence[int] = ()
     ) -> None:  # fmt: skip
         self.steps, self.times, self.say, self.jobs, self.keep = steps, times, say, jobs, tuple(keep)
-        self.taken: dict[str, float] = json.loads(times.read_text(encoding="utf-8")) if times.is_file() else {}
+        self.taken = read_times(times)
         self.left = list(range(len(steps)))
         self.going: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
 
@@ -226,8 +277,9 @@ class Work:
         finally:
             for process, _ in self.going.values():
                 process.terminate()
-            for process, _ in self.going.values():
-                process.wait()
+            for number in list(self.going):
+                self.going[number][0].wait()
+                self._note(number)
 
     def _heading(self, number: int) -> str:
         return f"[{number + 1}/{len(self.steps)}]"
@@ -274,21 +326,28 @@ class Work:
         else:
             return
         for number in ended:
-            process, begun_at = self.going.pop(number)
-            step = self.steps[number]
-            self.taken[step.out.name] = self.taken.get(step.out.name, 0.0) + time.monotonic() - begun_at
-            write_atomically(self.times, json.dumps(self.taken, indent=2) + "\n")
-            if process.returncode or not step.done():
-                raise StepError(self._failure(number, process.returncode), process.returncode)
+            step, status = self.steps[number], self._note(number)
+            if status or not step.done():
+                raise StepError(self._failure(number, status), status)
             if self.jobs > 1:
                 self.say(f"{self._heading(number)} {step.out} is done.")
+
+    def _note(self, number: int) -> int:
+        """Note the time of a step that has ended, and return its exit code."""
+        process, begun_at = self.going.pop(number)
+        name = self.steps[number].out.name
+        self.taken[name] = self.taken.get(name, 0.0) + time.monotonic() - begun_at
+        write_atomically(self.times, json.dumps(self.taken, indent=2) + "\n")
+        return process.returncode
 
     def _failure(self, number: int, status: int) -> str:
         step = self.steps[number]
         where = f", see {self.times.parent / 'logs' / step.out.name}.log" if self.jobs > 1 else ""
         name = f"step {number + 1} of {len(self.steps)}, {step.out},"
-        if status in (0, -signal.SIGTERM, -signal.SIGINT):
+        if status in (-signal.SIGTERM, -signal.SIGINT):
             return f"{name} was interrupted: give the same command to go on."
+        if not status:
+            return f"{name} did not leave all that it should{where}: delete {step.out} and give the same command."
         return (
             f"{name} failed (exit code {status}{where}): mend what it says, or delete {step.out} to begin it anew, and "
             "give the same command to go on."

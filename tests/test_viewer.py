@@ -1,10 +1,12 @@
 """The viewer of the preview page: its numbers are the dataset's, and a browser's keys and pointer do what they say."""
 
+import shutil
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+import zarr
 from browser import Browser
 from conftest import recipe_data
 from test_pictures import Elements, data_of, unpacked
@@ -92,6 +94,16 @@ def test_depth_is_held_for_every_pixel_that_is_shown():
     assert (found["height"], found["width"]) == (7, 434)
     assert depths(data_of(page(stack_view()))[0]).shape == SIZE
     np.testing.assert_allclose(depths(data_of(page(stack_view()))[0]), stack_view().depth, rtol=2.6e-4)
+
+
+def test_depth_that_is_no_distance_is_left_out_of_the_histogram_and_said(tiny_store, tmp_path):
+    shutil.copytree(tiny_store, tmp_path / "d")
+    for split in (tmp_path / "d").glob("*.zarr"):
+        zarr.open(split)["depth"][:, :, :5] = 0
+    write_preview(str(tmp_path / "d"), tmp_path / "pictures", 2)
+    page = (tmp_path / "pictures" / "preview.html").read_text(encoding="utf-8")
+    assert "Some depths are 0 m or less, which the histogram leaves out" in page
+    assert "depth in m" in page
 
 
 def test_a_scale_may_go_to_infinity():

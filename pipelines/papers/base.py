@@ -1,6 +1,5 @@
 """What the reproductions of all papers have in common."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +7,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+from ... import InputError
 from ...evaluate.paper_page import PaperCurves, PaperPicture, PaperTable, Reproduction, duration
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
 from ...train.journal import machine
-from ..steps import Generate, Step, spoken
+from ..steps import Generate, Step, read_times, spoken
 
 Scale = Literal["smoke", "small", "full"]
 TIMES = "times.json"
@@ -131,8 +132,7 @@ class Paper(ABC):
 
     def times(self) -> dict[str, float]:
         """Return the seconds that each step took, by the name of what it left."""
-        path = self.out / TIMES
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return read_times(self.out / TIMES)
 
     def facts(self) -> dict[str, str]:
         """Return what the page says of how the numbers came about."""
@@ -156,13 +156,15 @@ class Paper(ABC):
         ]
 
     def pictures(self, runs: Mapping[str, Path]) -> list[PaperPicture]:
-        """Return what each run drew at its last validation, by what it is to be called."""
+        """Return what each run drew at its last validation, by what it is to be called.
+
+        Raises
+        ------
+        InputError
+            If a picture is damaged.
+        """
         drawn = {name: sorted((run / "pictures").glob("step-*.png")) for name, run in runs.items()}
-        return [
-            PaperPicture(caption=name, picture=np.asarray(Image.open(paths[-1]).convert("RGB")))
-            for name, paths in drawn.items()
-            if paths
-        ]
+        return [PaperPicture(caption=name, picture=_picture(paths[-1])) for name, paths in drawn.items() if paths]
 
     def page(
         self, tables: Sequence[PaperTable], relations: Sequence[Relation], pictures: Sequence[PaperPicture],
@@ -178,6 +180,15 @@ class Paper(ABC):
         """Return each step as it is typed on an empty folder, with the seconds that it took."""
         times = self.times()
         return [(spoken(step.fresh()), times.get(step.out.name)) for step in self.steps]
+
+
+def _picture(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return np.asarray(Image.open(path).convert("RGB"))
+    except OSError:
+        raise InputError(
+            f"{path} is damaged: delete it and give the same command; the page then goes without it."
+        ) from None
 
 
 def numbers_of(judged: Mapping[str, Any]) -> dict[str, float]:
