@@ -241,14 +241,15 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
 def verify(store: Place, rerender: int, as_json: bool) -> None:
     """Prove that a dataset or release is what it says: files, digests, physics, samples made again."""
     from .progress import Progress
-    from .verify import EXACT, comparison_words, count_samples, worst
+    from .verify import EXACT, comparison_words, count_samples, make_again, worst
     from .verify import verify as check
 
     samples = count_samples(store)
-    with Progress(
-        samples + min(rerender, samples), "verifying (samples made again count twice)" if rerender else "verifying"
-    ) as progress:
-        verdict = check(store, rerender=rerender, report=progress.advance)
+    with Progress(samples, "verifying") as progress:
+        verdict = check(store, report=progress.advance)
+    if rerender and not verdict.problems:
+        with Progress(min(rerender, samples), "making again") as progress:
+            make_again(store, rerender, verdict, progress.advance)
     if as_json:
         print_json(verdict.to_dict())
         sys.exit(MISMATCH if verdict.problems else 0)

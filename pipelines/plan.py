@@ -162,6 +162,7 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Place, costs
     raw = sum(sample_bytes(recipe, maker.size).values()) * maker.count
     shards = Shards(maker)
     sharp_near, sharp_far = lens.depth_of_field(SHARP)
+    sharp = f"within {SHARP:g} px from {sharp_near:.3g} to {sharp_far:.3g} m"
     height, width = maker.size
     sweeps = bool(recipe.stack or recipe.draws)
     anywhere = " in some slice" if recipe.stack else ""
@@ -172,7 +173,7 @@ def describe(recipe: Recipe, maker: SampleMaker, seen: Survey, out: Place, costs
     return [
         ("recipe", f"{recipe.name} (seed {recipe.seed}, hash {recipe.hash()[:12]})"),
         ("scenes", f"{maker.count} x {width}x{height} px, {scenes_words(recipe)}, {near:g} to {far:g} m"),
-        ("camera", camera_words(recipe) + ("" if sweeps else f", sharp from {sharp_near:.3g} to {sharp_far:.3g} m")),
+        ("camera", camera_words(recipe) + ("" if sweeps else f", {sharp}")),
         *capture_facts(recipe),
         ("PSF", f"{psf_words(recipe.psf)}; {_kernels(maker)}"),
         ("CoC", f"{seen.coc.min():+.2f} to {seen.coc.max():+.2f} px (+ is nearer than the focus)" if sweeps else

@@ -16,13 +16,13 @@ from ..evaluate.report import SampleView, html_page
 from ..evaluate.sheet import contact_sheet
 from ..evaluate.sweep import stack_sheet, sweep_webp
 from ..synth.camera import ThinLens
-from ..synth.commit import read_samples
+from ..synth.commit import committed_samples, read_samples, spread
 from ..synth.light import decode, encode
 from ..synth.places import ObjectPath, Place, dataset_at
 from ..synth.recipe import Recipe
 from ..synth.samples import SampleMaker
 from ..synth.slices import reference_slice
-from ..synth.store import open_store
+from ..synth.store import Store, finished, open_store
 from .info import recipe_facts
 from .shipped import find_recipe, refuse_mask
 
@@ -38,7 +38,7 @@ def write_preview(
     Parameters
     ----------
     target
-        Folder of a finished dataset, or a recipe by name or path.
+        Folder of a dataset, or a recipe by name or path. Of a dataset that is not finished, what is on disk is drawn.
     out
         Folder for `contact.png` (the first few of the samples) and `preview.html`, and where there are focal stacks
         `sweep.webp` and `stack.png` (the first of them); `<target>-preview` if None.
@@ -68,8 +68,11 @@ def write_preview(
             )
         recipe, samples, total = _from_store(path, count)
     views = _views(recipe, samples)
+    notes = _notes(views, total)
+    if path is not None and not finished(path):
+        notes.insert(0, f"This dataset is unfinished: `defocal resume {target}` goes on with it.")
     out = out or beside(target, "-preview")
-    page = html_page(recipe.name, dict(recipe_facts(recipe)), views, _histograms(views), _notes(views, total))
+    page = html_page(recipe.name, dict(recipe_facts(recipe)), views, _histograms(views), notes)
     pictures = _pictures(recipe, views, total)
     contents = {"contact.png": pictures.pop("contact.png"), "preview.html": page.encode(), **pictures}
     try:
@@ -123,14 +126,12 @@ def _of_stack(recipe: Recipe, views: list[SampleView], near: float, far: float) 
     }
 
 
-def _spread(total: int, count: int) -> list[int]:
-    return [int(i) for i in np.unique(np.linspace(0, total - 1, min(count, total)).round())]
-
-
 def _from_store(path: Place, count: int) -> tuple[Recipe, list[tuple[int, str, Arrays]], int]:
-    store = open_store(path)
+    store = open_store(path, unfinished=True)
+    if not finished(path):
+        return store.recipe, _made_so_far(store, count), len(store)
     rows = list(store.rows())
-    chosen = [rows[i] for i in _spread(len(rows), count)]
+    chosen = spread(rows, count)
     sources = {row["index"]: row["source"] for row in read_samples(path)}
     samples = [
         (index, f"{sources.get(str(index), 'unknown source')} ({split})", store.sample(split, row))
@@ -139,9 +140,22 @@ def _from_store(path: Place, count: int) -> tuple[Recipe, list[tuple[int, str, A
     return store.recipe, samples, len(rows)
 
 
+def _made_so_far(store: Store, count: int) -> list[tuple[int, str, Arrays]]:
+    """Read samples of a dataset that is being made, or was interrupted."""
+    rows = committed_samples(store.path, count)
+    if not rows:
+        raise InputError(
+            f"no sample of {store.path} is finished yet: wait; after an interruption run `defocal resume {store.path}`."
+        )
+    return [
+        (row["index"], f"{row['source']} ({row['split']})", store.sample(row["split"], row["row"]))
+        for row in sorted(rows, key=lambda row: row["index"])
+    ]
+
+
 def _from_recipe(recipe: Recipe, count: int) -> tuple[Recipe, list[tuple[int, str, Arrays]], int]:
     maker = SampleMaker(recipe)
-    samples = [(i, maker.source(i), maker.make(i)) for i in _spread(maker.count, count)]
+    samples = [(i, maker.source(i), maker.make(i)) for i in spread(range(maker.count), count)]
     return maker.recipe, samples, maker.count
 
 

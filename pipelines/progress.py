@@ -11,6 +11,8 @@ import click
 from .events import Event
 
 QUIET_SECONDS = 5.0
+STILL_SECONDS = 30.0
+"""Between two lines, while nothing changes."""
 BAR_SECONDS = 1.0
 
 
@@ -70,8 +72,12 @@ class Progress:
 
     def _tick(self) -> None:
         """Say now and then how things stand, also while nothing happens."""
+        said, said_at = None, 0.0
         while not self._over.wait(QUIET_SECONDS if self.bar is None else BAR_SECONDS):
             if self.bar is None:
+                if self.done == said and time.monotonic() - said_at < STILL_SECONDS:
+                    continue
+                said, said_at = self.done, time.monotonic()
                 self._say(f"{self.label}: {self.done} of {self.total} samples, {self._facts()}")
             else:
                 with self._lock:
@@ -89,8 +95,8 @@ class Progress:
         passed = max(time.monotonic() - self.begun, 1e-9)
         speed = (self.done - self.kept) / passed
         if not speed:
-            return "getting ready"
-        facts = [f"{speed:.1f} a second"]
+            return f"getting ready for {duration(passed)}"
+        facts = [f"{speed:.1f} a second" if speed >= 0.5 else f"{duration(1 / speed)} each"]
         if self.bytes:
             facts.append(f"{amount(self.bytes)} written ({amount(self.bytes / passed)}/s)")
         facts.append(f"{duration((self.total - self.done) / speed)} left")

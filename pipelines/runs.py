@@ -194,7 +194,7 @@ def _run(
         with _sigterm_as_ctrl_c(), progress:
             outcome = run(out, maker, todo, crew=crew, shared=shared, report=report)
     except KeyboardInterrupt:
-        click.echo(f"\nInterrupted; {progress.done} of {samples} samples are safe in {out}.", err=True)
+        click.echo(f"\nInterrupted; at least {progress.done} of {samples} samples are safe in {out}.", err=True)
         click.echo(f"Run `defocal resume {out}` to go on.", err=True)
         if lines:
             lines.write("interrupted", samples=progress.done - progress.kept)

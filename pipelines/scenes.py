@@ -142,7 +142,8 @@ class Check:
             rows.append(("depth", f"median {middle:.3g} m, 98 % from {low:.3g} to {high:.3g} m"))
             shares = sorted(self.unknown)
             mean = sum(share for share, _ in shares) / len(shares)
-            rows.append(("unknown", f"{mean:.1%} of pixels, at most {shares[-1][0]:.1%} ({shares[-1][1]})"))
+            most = f"{mean:.1%} of pixels, at most {shares[-1][0]:.1%} ({shares[-1][1]})"
+            rows.append(("unknown", most if mean else "none"))
         if self.sky:
             rows.append(("sky", f"{self.sky} pixels at infinity"))
         return [*rows, ("broken", _count(len(self.broken), "scene") if self.broken else "none")]

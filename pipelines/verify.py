@@ -92,7 +92,7 @@ def verify(path: Place, *, rerender: int = 0, report: Callable[[int], None] = la
     rerender
         How many samples, drawn at random by the recipe's seed, to make again and compare.
     report
-        Called with 1 after each sample.
+        Called with 1 after each sample that was read or made again.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def verify(path: Place, *, rerender: int = 0, report: Callable[[int], None] = la
     if not is_release(path) and (begun := sorted(set(RELEASED) & {item.name for item in path.iterdir()})):
         verdict.problems.append(f"{begun[0]} is of a release without its {MANIFEST}: run `defocal release` again.")
     if rerender and not verdict.problems:
-        _rerender(store, rerender, verdict, report)
+        make_again(path, rerender, verdict, report)
     return verdict
 
 
@@ -267,7 +267,28 @@ def _check_psf(store: Store, split: str, problems: list[str]) -> None:
         problems.append(f"psf/main of split {split} is not the PSF bank of the recipe.")
 
 
-def _rerender(store: Store, count: int, verdict: Verdict, report: Callable[[int], None]) -> None:
+def make_again(
+    path: Place, count: int, verdict: Verdict, report: Callable[[int], None] = lambda done: None
+) -> None:  # fmt: skip
+    """Make some samples of an intact dataset again, and compare.
+
+    Parameters
+    ----------
+    path
+        A finished dataset, or a release.
+    count
+        How many samples, drawn at random by the recipe's seed.
+    verdict
+        What was found of it; what is found now is added.
+    report
+        Called with 1 after each sample.
+
+    Raises
+    ------
+    InputError
+        If its scenes cannot be found.
+    """
+    store = open_store(path)
     try:
         maker = SampleMaker(store.recipe, stored_bank(store.path, store.recipe))
     except InputError as error:
@@ -280,12 +301,13 @@ def _rerender(store: Store, count: int, verdict: Verdict, report: Callable[[int]
     rows = list(store.rows())
     chosen = generator(store.recipe.seed, Purpose.VERIFY).permutation(len(rows))[:count]
     for split, row, index in (rows[i] for i in sorted(chosen)):
-        report(1)
         try:
             again = maker.make(index)
         except InputError as error:
             verdict.problems.append(f"sample {index} cannot be made again: {error}")
             continue
+        finally:
+            report(1)
         comparison = compare(store.sample(split, row), again)
         verdict.rerendered.append((index, comparison))
         wrong = [f"{name} {words}" for name, words in comparison.items() if words.startswith(WRONG)]

@@ -138,6 +138,32 @@ def markers(out: Place) -> int:
         return 0
 
 
+def committed_samples(out: Place, count: int) -> list[dict[str, Any]]:
+    """Return the rows that `samples.csv` will have for some samples that are on disk, of shards far apart.
+
+    Parameters
+    ----------
+    out
+        A dataset that is not finished.
+    count
+        How many samples; there may be fewer.
+    """
+    names, shards = [], []
+    with contextlib.suppress(OSError):
+        names = sorted(item.name for item in (out / FOLDER).iterdir() if item.name.endswith(".json"))
+    for name in spread(names, count):
+        # The dataset may be finished meanwhile, and its markers gone.
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            shards.append(json.loads((out / FOLDER / name).read_text(encoding="utf-8"))["samples"])
+    each = -(-count // max(1, len(shards)))
+    return spread([row for samples in shards for row in spread(samples, each)], count)
+
+
+def spread(items: Sequence[Any], count: int) -> list[Any]:
+    """Return up to `count` items, as far apart as can be, the first and the last among them."""
+    return [items[int(i)] for i in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round())]
+
+
 def finish(out: Place, maker: SampleMaker, todo: Shards) -> None:
     """Turn the markers of all shards into `samples.csv`, then set them aside; safe to repeat.
 

@@ -30,6 +30,7 @@ def recipe_file(tmp_path):
 
 def test_a_line_every_few_seconds_where_there_is_no_terminal(monkeypatch, capsys):
     monkeypatch.setattr(progress, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "STILL_SECONDS", 0.1)
     with Progress(20, "generating") as said:
         said.event(Event(SHARD, kind="kept", kept=3))
         said.event(Event(SHARD, samples=3, bytes=2_500_000))
@@ -47,6 +48,18 @@ def test_a_line_every_few_seconds_where_there_is_no_terminal(monkeypatch, capsys
     # What was there before does not count for the speed.
     speed = float(re.search(r"([\d.]+) a second", lines[-1])[1])
     assert speed < 3 / 0.2
+
+
+def test_what_does_not_change_is_not_said_again_and_again(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.01)
+    with Progress(20, "generating") as said:
+        time.sleep(0.2)
+        said.begun -= 9
+        said.advance(1)
+        time.sleep(0.2)
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"generating: 0 of 20 samples, getting ready for 0 s", first)
+    assert re.fullmatch(r"generating: 1 of 20 samples, 9 s each, \d min left", second)
 
 
 def test_numbers_are_readable():

@@ -9,15 +9,19 @@ import pytest
 import zarr
 from browser import Browser
 from conftest import recipe_data
+from rgbd import refusal
 from test_pictures import Elements, data_of, unpacked
 
 from defocal import InputError
 from defocal.evaluate.pictures import mosaic_picture
 from defocal.evaluate.report import SampleView, html_page
 from defocal.evaluate.sheet import contact_sheet
+from defocal.pipelines.generate import create
 from defocal.pipelines.preview import write_preview
 from defocal.synth import Recipe, ThinLens
+from defocal.synth.commit import make_shard
 from defocal.synth.samples import SampleMaker
+from defocal.synth.shards import Shards
 
 SIZE = (60, 80)
 FOCUS = (0.4, 0.8, 1.6, 3.2)
@@ -104,6 +108,25 @@ def test_depth_that_is_no_distance_is_left_out_of_the_histogram_and_said(tiny_st
     page = (tmp_path / "pictures" / "preview.html").read_text(encoding="utf-8")
     assert "Some depths are 0 m or less, which the histogram leaves out" in page
     assert "depth in m" in page
+
+
+def test_of_a_dataset_under_way_what_is_on_disk_is_drawn(tmp_path):
+    arrays = {"arrays": ["depth", "capture"], "shard_bytes": "5 kB"}
+    maker = SampleMaker(Recipe.parse(recipe_data(scenes={"count": 12, "size": [24, 32]}, output=arrays)))
+    create(tmp_path / "d", maker)
+    refusal(lambda: write_preview(str(tmp_path / "d"), tmp_path / "p", 4), "no sample of", "finished yet", "resume")
+    shards = Shards(maker)
+    made = [shards[k] for k in (1, 3, len(shards) - 1)]
+    for shard in made:
+        make_shard(tmp_path / "d", maker, shard)
+    for count in (1, 2, 40):
+        write_preview(str(tmp_path / "d"), tmp_path / "p", count)
+        page = (tmp_path / "p" / "preview.html").read_text(encoding="utf-8")
+        assert "This dataset is unfinished: `defocal resume" in page
+        seen = data_of(page)
+        assert len(seen) == min(count, sum(len(shard.samples) for shard in made))
+        for one in seen:
+            np.testing.assert_allclose(depths(one), maker.make(one["index"])["depth"], rtol=3e-4)
 
 
 def test_a_scale_may_go_to_infinity():
