@@ -18,7 +18,7 @@ from .row import Layer, Row
 
 UInt8 = npt.NDArray[np.uint8]
 Ink = tuple[int, ...]
-SCALE_TITLES = {"depth": "depth in m, near to far", "coc": "CoC in px: - farther, + nearer than focus"}
+SCALE_TITLES = {"depth": "depth in m, even in 1/depth", "coc": "CoC in px: - farther, + nearer than focus"}
 
 _INSET = (18, 24)
 _HATCH: tuple[int, int] = (70, 92)

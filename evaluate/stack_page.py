@@ -145,7 +145,7 @@ class DepthScale:
         """What the scale shows."""
         if self.unit is None:
             return "depth in slices, first to last"
-        return f"depth in {self.unit or 'the unit of the focus'}, near to far"
+        return f"depth in {self.unit or 'the unit of the focus'}, even in 1/depth"
 
     def colours(self, depth: Float32) -> UInt8:
         """Return uint8 (H, W, 3) of a map; what is unknown is hatched."""
