@@ -56,7 +56,7 @@ def reproduce(
             click.echo(f"Error: {error}", err=True)
             sys.exit(BAD_INPUT if error.status == BAD_INPUT else FAILED)
         except KeyboardInterrupt:
-            click.echo("Stopped, and what was under way is saved: give the same command to go on.", err=True)
+            click.echo("Stopped: give the same command to go on.", err=True)
             sys.exit(FAILED)
         path, relations = write_page(work)
     for one in relations:

@@ -123,6 +123,6 @@ def test_what_was_stopped_counts_its_time_and_says_how_to_go_on(begun, monkeypat
     monkeypatch.setattr(module.Work, "_wait", stopped)
     found = CliRunner().invoke(cli, ["reproduce", "udfd", "--scale", "smoke", "--out", str(begun.out)])
     assert found.exit_code == 1
-    assert "Stopped, and what was under way is saved: give the same command to go on." in found.output
+    assert "Stopped: give the same command to go on." in found.output
     (seconds,) = read_times(begun.out / "times.json").values()
     assert seconds > 0
