@@ -240,6 +240,7 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def verify(store: Place, rerender: int, as_json: bool) -> None:
     """Prove that a dataset or release is what it says: files, digests, physics, samples made again."""
+    from ..synth.store import open_store
     from .progress import Progress
     from .verify import EXACT, comparison_words, count_samples, make_again, worst
     from .verify import verify as check
@@ -249,7 +250,7 @@ def verify(store: Place, rerender: int, as_json: bool) -> None:
         verdict = check(store, report=progress.advance)
     if rerender and not verdict.problems:
         with Progress(min(rerender, samples), "making again") as progress:
-            make_again(store, rerender, verdict, progress.advance)
+            make_again(open_store(store), rerender, verdict, progress.advance)
     if as_json:
         print_json(verdict.to_dict())
         sys.exit(MISMATCH if verdict.problems else 0)

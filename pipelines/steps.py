@@ -171,7 +171,7 @@ class Evaluate:
             return False
         ages = [(run / "last.pt").stat().st_mtime for run in self.runs if (run / "last.pt").is_file()]
         try:
-            told = {one.get("run") for one in self.judged().values() if _has_numbers(one)}
+            told = {one.get("run") for one in self.judged().values() if numbers_of(one)}
         except (ValueError, LookupError, TypeError, AttributeError):
             return False
         return {run.name for run in self.runs} <= told and path.stat().st_mtime >= max(ages, default=0.0)
@@ -190,8 +190,12 @@ class Evaluate:
         return {one["name"]: one for one in found["judged"]}
 
 
-def _has_numbers(judged: Mapping[str, Any]) -> bool:
-    return any(judged.get(part, {}).get("mean over images") for part in ("depth", "aif"))
+def numbers_of(judged: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of a run or a baseline, each the mean over images."""
+    found: dict[str, float] = {}
+    for part in ("depth", "aif"):
+        found |= judged.get(part, {}).get("mean over images", {})
+    return found
 
 
 def read_times(path: Path) -> dict[str, float]:

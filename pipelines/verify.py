@@ -112,7 +112,7 @@ def verify(path: Place, *, rerender: int = 0, report: Callable[[int], None] = la
     if not is_release(path) and (begun := sorted(set(RELEASED) & {item.name for item in path.iterdir()})):
         verdict.problems.append(f"{begun[0]} is of a release without its {MANIFEST}: run `defocal release` again.")
     if rerender and not verdict.problems:
-        make_again(path, rerender, verdict, report)
+        make_again(store, rerender, verdict, report)
     return verdict
 
 
@@ -268,13 +268,13 @@ def _check_psf(store: Store, split: str, problems: list[str]) -> None:
 
 
 def make_again(
-    path: Place, count: int, verdict: Verdict, report: Callable[[int], None] = lambda done: None
+    store: Store, count: int, verdict: Verdict, report: Callable[[int], None] = lambda done: None
 ) -> None:  # fmt: skip
     """Make some samples of an intact dataset again, and compare.
 
     Parameters
     ----------
-    path
+    store
         A finished dataset, or a release.
     count
         How many samples, drawn at random by the recipe's seed.
@@ -288,7 +288,6 @@ def make_again(
     InputError
         If its scenes cannot be found.
     """
-    store = open_store(path)
     try:
         maker = SampleMaker(store.recipe, stored_bank(store.path, store.recipe))
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Reproductions whose folder was damaged, or that are stopped: one sentence says what to do, before hours of work."""
+"""Reproductions whose folder was damaged, or that are stopped: one sentence says what to do."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def test_a_dataset_that_lost_a_split_is_not_gone_on_with(tmp_path):
     run(tmp_path / "d", maker, create(tmp_path / "d", maker))
     step = Generate("tiny", tmp_path / "d")
     assert step.done()
-    (lost,) = list(recipe.output.splits)[:1]
+    lost = next(iter(recipe.output.splits))
     shutil.rmtree(tmp_path / "d" / f"{lost}.zarr")
     assert not step.done()
     refusal(step.command, "complete without its split", lost, "delete", tmp_path / "d")

@@ -15,7 +15,7 @@ from ...evaluate.paper_page import PaperCurves, PaperPicture, PaperTable, Reprod
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
 from ...train.journal import machine
-from ..steps import Generate, Step, read_times, spoken
+from ..steps import Generate, Step, numbers_of, read_times, spoken
 
 Scale = Literal["smoke", "small", "full"]
 TIMES = "times.json"
@@ -189,14 +189,6 @@ def _picture(path: Path) -> npt.NDArray[np.uint8]:
         raise InputError(
             f"{path} is damaged: delete it and give the same command; the page then goes without it."
         ) from None
-
-
-def numbers_of(judged: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics of a run or a baseline, each the mean over images."""
-    found: dict[str, float] = {}
-    for part in ("depth", "aif"):
-        found |= judged.get(part, {}).get("mean over images", {})
-    return found
 
 
 def columns_of(judged: Iterable[Mapping[str, Any]], metrics: Iterable[str]) -> dict[str, list[float]]:

@@ -63,7 +63,7 @@ SIZES: dict[Scale, HdedSizes] = {
         variant="-smoke", seeds=(0,), judged=4,
     ),
     "small": HdedSizes(
-        # Blur half as wide in pixels as the paper's, in half its field of view, and no depths where it hardly grows.
+        # Blur half as wide in pixels as the paper's, in half its field of view, and no depths where it grows slowly.
         scenes=changes("scenes.count=800", "scenes.size=[120, 160]", "camera.pixel_pitch=112.5 um",
                        'scenes.depth=["0.7 m", "5 m"]', "output.splits={ train = 0.86, val = 0.04, test = 0.1 }"),
         network=_NARROW,

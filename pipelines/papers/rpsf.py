@@ -11,8 +11,8 @@ from PIL import Image
 from ...evaluate.paper_page import PaperPicture, PaperTable, Reproduction
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
-from ..steps import Evaluate, Step, Train
-from .base import Paper, Scale, Sizes, changes, numbers_of
+from ..steps import Evaluate, Step, Train, numbers_of
+from .base import Paper, Scale, Sizes, changes
 
 TITLE = "Depth and sharp images from diffracted rotation"
 CITATION = (
