@@ -198,7 +198,7 @@ def info(target: str, as_json: bool, mask: Path | None) -> None:
     type=click.IntRange(min=1, max=200),
     default=8,
     show_default=True,
-    help="Samples on the page; the sheet shows the first six.",
+    help="Samples on the page; the sheet shows six of them.",
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
               help="Change a key of the recipe, for example camera.f_number=4. May be repeated.")  # fmt: skip

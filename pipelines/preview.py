@@ -40,7 +40,7 @@ def write_preview(
     target
         Folder of a dataset, or a recipe by name or path. Of a dataset that is not finished, what is on disk is drawn.
     out
-        Folder for `contact.png` (the first few of the samples) and `preview.html`, and where there are focal stacks
+        Folder for `contact.png` (a few of the samples) and `preview.html`, and where there are focal stacks
         `sweep.webp` and `stack.png` (the first of them); `<target>-preview` if None.
     count
         Samples on the page.
@@ -108,8 +108,9 @@ def draw_store(path: Place, count: int = ON_SHEET) -> dict[str, bytes]:
 
 def _pictures(recipe: Recipe, views: list[SampleView], total: int) -> dict[str, bytes]:
     near, far = recipe.scenes.depth
-    title = f"{recipe.name}: {len(views[:ON_SHEET])} of {total} samples"
-    sheet = contact_sheet(views[:ON_SHEET], title=title, near=near, far=far)
+    shown = spread(views, ON_SHEET)
+    title = f"{recipe.name}: {len(shown)} of {total} samples, evenly spread"
+    sheet = contact_sheet(shown, title=title, near=near, far=far)
     return {"contact.png": png_bytes(sheet), **_of_stack(recipe, views, near, far)}
 
 
