@@ -50,7 +50,7 @@ function read() {
     mark.style.display = spot ? "block" : "none";
     if (spot) { mark.style.left = 100 * spot[0] + "%"; mark.style.top = 100 * spot[1] + "%"; }
   }
-  if (!spot) { $("read").value = ""; return; }
+  if (!spot) { $("read").value = "Move the pointer over a picture to read its " + data.name + "."; return; }
   const x = Math.floor(spot[0] * data.width), y = Math.floor(spot[1] * data.height), k = y * data.width + x;
   const z = depth[k], words = Number.isNaN(z) ? "unknown" : z === Infinity ? "infinity" : z.toPrecision(4) + data.unit;
   const sure = trust.length ? " \\u00b7 confidence " + (trust[k] / 255).toFixed(2) : "";
@@ -205,7 +205,7 @@ def stack_page(page: StackPage) -> str:
     shown = [_figure("Depth", scale.colours(_thin(page.depth)), _bar(scale)), _figure("All in focus", _small(page.aif))]
     if page.confidence is not None:
         grey = np.repeat(as_codes(_thin(page.confidence))[..., None], 3, axis=2)
-        shown.append(_figure("Confidence", grey))
+        shown.append(_figure("Confidence, black to white", grey))
     first = _address(page.slices[0])
     slider = (
         '<figure><figcaption>Slices</figcaption><div class="spot">'

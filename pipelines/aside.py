@@ -22,7 +22,11 @@ def check_new(out: Place) -> None:
         If it does, is no folder, or cannot be looked into.
     """
     try:
-        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        if isinstance(out, Path):
+            there = next(place for place in (out, *out.absolute().parents) if place.exists())
+            if not there.is_dir():
+                raise InputError(f"{there} is a file, where a folder is to be made: choose another place.")
+        taken = out.exists() and any(out.iterdir())
     except OSError as error:
         raise InputError(f"{out} cannot be written to ({error.strerror}): choose another folder.") from None
     if taken:

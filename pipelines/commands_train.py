@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -44,11 +45,15 @@ def train(
         sys.exit(FAILED if outcome.interrupted else 0)
     if outcome.best:
         found = in_words({name: value for name, value in outcome.best.items() if name != "step"})
-        click.echo(f"Best validation at step {outcome.best['step']:.0f}: {found}")
-    click.echo(f"Next: `defocal evaluate {out} --data {stores[0]} --out {out.name}-report`.")
+        seen = loaded.data.crop
+        where = f" (the middle {seen[1]}x{seen[0]} px of each picture)" if seen else ""
+        click.echo(f"Best validation at step {outcome.best['step']:.0f}{where}: {found}")
+    run_folder, report = quote(str(out)), quote(f"{out.resolve().name}-report")
+    click.echo(f"Next: `defocal evaluate {run_folder} --data {quote(stores[0])} --out {report}`.")
     if loaded.optics is not None:
-        made = f"`defocal generate RECIPE DATA --mask {out / 'mask.json'}` makes the dataset of this mask"
-        click.echo(f"Then: {made}, `defocal mask {out / 'mask.json'} OUT` writes it for a workshop.")
+        mask = quote(str(out / "mask.json"))
+        made = f"`defocal generate RECIPE DATA --mask {mask}` makes the dataset of this mask"
+        click.echo(f"Then: {made}, `defocal mask {mask} OUT` writes it for a workshop.")
 
 
 @click.command()
@@ -94,15 +99,19 @@ def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, 
     paths = write_report(found, out)
     for note in cautions(found):
         click.echo(f"Note: {note}", err=True)
-    click.echo(f"{summary(found)}\nMean over {found.samples} images.")
+    click.echo(f"{summary(found)}\nMean over {found.samples} image{'s' * (found.samples != 1)}.")
     click.echo(f"Wrote {', '.join(path.name for path in paths)} in {out}. Open {paths[0]}.")
 
 
 @click.command()
-def configs() -> None:
-    """List the trainings that come with defocal."""
-    from ..train.config import load_config, shipped_configs
+@click.argument("name", required=False)
+def configs(name: str | None) -> None:
+    """List the trainings that come with defocal, or print the one called NAME, for a file of your own."""
+    from ..train.config import config_text, load_config, shipped_configs
 
+    if name is not None:
+        click.echo(config_text(name), nl=False)
+        return
     names = shipped_configs()
     width = max(map(len, names))
     for name in names:

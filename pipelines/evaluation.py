@@ -16,6 +16,7 @@ from ..evaluate.uncertainty import UncertaintyScores, monte_carlo
 from ..synth.pupil.masks import DESIGN_WAVELENGTH
 from ..synth.store import Store, open_store
 from ..train.cameras import Camera, check_cameras, common_lens
+from ..train.checkpoint import checkpoint_of
 from .captures import check_captures
 from .classical import Aligner, Depth, Picture, Told
 from .judged import (
@@ -103,6 +104,7 @@ def evaluate(
     store = open_store(data)
     if options.protocol not in PROTOCOLS:
         raise InputError(f"there is no protocol {options.protocol!r}: choose from {', '.join(PROTOCOLS)}.")
+    _check_once(runs, options)
     judged = [one for path in runs for one in judged_run(path, options, store)]
     aligner = Aligner(store)
     judged += [judged_baseline(name, store, options, aligner) for name in options.baselines]
@@ -135,6 +137,13 @@ def evaluate(
         if report is not None:
             report(1)
     return Evaluation(store, split, rows, options, judged, shown, aligner.failed)
+
+
+def _check_once(runs: Sequence[Path], options: Options) -> None:
+    given = [*(str(checkpoint_of(run, options.which).resolve()) for run in runs), *options.baselines]
+    names = [*map(str, runs), *options.baselines]
+    if twice := next((name for name, one in zip(names, given, strict=True) if given.count(one) > 1), None):
+        raise InputError(f"{twice} is given twice, which would look like two seeds: give each run and baseline once.")
 
 
 def _depth_source(judged: list[Judged], store: Store, split: str, options: Options) -> Callable[[Sample], Depth] | None:
@@ -175,7 +184,8 @@ def _check(one: Judged, store: Store, split: str) -> None:
     for name in needed:
         if name not in store.recipe.arrays:
             raise InputError(
-                f"{store.path} has no array {name!r}, which {one.name} needs; it has {', '.join(store.recipe.arrays)}."
+                f"{store.path} has no array {name!r}, which {one.name} needs; it has {', '.join(store.recipe.arrays)}: "
+                f"{_instead(one, name)}."
             )
     if one.predictor is None:
         return
@@ -184,12 +194,18 @@ def _check(one: Judged, store: Store, split: str) -> None:
     cameras[str(store.path)] = Camera.of(store.recipe)
     check_cameras(
         cameras, settings.camera, mixed=settings.mixed_cameras, psf=bool(settings.through_lens),
-        captures="capture" in settings.extra,
+        captures="capture" in settings.extra, allow="",
     )  # fmt: skip
     if one.input == "stack":
         one.predictor.model.check_slices(int(store.array(split, "stack").shape[1]))
     if one.predictor.optics is not None and not one.renders:
         check_captures(one.predictor, store, one.name)
+
+
+def _instead(one: Judged, name: str) -> str:
+    if name == "capture" and one.predictor is not None and one.predictor.optics is not None:
+        return "leave --captures stored out, and captures are rendered"
+    return "give another dataset, or generate it with that name in output.arrays"
 
 
 def _begin(one: Judged, store: Store, options: Options) -> None:

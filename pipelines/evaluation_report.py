@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -44,7 +45,9 @@ def check_out(out: Path) -> None:
     )
     if foreign:
         raise InputError(f"{out} holds {foreign[0]}, which is no report of ours: give a new folder.")
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    there = next(folder for folder in (out, *out.absolute().parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise InputError(f"{there} is no folder, so that {out} cannot be made: give another folder for the report.")
     if not os.access(there, os.W_OK):
         raise InputError(f"{there} cannot be written to: give another folder for the report.")
 
@@ -60,7 +63,10 @@ def write_report(found: Evaluation, out: Path) -> list[Path]:
         [_image(one) for one in found.shown],
         _notes(found),
     )
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out} ({error.strerror}): give another for the report.") from None
     texts = {
         PAGE: page,
         NUMBERS: json.dumps(report_numbers(found), indent=2) + "\n",
@@ -99,9 +105,13 @@ def _numbers(one: Judged, key: str) -> dict[str, float]:
 
 
 def _rows(found: Evaluation, numbers: Any) -> list[TableRow]:
-    groups: dict[str, list[Judged]] = {}
+    groups: dict[tuple[str, int], list[Judged]] = {}
+    times: Counter[tuple[str, str]] = Counter()
     for one in found.judged:
-        groups.setdefault(one.group, []).append(one)
+        # Two checkpoints of one seed are no two seeds.
+        seed = one.group, one.facts.get("seed", "")
+        groups.setdefault((one.group, times[seed]), []).append(one)
+        times[seed] += 1
     rows = []
     for members in groups.values():
         each = [numbers(one) for one in members]

@@ -1,6 +1,9 @@
 """Datasets and recipes in words."""
 
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from ..synth.camera import ThinLens
 from ..synth.commit import dataset_digest, markers, read_samples
@@ -19,6 +22,8 @@ UNSAID = (
     "any_camera",
 )  # fmt: skip
 """Keys of a `psf` section that go without saying at their defaults."""
+LIGHT_ENOUGH = 0.8
+"""Share of a PSF's light in its window, from which on nothing is said."""
 Facts = list[tuple[str, str]]
 
 
@@ -144,6 +149,13 @@ def psf_words(section: Section) -> str:
         else:
             words.append(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}")
     return ", ".join(words)
+
+
+def light_advice(energy: npt.NDArray[Any]) -> str:
+    """Say what to do if windows of kernels cut off much of the light; "" if they do not. `energy` are shares."""
+    return (
+        "" if energy.min() >= LIGHT_ENOUGH else "; the rest is cut off: raise psf.size, or give psf.energy in its place"
+    )
 
 
 def file_words(path: str) -> str:

@@ -18,7 +18,7 @@ from ..synth.samples import SampleMaker
 from ..synth.shards import Shards
 from ..synth.sources import MadeScenes
 from .generate import free_bytes
-from .info import camera_words, capture_facts, psf_words, scenes_words
+from .info import camera_words, capture_facts, light_advice, psf_words, scenes_words
 from .memory import peak_bytes, shard_bytes, worker_bytes
 from .progress import amount, duration
 
@@ -198,7 +198,7 @@ def _kernels(maker: SampleMaker) -> str:
     if isinstance(maker.bank, SampledBank):
         words += f" in {len(maker.bank.coc)} planes"
         if maker.bank.energy is not None:
-            words += f" with {maker.bank.energy.min():.0%} or more of the light"
+            words += f" with {maker.bank.energy.min():.0%} or more of the light{light_advice(maker.bank.energy)}"
     return words
 
 

@@ -20,7 +20,7 @@ from ..synth.pupil import SpiralMask, mask_from
 from ..synth.recipe import Recipe
 from ..synth.recipe_psf import MaskFileSection, MaskPsf
 from ..synth.store import open_store, stored_folders
-from .info import file_words, lens_words, psf_words
+from .info import file_words, lens_words, light_advice, psf_words
 from .preview import beside
 from .shipped import find_recipe
 
@@ -91,7 +91,8 @@ def bank_facts(recipe: Recipe, stored: StoredBank) -> Facts:
         grid = f"{len(rows)} x {len(columns)} positions, y {rows[0]:g} to {rows[-1]:g}, x {columns[0]:g} to"
         facts.append(("field", f"{grid} {columns[-1]:g} half-diagonals; what else is said is of the one at the centre"))
     if bank.energy is not None:
-        facts.append(("light", f"{bank.energy.min():.1%} to {bank.energy.max():.1%} of it falls within the kernels"))
+        share = f"{bank.energy.min():.1%} to {bank.energy.max():.1%} of it falls within the kernels"
+        facts.append(("light", share + light_advice(bank.energy)))
     turned = rotation(bank)
     if turned is not None:
         names = "RGB" if bank.channels == 3 else "-"

@@ -33,6 +33,8 @@ def shipped_text(name: str) -> str:
     """
     if name not in shipped():
         known = ", ".join(shipped())
+        if Path(name).is_dir():
+            raise InputError(f"{name} is a folder, and no recipe: name a .toml file, or one of {known}.")
         meant = nearest(name[:100], shipped())
         raise InputError(f"there is no recipe or folder {name[:100]!r}{meant}: name a .toml file, or one of {known}.")
     return (_HOME / f"{name}.toml").read_text(encoding="utf-8")
@@ -78,6 +80,7 @@ def find_recipe(
     for change in changes:
         _apply(data, change)
     if mask is not None:
+        data["description"] = f"{data.get('description', '')} In its pupil: the mask of {Path(mask).name}.".strip()
         _check_pupil(data, name, "leave out either --mask or the --set that makes it so")
     section = data.get("scenes")
     if isinstance(section, dict):

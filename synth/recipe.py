@@ -356,13 +356,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise InputError(f"cannot read the recipe {path}: {error.strerror}.") from None
+        raise InputError(f"cannot read {path}: {error.strerror}: check the path.") from None
     except UnicodeDecodeError:
-        raise InputError(f"the recipe {path} is not a text file in UTF-8.") from None
+        raise InputError(f"{path} is not a text file in UTF-8: a recipe or config is one, in TOML.") from None
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"the recipe {path} is not valid TOML: {error}.") from None
+        raise InputError(f"{path} is not valid TOML: {error}.") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the recipe {path} cannot be read: {str(error)[:200]}.") from None
+        raise InputError(f"{path} cannot be read: {str(error)[:200]}.") from None
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -9,10 +9,13 @@ import csv
 import hashlib
 import importlib.metadata
 import io
+import os
 import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
 from typing import Any, cast
 
 import numpy as np
@@ -264,8 +267,11 @@ def open_store(path: str | Place, *, unfinished: bool = False) -> Store:
     """
     path = place(path)
     if not path.is_dir():
+        if isinstance(path, Path) and os.path.lexists(path):
+            raise InputError(f"{path} is no folder, and a dataset is one: check the path.")
         raise InputError(
-            f"there is no dataset at {path}: check the path, or make one with `defocal generate RECIPE {path}`."
+            f"there is no dataset at {path}: check the path, or make one with "
+            f"`defocal generate RECIPE {quote(str(path))}`."
         )
     folders = stored_folders(path)
     if unborn(path):

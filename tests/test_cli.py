@@ -158,7 +158,7 @@ def test_use_that_cannot_be_right_is_refused_unless_told_so(tmp_path, recipe_fil
     ("arguments", "words"),
     [
         (("generate", "nonsense", "d"), "there is no recipe"),
-        (("generate", "none.toml", "d"), "cannot read the recipe"),
+        (("generate", "none.toml", "d"), "cannot read none.toml"),
         (("generate", "quickstart", "d", "--set", "camera.focus_distance=0.01"), "beyond the focal length"),
         (("generate", "quickstart", "d", "--set", "camera.lens=1"), "camera.lens: unknown key"),
         (("generate", "quickstart", "d", "--scenes", "bla:/x"), "kind must be one of"),

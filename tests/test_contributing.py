@@ -15,14 +15,14 @@ SECTIONS = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8").split
 
 
 def patched(text, diff):
-    """Put the lines with "+" behind the first lines that begin as those before them, without the "+", do."""
+    """Put the lines with "+" behind the next lines that begin as those before them, without the "+", do."""
     lines, at = text.splitlines(), 0
     for line in diff.splitlines():
         if line.startswith("+"):
             lines.insert(at, line[1:])
             at += 1
         else:
-            at = next(i for i, there in enumerate(lines) if there.startswith(line[1:])) + 1
+            at = next(i for i, there in enumerate(lines[at:], at) if there.startswith(line[1:])) + 1
     return "\n".join(lines) + "\n"
 
 
@@ -44,7 +44,7 @@ def test_the_additions_work(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / ".types").mkdir()
     (tmp_path / ".types" / "defocal").symlink_to("..")
-    tests = []
+    tests, changed = [], []
     for section in SECTIONS:
         for kind, name, text in BLOCK.findall(section):
             path = tmp_path / name
@@ -52,6 +52,7 @@ def test_the_additions_work(tmp_path):
             path.write_text(
                 patched(path.read_text(encoding="utf-8"), text) if kind == "diff" else text, encoding="utf-8"
             )
+            changed.append(name)
             if name.startswith("tests/"):
                 tests.append(name)
     assert len(tests) == len(SECTIONS) == 5
@@ -62,3 +63,8 @@ def test_the_additions_work(tmp_path):
     done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "7 passed" in done.stdout
+    for check in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *check, *changed], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout[-3000:]

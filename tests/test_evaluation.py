@@ -87,6 +87,19 @@ def test_seeds_share_a_row_and_other_configs_do_not(runs, tiny_store, tmp_path):
     assert [path.read_bytes() for path in write_report(found, tmp_path / "report")] == again
 
 
+def test_one_seed_is_no_two_seeds(runs, tiny_store, tmp_path):
+    (tmp_path / "link").symlink_to(runs[0])
+    shutil.copytree(runs[0], tmp_path / "copy")
+    for again in (runs[0], tmp_path / "link", runs[0] / "best.pt"):
+        with pytest.raises(InputError, match="is given twice"):
+            evaluate([runs[0], again], tiny_store, Options(device="cpu"))
+    with pytest.raises(InputError, match="mean-depth is given twice"):
+        evaluate([], tiny_store, Options(baselines=("mean-depth", "mean-depth")))
+    given = [runs[0], tmp_path / "copy", runs[0] / "last.pt", runs[1]]
+    rows = report_tables(evaluate(given, tiny_store, Options(device="cpu", limit=2)))[0].rows
+    assert [row.name for row in rows] == ["unet (2 seeds)", "copy", "last"]
+
+
 def test_runs_of_other_data_are_no_seeds_of_one_row(runs, tiny, tiny_store, tmp_path):
     maker = SampleMaker(tiny.model_copy(update={"seed": tiny.seed + 1}))
     generate.run(tmp_path / "other", maker, generate.create(tmp_path / "other", maker))
@@ -163,6 +176,10 @@ def test_bad_input_gets_a_sentence(runs, tiny_store, tmp_path):
         (("evaluate", runs[0], "--data", tiny_store, "--out", tmp_path / "r", "--protocol", "x"), "no protocol 'x'"),
         (("evaluate", runs[0], "--data", tiny_store, "--out", tmp_path / "r", "--baseline", "x"), "no baseline 'x'"),
         (("evaluate", runs[0], "--data", tiny_store, "--out", tmp_path / "r", "--split", "x"), "no split 'x'"),
+        (("evaluate", runs[0], "--data", tiny_store, "--out", tmp_path / "full" / "mine.txt" / "r"), "is no folder"),
+        (("evaluate", runs[0], "--data", tmp_path / "full" / "mine.txt", "--out", tmp_path / "r"), "is no folder"),
+        (("train", tmp_path, "--data", tiny_store, "--out", tmp_path / "r"), "there is no config"),
+        (("train", tmp_path / "no.toml", "--data", tiny_store, "--out", tmp_path / "r"), "no.toml: No such file"),
         (("train", "nothing", "--data", tiny_store, "--out", tmp_path / "r"), "there is no config 'nothing'"),
         (("train", "unet-smoke", "--data", tmp_path / "none", "--out", tmp_path / "r"), "there is no dataset"),
         (("train", "2hded", "--data", tiny_store, "--out", tmp_path / "r"), "larger than the pictures"),

@@ -216,8 +216,11 @@ def test_existing_output_is_refused(tiny, tiny_store, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x")
     maker = SampleMaker(tiny)
-    for out in (tmp_path / "file", tmp_path / "full", tiny_store):
+    for out in (tmp_path / "full", tiny_store):
         with pytest.raises(InputError, match="already exists and is not empty"):
+            create(out, maker)
+    for out in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(InputError, match="file is a file, where a folder is to be made"):
             create(out, maker)
     create(tmp_path / "new", maker)
     with pytest.raises(InputError, match="unfinished dataset: run `defocal resume"):

@@ -1,5 +1,6 @@
 """Configs of training: what is refused, what ships, targets, schedules, checkpoints."""
 
+import json
 import math
 import pickle
 import re
@@ -135,6 +136,16 @@ def test_a_network_must_be_able_to_say_what_it_learns():
     target.check(None)
     with pytest.raises(InputError, match=r"set target\.span to at least"):
         target.check((0.0, 1.0))
+
+
+@pytest.mark.parametrize("kind", ["defocus", "coc", "depth", "log-depth", "inverse-depth"])
+@pytest.mark.parametrize("depth", [(0.5, 10.0), (0.8, 8.0), (0.123456, 9.87654), (1.0, 1234.5)])
+def test_the_span_that_is_told_is_wide_enough(kind, depth):
+    section = {"kind": kind, "span": [1e-3, 2e-3]}
+    with pytest.raises(InputError) as caught:
+        Target(config(target=section).target, LENS, depth).check((0.0, 1.0))
+    told = json.loads("[" + str(caught.value).split("[")[-1].rstrip("."))
+    Target(config(target=section | {"span": told}).target, LENS, depth).check((0.0, 1.0))
 
 
 def test_schedules_by_hand():

@@ -12,6 +12,8 @@ from training import config
 from defocal import InputError
 from defocal.train import trainer as module
 from defocal.train.checkpoint import load_checkpoint, save_checkpoint
+from defocal.train.devices import Team
+from defocal.train.feeding import Feed
 from defocal.train.journal import read_log
 from defocal.train.trainer import DivergedError, Training, train
 from defocal.train.validation import in_words
@@ -166,6 +168,52 @@ def test_what_cannot_work_leaves_nothing(tiny_store, tmp_path, changes, words):
 def test_a_store_is_given_once(tiny_store, tmp_path):
     with pytest.raises(InputError, match="is given twice"):
         train(config(), [tiny_store, tiny_store], tmp_path / "run")
+
+
+def test_a_store_by_another_path_or_its_copy_is_given_once(tiny_store, tmp_path):
+    (tmp_path / "link").symlink_to(tiny_store)
+    shutil.copytree(tiny_store, tmp_path / "copy")
+    for other in (f"{tiny_store}/", tmp_path / "link", tmp_path / "copy"):
+        with pytest.raises(InputError, match="hold the same samples"):
+            train(config(), [tiny_store, other], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_needs_a_place_for_its_folder(tiny_store, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for out, words in (("file", "is a file"), ("file/run", "cannot make the folder"), ("nowhere", "cannot make")):
+        with pytest.raises(InputError, match=words):
+            train(config(), [tiny_store], tmp_path / out)
+    shutil.copytree(tiny_store, tmp_path / "data")
+    with pytest.raises(InputError, match=r"is inside the dataset .*--out"):
+        train(config(), [tmp_path / "data"], tmp_path / "data" / "run")
+    assert not (tmp_path / "data" / "run").exists()
+
+
+def test_a_damaged_log_is_no_reason_not_to_go_on(tiny_store, tmp_path):
+    train(config(run={"steps": 2}), [tiny_store], tmp_path / "run")
+    log = tmp_path / "run" / "log.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole + b'\xff\xfe\x00bad\n{"step": 1}\n{"step"')
+    assert train(config(run={"steps": 2}), [tiny_store], tmp_path / "run", resume=True).complete
+    assert read_log(tmp_path / "run", "train") == [
+        json.loads(line) for line in whole.splitlines() if b'"train"' in line
+    ]
+
+
+def test_what_is_validated_on_what_is_learned_is_not_called_unseen(tiny_store):
+    split = {"train_split": "train", "validation_split": "train"}
+    for data, words in (({}, "unseen ones"), (split, "the same split to validate on")):
+        feed = Feed(config(data=data), [tiny_store], Team(0, 1, torch.device("cpu")))
+        assert feed.words.endswith(words)
+        feed.close()
+
+
+def test_another_config_is_named_by_its_name(finished, tiny_store):
+    other = config(run={"ema": 0.9}, name="other", description="of another kind")
+    with pytest.raises(InputError, match="another config: name is 'other', and was 'tiny'"):
+        train(other, [tiny_store], finished[0], resume=True)
 
 
 def test_where_a_run_computes_may_change(finished, tiny_store):

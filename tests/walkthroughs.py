@@ -9,6 +9,8 @@ import click
 from click.testing import CliRunner
 
 from defocal.pipelines.cli import cli
+from defocal.pipelines.shipped import find_recipe
+from defocal.train.config import load_config
 
 FOLLOWED = ["README.md", "docs/tutorial.md", "docs/own-dataset.md", "docs/own-mask.md", "docs/own-model.md"]
 BLOCK = re.compile(
@@ -59,9 +61,19 @@ def made_smaller(words, own=()):
     return [*words[1:], *more, *(PROCEDURAL if takes_scenes else [])]
 
 
+def check_crop(words, sizes):
+    """Check that a command of the page would train on crops that fit: `sizes`, by dataset, are of what it generates."""
+    changes = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    if words[1] == "generate" and "--scenes" not in words:
+        sizes[words[3]] = getattr(find_recipe(words[2], changes=changes).scenes, "size", None)
+    elif words[1] == "train":
+        crop, size = load_config(words[2], changes=changes).data.crop, sizes.get(words[words.index("--data") + 1])
+        assert crop is None or size is None or (crop[0] <= size[0] and crop[1] <= size[1]), shlex.join(words)
+
+
 def follow(page, folder):
     """Run a page in `folder`, which is where we are; return the commands that ran."""
-    ran, names, own = [], {"__name__": "__main__"}, set()
+    ran, names, own, sizes = [], {"__name__": "__main__"}, set(), {}
     for kind, code, before in blocks(Path(page).read_text(encoding="utf-8")):
         if kind == "python":
             exec(compile(code, str(page), "exec"), names)
@@ -70,6 +82,7 @@ def follow(page, folder):
             own.add(saved[1])
         elif kind == "shell":
             for words in commands(code):
+                check_crop(words, sizes)
                 done = CliRunner().invoke(cli, made_smaller(words, own))
                 assert done.exit_code == 0, f"{shlex.join(words)}\n{done.output}"
                 ran.append(words)

@@ -150,7 +150,7 @@ def _keys(camera: Camera, psf: bool, captures: bool) -> dict[str, Any]:
 
 def check_cameras(
     cameras: Mapping[str, Camera], expected: CameraSettings, *, mixed: bool = False, psf: bool = True,
-    captures: bool = False,
+    captures: bool = False, allow: str = ", or set data.mixed_cameras = true",
 ) -> None:  # fmt: skip
     """Refuse stores whose cameras differ among themselves, or from the one that is expected.
 
@@ -168,6 +168,8 @@ def check_cameras(
         Whether the PSFs of the cameras must agree: those of sharp pictures are not seen.
     captures
         Whether single captures beside stacks are seen, and must be focused alike.
+    allow
+        How a message goes on that says what to do; "" where cameras cannot be mixed by a setting.
 
     Raises
     ------
@@ -176,14 +178,14 @@ def check_cameras(
     """
     if mixed or not cameras:
         return
-    how = "give data that one camera made, or set mixed_cameras = true."
+    how = f"give data that one camera made{allow}."
     for name, camera in cameras.items():
         found = {**_keys(camera, psf, captures), "psf": camera.psf}
         for key, value in expected.model_dump(exclude_none=True).items():
             if not _same(found[key], value):
                 raise InputError(
                     f"camera.{key} is {_words(key, value)} in the configuration and {_words(key, found[key])} in "
-                    f"{name}: correct the one, or set mixed_cameras = true."
+                    f"{name}: correct the one{allow}."
                 )
     first, *others = cameras
     reference = _keys(cameras[first], psf, captures)

@@ -157,7 +157,7 @@ def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = 
         data = read_toml(path)
         _resolve(data, path.absolute().parent)
     elif name in shipped_configs():
-        data = tomllib.loads((_HOME / f"{name}.toml").read_text(encoding="utf-8"))
+        data = tomllib.loads(config_text(name))
     else:
         known = ", ".join(shipped_configs())
         meant = nearest(name[:100], shipped_configs())
@@ -166,8 +166,30 @@ def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = 
         data["seed"] = seed
     for change in changes:
         _apply(data, change)
+    _choose_length(data, changes)
     _resolve(data, Path.cwd())
     return Config.parse(data, origin=f"config {name}")
+
+
+def config_text(name: str) -> str:
+    """TOML text of a shipped config.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    if name not in shipped_configs():
+        known, meant = ", ".join(shipped_configs()), nearest(name[:100], shipped_configs())
+        raise InputError(f"no config {name[:100]!r} comes with defocal{meant}: name one of {known}.")
+    return (_HOME / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _choose_length(data: dict[str, Any], changes: Sequence[str]) -> None:
+    """Drop the steps of a config for epochs that the command line asks for, and the other way round."""
+    asked = {change.split("=", 1)[0].strip() for change in changes} & {"run.steps", "run.epochs"}
+    if len(asked) == 1 and isinstance(data.get("run"), dict):
+        data["run"].pop("epochs" if asked == {"run.steps"} else "steps", None)
 
 
 def _resolve(data: dict[str, Any], base: Path) -> None:
@@ -198,8 +220,9 @@ def _apply(data: dict[str, Any], change: str) -> None:
     data[keys[-1]] = value
 
 
-# Where and how fast a run computes, and how often it looks: all that may change when it is resumed.
+# What it is called in words, where and how fast a run computes, how often it looks: that may change when it is resumed.
 _FREE = {
+    "description",
     "run.device",
     "run.compile",
     "run.pictures",
@@ -213,7 +236,8 @@ _FREE = {
 def config_difference(old: Any, new: Any, where: str = "") -> str:
     """Name the first key in which two configs differ, with both values; "" if there is none that matters."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted(old.keys() | new.keys()):
+        # The config's name tells more than any key.
+        for name in sorted(old.keys() | new.keys(), key=lambda key: (key != "name", key)):
             path = f"{where}.{name}" if where else name
             if path not in _FREE and (found := config_difference(old.get(name), new.get(name), path)):
                 return found

@@ -163,8 +163,8 @@ class StoreDataset(Dataset[Batch]):
     def _part(self, store: Store, path: str, names: list[str], limit: int | None, subset: Sequence[str]) -> _Part:
         if self.split not in store.splits:
             raise InputError(
-                f"{path} has no split {self.split!r}; it has {', '.join(store.splits)}: choose one of them, or "
-                "generate the store with output.splits."
+                f"{path} has no split {self.split!r}; it has {', '.join(store.splits)}: choose one of them as "
+                "data.train_split or data.validation_split, or generate the store with output.splits."
             )
         layouts: dict[str, Layout | None] = {}
         for name in names:
@@ -230,7 +230,7 @@ class StoreDataset(Dataset[Batch]):
         if crop is not None and (crop[0] > height or crop[1] > width):
             raise InputError(
                 f"data.crop = [{crop[0]}, {crop[1]}] is larger than the pictures of {self._parts[0].path}, which are "
-                f"{height} by {width} pixels: make it smaller."
+                f"[{height}, {width}]: make it smaller."
             )
         augment = settings.augment
         # What shows no PSFs may be flipped: a mirrored scene is as good, and what optics make of it is their own.

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Feed:
         self.training = StoreDataset.of(stores, self.settings)
         self.unseen = StoreDataset.of(stores, self.settings, training=False)
         self.facts = [facts_of(path, camera) for path, camera in self.training.cameras.items()]
+        _check_apart(paths, self.facts)
         pin = team.device.type == "cuda"
         order = ShardShuffle(
             self.training.shards, self.settings.batch_size, seed=config.seed, window=self.settings.window,
@@ -113,7 +114,9 @@ class Feed:
     def words(self) -> str:
         """Say in a few words what there is to see."""
         names = ", ".join(one["recipe"] for one in self.facts)
-        return f"{len(self.training)} samples of {names} to learn from and {len(self.unseen)} unseen ones"
+        same = self.settings.train_split == self.settings.validation_split
+        others = "the same split to validate on" if same else f"{len(self.unseen)} unseen ones"
+        return f"{len(self.training)} samples of {names} to learn from and {others}"
 
     def epoch(self, step: int) -> int:
         """Return the epoch that a step, counted from 0, belongs to."""
@@ -143,6 +146,15 @@ class Feed:
         """Stop the processes that read."""
         self._loader.close()
         self._checker.close()
+
+
+def _check_apart(paths: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse one dataset by two paths, or a copy of it."""
+    there: dict[tuple[str, str], str] = {}
+    for path, one in zip(paths, facts, strict=True):
+        other = there.setdefault((one["recipe_hash"], one["table"]), path)
+        if other != path:
+            raise InputError(f"{other} and {path} hold the same samples, which would count twice: give one of them.")
 
 
 def facts_of(path: str, camera: Camera) -> dict[str, Any]:

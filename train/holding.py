@@ -1,11 +1,29 @@
 """One run at a time in a folder: a lock that the system releases when the process ends, however it ends."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from .. import InputError
 
 LOCK = "lock"
+
+
+def make_folder(out: Path, stores: Sequence[str | Path]) -> None:
+    """Make the folder of a run.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made, or lies within a dataset, which would then hold what does not belong to it.
+    """
+    for store in map(str, stores):
+        if "://" not in store and Path(store).resolve() in out.resolve().parents:
+            raise InputError(f"{out} is inside the dataset {store}: give a place outside of it with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out} ({error.strerror}): give another place with --out.") from None
 
 
 def hold(out: Path) -> IO[bytes] | None:

@@ -89,13 +89,18 @@ def _tensorboard(out: Path) -> Any:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop the lines of a log that tell of later steps, and one that was half written."""
+    """Drop the lines of a log that tell of later steps, and those that are damaged or half written."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+    kept = [line for line in _lines(path) if _step_of(line) <= step]
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     partial.replace(path)
+
+
+def _lines(path: Path) -> list[str]:
+    # A failing disk or a loss of power leaves bytes that are no text: what else is there is still of use.
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _step_of(line: str) -> float:
@@ -116,8 +121,8 @@ def read_log(out: Path, group: str) -> list[dict[str, Any]]:
     path = out / LOG
     if not path.is_file():
         raise InputError(f"{out} is not the folder of a run: it has no {LOG}.")
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) < np.inf]
-    return [line for line in lines if line["group"] == group]
+    lines = [json.loads(line) for line in _lines(path) if _step_of(line) < np.inf]
+    return [line for line in lines if line.get("group") == group]
 
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> None:

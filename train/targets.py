@@ -105,8 +105,11 @@ class Target:
     @property
     def words(self) -> str:
         """What the network's numbers are, for logs and pictures."""
+        unit = _UNITS[self.section.kind]
+        if self.section.span == (0.0, 1.0):
+            return f"{self.section.kind} in {unit}"
         low, high = self.section.span
-        return f"{self.section.kind} from {low:g} to {high:g} {_UNITS[self.section.kind]} as 0 to 1"
+        return f"{self.section.kind}, {low:g} to {high:g} {unit} as 0 to 1"
 
     def check(self, bounds: tuple[float, float] | None) -> None:
         """Refuse a network that cannot say what it shall learn.
@@ -129,7 +132,7 @@ class Target:
             raise InputError(
                 f"the model says numbers from {bounds[0]:g} to {bounds[1]:g}, and scenes of {self.depth[0]:g} to "
                 f"{self.depth[1]:g} m would need {said.min():.3g} to {said.max():.3g}: set target.span to at least "
-                f"[{ends.min():.4g}, {ends.max():.4g}]."
+                f"[{_outward(ends.min().item(), -1)}, {_outward(ends.max().item(), 1)}]."
             )
 
     def _quantity(self, depth: torch.Tensor) -> torch.Tensor:
@@ -162,3 +165,11 @@ class Target:
         if isinstance(self.section, LogTarget):
             return torch.exp(quantity)
         return 1.0 / ((quantity - self.shift) / self.factor).clamp_min(self.least)
+
+
+def _outward(number: float, side: int) -> str:
+    """Write a number in four digits, rounded down (side -1) or up (1)."""
+    if not number or not math.isfinite(number):
+        return f"{number:g}"
+    step = 10.0 ** (math.floor(math.log10(abs(number))) - 3)
+    return f"{(math.ceil if side > 0 else math.floor)(number / step) * step:.4g}"

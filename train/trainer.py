@@ -24,7 +24,7 @@ from .checkpoint import BEST, LAST, load_checkpoint, start_from
 from .config import Config, config_difference
 from .devices import Team, autocast, device_words, join_team
 from .feeding import Feed
-from .holding import empty, hold
+from .holding import empty, hold, make_folder
 from .journal import RUN, Journal, machine, read_json, write_json
 from .keeping import Keeper
 from .losses import LossContext
@@ -129,7 +129,11 @@ class Training:
         self.config, self.out, self.team = config, out, team
         state = load_checkpoint(out / LAST) if resume else None
         if state is None and team.leads and not empty(out):
-            raise InputError(f"{out} is not empty: give another folder, or --resume to go on with the run in it.")
+            raise InputError(
+                f"{out} is not empty: give another folder, or --resume to go on with the run in it."
+                if out.is_dir()
+                else f"{out} is a file, and a run is a folder: give another place with --out."
+            )
         self.feed = Feed(config, stores, team)
         self.model = build(config.model, key(config.seed, "model")).to(team.device)
         if config.run.channels_last:
@@ -156,7 +160,7 @@ class Training:
         self.stop = Stop()
         self.begins, self.lock = state is None, None
         if team.leads:
-            out.mkdir(parents=True, exist_ok=True)
+            make_folder(out, stores)
             self.lock = hold(out)
             if state is None and not empty(out):
                 # Another run began and ended while this one looked at its data.
@@ -335,7 +339,10 @@ class Training:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         if difference := config_difference(json.loads(state["config"]), self.config.to_dict()):
-            raise InputError(f"the run in {self.out} was begun with another config: {difference}.")
+            raise InputError(
+                f"the run in {self.out} was begun with another config: {difference}. Give --resume with the config and "
+                "the changes that it was begun with, or begin another with a new --out."
+            )
         if json.loads(state["data"]) != self.feed.facts:
             raise InputError(f"the run in {self.out} was begun on other data: give the same stores, in the same order.")
         self.keeper.restore(state)

@@ -8,7 +8,7 @@ import pytest
 
 from defocal.pipelines.generate import create, run
 from defocal.pipelines.shipped import find_recipe
-from defocal.synth import commit, samples, scene
+from defocal.synth import captures, commit, scene
 from defocal.synth.samples import SampleMaker
 
 pytestmark = pytest.mark.bench
@@ -36,7 +36,7 @@ def test_end_to_end(tmp_path, monkeypatch):
         monkeypatch.setattr(owner, name, timed)
 
     for owner, name in (
-        (SampleMaker, "scene"), (scene.LayeredScene, "flatten"), (samples, "render"), (SampleMaker, "_encode"),
+        (SampleMaker, "scene"), (scene.LayeredScene, "flatten"), (captures, "render"), (captures.Shot, "encoded"),
         (commit, "array_digest"), (commit, "write_array"),
     ):  # fmt: skip
         clocked(owner, name)
