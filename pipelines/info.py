@@ -11,7 +11,7 @@ from ..synth.draws import Draw
 from ..synth.places import dataset_at, total_size
 from ..synth.recipe import Recipe
 from ..synth.recipe_capture import StackSection
-from ..synth.recipe_psf import Section
+from ..synth.recipe_psf import MaskFileSection, MaskPsf, Section
 from ..synth.recipe_scenes import DatasetScenes, ProceduralScenes, ReadScenes
 from ..synth.sensor import Sensor
 from ..synth.store import Store, finished, open_store
@@ -32,7 +32,7 @@ def recipe_facts(recipe: Recipe) -> Facts:
     near, far = recipe.scenes.depth
     return [
         ("recipe", f"{recipe.name}, seed {recipe.seed}, hash {recipe.hash()[:12]}"),
-        ("description", recipe.description or "none"),
+        ("description", _described(recipe)),
         ("scenes", f"{scenes_words(recipe)}{_place(recipe)}, {near:g} to {far:g} m"),
         *_terms(recipe),
         ("camera", camera_words(recipe)),
@@ -149,6 +149,13 @@ def psf_words(section: Section) -> str:
         else:
             words.append(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}")
     return ", ".join(words)
+
+
+def _described(recipe: Recipe) -> str:
+    words, psf = recipe.description or "none", recipe.psf
+    # What a recipe says of itself is of its own mask.
+    from_file = isinstance(psf, MaskPsf) and isinstance(psf.mask, MaskFileSection)
+    return f"{words} The mask is that of a file, see PSF." if from_file else words
 
 
 def light_advice(energy: npt.NDArray[Any]) -> str:

@@ -80,7 +80,6 @@ def find_recipe(
     for change in changes:
         _apply(data, change)
     if mask is not None:
-        data["description"] = f"{data.get('description', '')} In its pupil: the mask of {Path(mask).name}.".strip()
         _check_pupil(data, name, "leave out either --mask or the --set that makes it so")
     section = data.get("scenes")
     if isinstance(section, dict):

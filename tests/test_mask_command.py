@@ -56,6 +56,8 @@ def test_a_mask_from_a_file_takes_the_place_of_a_recipes_own(mask, recipe_file, 
     out = tmp_path / "d"
     done = defocal("generate", recipe_file, out, "--mask", mask)
     assert done.exit_code == 0, done.output
+    assert "The mask is that of a file" in defocal("info", out).output
+    assert "of a file" not in defocal("info", recipe_file).output
     bank = PsfBank.load(out)
     assert bank.facts["mask"] == json.loads(json.dumps(LEARNED.to_dict()))
     wanted = PsfBank.from_mask(

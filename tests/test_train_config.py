@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from training import config, config_data
 
 from defocal import InputError
+from defocal.pipelines.cli import cli
 from defocal.synth.camera import ThinLens
 from defocal.train.checkpoint import load_checkpoint, save_checkpoint
-from defocal.train.config import Config, load_config, shipped_configs
+from defocal.train.config import Config, RunSection, load_config, shipped_configs
 from defocal.train.models import build
 from defocal.train.optimise import OptimiserSection, ScheduleSection
 from defocal.train.targets import Target
@@ -66,11 +68,31 @@ def test_all_errors_come_at_once():
 def test_the_command_line_changes_keys(tmp_path):
     changed = load_config("unet-smoke", seed=4, changes=["run.steps=7", "data.crop=[64, 64]", "run.device=cpu"])
     assert (changed.seed, changed.run.steps, changed.data.crop, changed.run.device) == (4, 7, (64, 64), "cpu")
+    in_epochs = load_config("unet-smoke", changes=["run.epochs=2"]).run
+    assert (in_epochs.steps, in_epochs.epochs) == (None, 2)
+    with pytest.raises(InputError, match="give steps or epochs"):
+        load_config("unet-smoke", changes=["run.epochs=2", "run.steps=3"])
     for wrong in ("run.steps", "=3", "a.b.c.d.e=1", "name.x=1"):
         with pytest.raises(InputError, match="--set"):
             load_config("unet-smoke", changes=[wrong])
     with pytest.raises(InputError, match=r"there is no config 'nothing': name a .toml file, or one of"):
         load_config("nothing")
+
+
+def test_a_shipped_config_is_printed_for_one_of_your_own(tmp_path):
+    done = CliRunner().invoke(cli, ["configs", "unet-smoke"])
+    (tmp_path / "mine.toml").write_text(done.stdout)
+    assert load_config(str(tmp_path / "mine.toml")) == load_config("unet-smoke")
+    done = CliRunner().invoke(cli, ["configs", "unet-smok"])
+    assert done.exit_code == 2
+    assert "unet-smoke" in done.stderr
+
+
+def test_the_page_on_training_has_every_key():
+    page = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
+    for section in (OptimiserSection, ScheduleSection, RunSection):
+        for key in section.model_fields:
+            assert re.search(rf"[`.]{key}`", page), key
 
 
 def test_weights_are_found_beside_the_config_or_from_where_one_types(tmp_path, monkeypatch):
