@@ -313,14 +313,25 @@ def test_an_outline_knows_what_is_done_and_the_time_of_other_seeds(tmp_path, mon
     prepare(work)
     (work.out / "times.json").write_text(json.dumps({"scenes": 200.0, "learned-0": 600.0}))
     monkeypatch.setattr(Generate, "done", lambda step: step.out.name == "scenes")
+    monkeypatch.setattr(Train, "done", lambda step: step.out.name == "learned-0")
     monkeypatch.setattr(outlook, "_run_bytes", lambda *_: 2e6)
     lines = outlook.outline(work)
     assert lines[0] == "[1/23] scenes: done, 3 min"
     assert [line for line in lines if "learned-" in line and line[0] == "["] == [
-        f"[{number}/23] learned-{seed}: to do, about 10 min, about 2.0 MB"
-        for seed, number in ((0, 5), (1, 17), (2, 22))
+        "[5/23] learned-0: done, 10 min",
+        *(f"[{number}/23] learned-{seed}: to do, about 10 min, about 2.0 MB" for seed, number in ((1, 17), (2, 22))),
     ]
-    assert "22 to do, about 30 min one after the other; 19 of them for a time that is not known yet" in lines[-1]
+    assert "21 to do, about 20 min one after the other; 19 of them for a time that is not known yet" in lines[-1]
+
+
+def test_an_outline_knows_no_time_of_an_attempt_that_was_broken_off(tmp_path, monkeypatch):
+    work = paper("udfd", tmp_path / "o", "smoke", seeds=2)
+    prepare(work)
+    (work.out / "times.json").write_text(json.dumps({"stacks": 200.0, "full-0": 8.0}))
+    monkeypatch.setattr(Generate, "done", lambda step: True)
+    lines = outlook.outline(work)
+    assert not any("8 s" in line for line in lines)
+    assert "to do, for a time that is not known yet; about" in lines[-1]
 
 
 def test_what_a_run_takes_follows_its_changes():
