@@ -185,6 +185,22 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, a
     assert [p.name for p in (tmp_path / "here").iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("mask", "quickstart", "made", "--etch-error", "nan"),
+        ("generate", "quickstart", "d", "--patience", "nan"),
+        ("resume", "d", "--patience", "NaN"),
+    ],
+)
+def test_what_is_no_number_is_refused_as_any_wrong_option(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{arguments[-2]}': '{arguments[-1]}' is not a number." in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
 def test_verification_that_fails_exits_with_four(recipe_file, tmp_path):
     out = tmp_path / "d"
     assert run("generate", recipe_file, out, "--limit", 2).exit_code == 0
