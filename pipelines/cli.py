@@ -106,7 +106,7 @@ def init(name: str, output: Path | None) -> None:
         raise InputError(f"{output} already exists: choose another name with -o.") from None
     except OSError as error:
         raise InputError(f"cannot write {output} ({error.strerror}): choose another place with -o.") from None
-    click.echo(f"Wrote {output}. Next: edit it, then `defocal plan {output}`.")
+    click.echo(f"Wrote {output}. Next: edit it, then `defocal plan {shlex.quote(str(output))}`.")
 
 
 @cli.command()
@@ -227,10 +227,10 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
     for path in written:
         click.echo(f"Wrote {path}")
     if dataset_at(target) is not None:
-        click.echo(f"Next: `defocal preview {target}`.")
+        click.echo(f"Next: `defocal preview {shlex.quote(target)}`.")
     else:
-        more = "".join(f" --set {shlex.quote(change)}" for change in changes) + (f" --mask {mask}" if mask else "")
-        click.echo(f"Next: `defocal plan {target}{more}`.")
+        given = [word for change in changes for word in ("--set", change)] + (["--mask", str(mask)] if mask else [])
+        click.echo(f"Next: `{shlex.join(['defocal', 'plan', target, *given])}`.")
 
 
 @cli.command()

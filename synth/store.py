@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import io
 import platform
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -265,7 +266,8 @@ def open_store(path: str | Place, *, unfinished: bool = False) -> Store:
     path = place(path)
     if not path.is_dir():
         raise InputError(
-            f"there is no dataset at {path}: check the path, or make one with `defocal generate RECIPE {path}`."
+            f"there is no dataset at {path}: check the path, or make one with "
+            f"`defocal generate RECIPE {shlex.quote(str(path))}`."
         )
     folders = stored_folders(path)
     if unborn(path):
@@ -288,7 +290,7 @@ def open_store(path: str | Place, *, unfinished: bool = False) -> Store:
     store = Store(path, recipe, {n: splits[n] for n in order}, {n: facts[n] for n in order})
     _check_arrays(store)
     if not unfinished and not finished(path):
-        raise InputError(f"{path} is unfinished: run `defocal resume {path}` to complete it.")
+        raise InputError(f"{path} is unfinished: run `defocal resume {shlex.quote(str(path))}` to complete it.")
     return store
 
 
