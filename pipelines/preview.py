@@ -92,8 +92,12 @@ def beside(target: str, ending: str) -> Path:
     path = dataset_at(target)
     if isinstance(path, ObjectPath):
         return Path(f"{path.name}{ending}")
-    whole = Path(target).resolve()
-    return Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}{ending}")))
+    whole = Path(target)
+    # A link has a name and a place of its own; what "." and ".." mean has them elsewhere.
+    if whole.name in ("", ".."):
+        whole = Path(target).resolve()
+        return Path(os.path.relpath(whole.with_name(f"{whole.name}{ending}")))
+    return whole.with_name(f"{whole.name.removesuffix('.toml')}{ending}")
 
 
 def draw_store(path: Place, count: int = ON_SHEET) -> dict[str, bytes]:
