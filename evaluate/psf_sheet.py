@@ -183,7 +183,8 @@ def _note(stack: Float64, tiles: Tiles) -> str:
     rows, columns = tiles.rows.stop - tiles.rows.start, tiles.columns.stop - tiles.columns.start
     part = f"all {height} x {width} pixels"
     if (rows, columns) != (height, width):
-        part = f"the central {rows} x {columns} of {height} x {width} pixels, at least {100 * SHOWN:.0f} % of each PSF"
+        held = f"at least {100 * SHOWN:.0f} % of the light inside the window of each PSF"
+        part = f"the central {rows} x {columns} of {height} x {width} pixels, {held}"
     scale = f"enlarged {tiles.magnified} times" if tiles.magnified > 1 else "pixel by pixel"
     if tiles.averaged > 1:
         scale = f"averaged {tiles.averaged} x {tiles.averaged}"

@@ -23,6 +23,7 @@ from defocal.pipelines.shipped import find_recipe
 from defocal.pipelines.verify import verify
 from defocal.synth import read_scenes
 from defocal.synth.samples import SampleMaker
+from defocal.synth.units import parse_length
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("frames", type=Path)
@@ -35,31 +36,30 @@ options = parser.parse_args()
 try:
     if options.out.is_file() or any(options.out.glob("*")):
         raise InputError(f"{options.out} is not empty: give a new folder, or `defocal resume` what was begun there.")
-    source = f"folder:{options.frames}"
-    changes = [
-        f"scenes.depth_unit={options.depth_unit}",
-        f"camera.f_number={options.f_number}",
-        "output.splits={ all = 1 }",
-        *([f"scenes.depth={options.depth}"] if options.depth else []),
-    ]
-    recipe = find_recipe("quickstart", scenes=source, changes=changes)
-    reader = read_scenes("folder", options.frames, depth_unit=recipe.scenes.depth_unit)
-    known, ends = 0, []
+    reader = read_scenes("folder", options.frames, depth_unit=parse_length(options.depth_unit))
+    known, lost, (near, far) = 0, 0, options.depth or (np.inf, 0.0)
     for i in range(len(reader)):
         depth = reader.read(i).depth  # (h, w) metres, NaN unknown
         known += np.count_nonzero(~np.isnan(depth))
-        ends.append(np.nanquantile(depth, [0.001, 1], method="lower"))
-    if not options.depth:
-        near, far = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
-        recipe = find_recipe("quickstart", scenes=source, changes=[*changes, f"scenes.depth=[{near}, {far}]"])
-    (near, far), lens, maker = recipe.scenes.depth, recipe.lens, SampleMaker(recipe)
+        if options.depth:
+            lost += np.count_nonzero(depth < near)
+        else:
+            first, last = np.nanquantile(depth, [0.001, 1], method="lower")
+            near, far = min(near, first), max(far, last)
+    changes = [
+        f"scenes.depth_unit={options.depth_unit}",
+        f"scenes.depth=[{near}, {far}]",
+        f"camera.f_number={options.f_number}",
+        "output.splits={ all = 1 }",
+    ]
+    recipe = find_recipe("quickstart", scenes=f"folder:{options.frames}", changes=changes)
+    lens, maker = recipe.lens, SampleMaker(recipe)
     print(
         f"{maker.count} frames, {near:.3g} to {far:.3g} m; in focus at {lens.focus_distance:g} m, blur of "
         f"{lens.coc(near):.1f} px at the nearest and {lens.coc(far):.1f} px at the farthest depth"
     )
-    kept = sum(np.count_nonzero(~np.isnan(maker.scene(i).depth)) for i in range(maker.count))
-    if kept < known:
-        print(f"{1 - kept / known:.2%} of the known depth is nearer than {near:.3g} m, and unknown in the dataset")
+    if lost:
+        print(f"{lost / known:.2%} of the known depth is nearer than {near:.3g} m, and unknown in the dataset")
 
     outcome = run(options.out, maker, create(options.out, maker))
     if not outcome.complete:
@@ -69,5 +69,5 @@ try:
     print(f"{verdict.samples} samples, content digest {verdict.digest}; problems: {verdict.problems or 'none'}")
     for path in write_preview(str(options.out), None, 8):
         print(f"Wrote {path}")
-except InputError as error:
+except ValueError as error:  # InputError is one
     parser.exit(2, f"Error: {error}\n")

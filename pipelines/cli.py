@@ -10,7 +10,7 @@ import click
 
 from .. import InputError, __version__
 from ..synth.places import Place, dataset_at
-from .commands import LOCAL, MASK, MISMATCH, PLACE, Group, print_json, table
+from .commands import LOCAL, MASK, MISMATCH, PLACE, Group, NumberType, print_json, table
 from .commands_depth import depth
 from .commands_export import export
 from .commands_mask import mask
@@ -46,7 +46,7 @@ def _crew_options(command: _Command) -> _Command:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON, for programs."),
         click.option("--dashboard", is_flag=True, help="Serve Dask's dashboard of --workers, on this machine alone."),
-        click.option("--patience", type=click.FloatRange(min=0), default=600.0, show_default=True, metavar="SECONDS",
+        click.option("--patience", type=NumberType(min=0), default=600.0, show_default=True, metavar="SECONDS",
                      help="How long to wait for a scheduler that was lost, or for workers where there are none."),
         click.option("--scheduler-file", type=click.Path(path_type=Path), metavar="FILE",
                      help="Work on the Dask scheduler that wrote its address there."),
@@ -106,7 +106,7 @@ def init(name: str, output: Path | None) -> None:
         raise InputError(f"{output} already exists: choose another name with -o.") from None
     except OSError as error:
         raise InputError(f"cannot write {output} ({error.strerror}): choose another place with -o.") from None
-    click.echo(f"Wrote {output}. Next: edit it, then `defocal plan {output}`.")
+    click.echo(f"Wrote {output}. Next: edit it, then `defocal plan {shlex.quote(str(output))}`.")
 
 
 @cli.command()
@@ -227,10 +227,10 @@ def psf(target: str, out: Path | None, save: Path | None, changes: tuple[str, ..
     for path in written:
         click.echo(f"Wrote {path}")
     if dataset_at(target) is not None:
-        click.echo(f"Next: `defocal preview {target}`.")
+        click.echo(f"Next: `defocal preview {shlex.quote(target)}`.")
     else:
-        more = "".join(f" --set {shlex.quote(change)}" for change in changes) + (f" --mask {mask}" if mask else "")
-        click.echo(f"Next: `defocal plan {target}{more}`.")
+        given = [word for change in changes for word in ("--set", change)] + (["--mask", str(mask)] if mask else [])
+        click.echo(f"Next: `{shlex.join(['defocal', 'plan', target, *given])}`.")
 
 
 @cli.command()

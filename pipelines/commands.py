@@ -1,5 +1,6 @@
 """What the commands share: exit codes, one sentence for bad input, tables."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -39,6 +40,17 @@ class LocalType(PlaceType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path."""
         return local_place(place(value), "this command's output")
+
+
+class NumberType(click.FloatRange):
+    """A number within a range: NaN lies in none, which click's own lets through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 PLACE, LOCAL = PlaceType(), LocalType()

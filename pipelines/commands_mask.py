@@ -7,7 +7,7 @@ import click
 
 from .. import InputError
 from ..synth.units import parse_length
-from .commands import LOCAL, table
+from .commands import LOCAL, NumberType, table
 
 
 def _length(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
@@ -36,7 +36,7 @@ def _length(_: click.Context, parameter: click.Parameter, value: str | None) -> 
 @click.option("--diameter", callback=_length, metavar="LENGTH",
               help="Of the pupil, for example '5 mm'; that of the recipe's lens if left out.")  # fmt: skip
 @click.option("--wrap", is_flag=True, help="Take heights modulo one wave at the design wavelength.")
-@click.option("--etch-error", type=click.FloatRange(0, 0.5), default=0.05, show_default=True, metavar="SHARE",
+@click.option("--etch-error", type=NumberType(0, 0.5), default=0.05, show_default=True, metavar="SHARE",
               help="Relative error of all depths whose effect is told.")  # fmt: skip
 def mask(target: str, out: Path, recipe: str | None, changes: tuple[str, ...], **making: Any) -> None:
     """Write the mask of TARGET for a workshop to the new folder OUT: height map, etch masks, and a page about them.

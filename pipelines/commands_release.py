@@ -1,5 +1,6 @@
 """The commands `release`, `unpack` and `diff`."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def unpack(archives: tuple[Path, ...], out: Path) -> None:
     from .archive import unpack as extract
 
     for path in extract(archives, out):
-        click.echo(f"Unpacked {path}. Next: `defocal verify {path}`.")
+        click.echo(f"Unpacked {path}. Next: `defocal verify {shlex.quote(str(path))}`.")
 
 
 @click.command()

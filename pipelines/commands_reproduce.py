@@ -35,7 +35,7 @@ def reproduce(
     """
     from .lock import hold_folder
     from .papers import paper as named
-    from .reproduction import check_folder, prepare, write_page
+    from .reproduction import check, prepare, write_page
     from .steps import StepError, run_steps
 
     given = {name: path for name, path in (("real", real), ("test", test)) if path is not None}
@@ -43,7 +43,7 @@ def reproduce(
     if dry_run:
         from .outlook import outline
 
-        check_folder(work)
+        check(work)
         click.echo("\n".join(outline(work)))
         return
     prepare(work)

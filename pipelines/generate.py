@@ -7,6 +7,7 @@ idempotent and independent, so any interruption costs at most the shards that we
 import contextlib
 import functools
 import hashlib
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +82,10 @@ def _refuse_inside(out: Path) -> None:
 
 def _refuse_full(out: Place) -> None:
     if (out / FOLDER).exists() and not (isinstance(out, ObjectPath) and (out / SAMPLES).is_file()):
-        raise InputError(f"{out} holds an unfinished dataset: run `defocal resume {out}` to complete it, or delete it.")
+        raise InputError(
+            f"{out} holds an unfinished dataset: run `defocal resume {shlex.quote(str(out))}` to complete it, or "
+            "delete it."
+        )
     check_new(out)
 
 

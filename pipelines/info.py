@@ -1,5 +1,6 @@
 """Datasets and recipes in words."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,8 @@ def store_facts(store: Store) -> Facts:
         shapes = [f"{name} {store.array(split, name).shape[1:]}" for name in store.recipe.arrays]
         facts.append((split, f"{store.array(split, 'index').shape[0]} samples: {', '.join(shapes)}"))
     if not finished(store.path):
-        facts.append(("state", f"unfinished, {markers(store.path)} shards done: run `defocal resume {store.path}`"))
+        resume = f"`defocal resume {shlex.quote(str(store.path))}`"
+        facts.append(("state", f"unfinished, {markers(store.path)} shards done: run {resume}"))
     else:
         facts.append(("digest", dataset_digest(read_samples(store.path))))
     made_with = next(iter(store.facts.values()))["versions"]

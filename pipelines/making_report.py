@@ -52,15 +52,16 @@ def has_zones(mask: Mask) -> bool:
     return isinstance(mask, SpiralMask) and mask.form == "hard"
 
 
-def outcome(facts: Facts, found: Found, making: Making) -> Facts:
-    """Add to the description what making does to the PSFs."""
+def outcome(facts: Facts, found: Found, making: Making, view: View) -> Facts:
+    """Add to the description what making does to the PSFs, in each colour."""
+    colours = f"at {', '.join(f'{w * 1e9:g}' for w in view.wavelengths)} nm"
     made, error = found.changes["made"].mean(axis=0), making.etch_error
     wrong = np.maximum(*(found.changes[name].mean(axis=0) for name in ("too deep", "too shallow")))
     return [
         *facts,
-        ("light", f"{_shares(found.efficiencies['made'])} of it goes where the design sends it"),
-        ("PSFs", f"{_shares(made)} of the light lies elsewhere than in the design's PSFs (relative L1)"),
-        ("tolerance", f"{_shares(wrong)} with all depths wrong by {100 * error:g} %"),
+        ("light", f"{_shares(found.efficiencies['made'])} of it {colours} goes where the design sends it"),
+        ("PSFs", f"{_shares(made)} of the light {colours} lies elsewhere than in the design's PSFs (relative L1)"),
+        ("tolerance", f"{_shares(wrong)} {colours} with all depths wrong by {100 * error:g} %"),
     ]
 
 

@@ -20,12 +20,17 @@ COPIES = 3
 def outline(paper: Paper) -> list[str]:
     """Tell every step in two lines, what it is and its command, and in the last line all of them together.
 
-    Times are those of `times.json`: of the step itself, or of another seed's, which does the same. Sizes are what is on
-    disk, or estimates: of a dataset the raw size times what compression left of another, of a run its checkpoints.
+    Times are those of `times.json`: of the step itself, or of another seed's, which does the same; a step that is not
+    done tells none. Sizes are what is on disk, or estimates: of a dataset the raw size times what compression left of
+    another, of a run its checkpoints.
     """
-    times, lines, undone, left, unknown, size = paper.times(), [], 0, 0.0, 0, 0.0
-    for number, step in enumerate(paper.steps, 1):
-        done, seconds = step.done(), _seconds(step, times)
+    steps = paper.steps
+    finished = {step.out.name for step in steps if step.done()}
+    # What a broken-off attempt used is no time that a step takes.
+    times = {name: seconds for name, seconds in paper.times().items() if name in finished}
+    lines, undone, left, unknown, size = [], 0, 0.0, 0, 0.0
+    for number, step in enumerate(steps, 1):
+        done, seconds = step.out.name in finished, _seconds(step, times)
         found = float(total_size(step.out)) if done else _bytes(step)
         size += found
         undone += not done
@@ -36,13 +41,11 @@ def outline(paper: Paper) -> list[str]:
             facts.append(f"{'' if done else 'about '}{duration(seconds)}")
         if found >= 1e5:
             facts.append(f"{'' if done else 'about '}{amount(found)}")
-        lines += [f"[{number}/{len(paper.steps)}] {step.out.name}: {', '.join(facts)}", f"    $ {spoken(step.fresh())}"]
+        lines += [f"[{number}/{len(steps)}] {step.out.name}: {', '.join(facts)}", f"    $ {spoken(step.fresh())}"]
     rest = f"{undone} to do" if undone else "nothing to do but the page"
     more = f"; {unknown} of them for a time that is not known yet" if unknown else ""
     wait = f", about {duration(left)} one after the other{more}" if left else ", for a time that is not known yet"
-    total = (
-        f"{len(paper.steps)} steps in {paper.out}: {rest}{wait if undone else ''}; about {amount(size)} on disk in all."
-    )
+    total = f"{len(steps)} steps in {paper.out}: {rest}{wait if undone else ''}; about {amount(size)} on disk in all."
     return [*lines, total, *([paper.last()] if paper.last() else [])]
 
 

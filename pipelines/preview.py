@@ -1,6 +1,7 @@
 """Pictures of a dataset or of what a recipe would make: a contact sheet and a one-file page."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,7 @@ def write_preview(
     views = _views(recipe, samples)
     notes = _notes(views, total)
     if path is not None and not finished(path):
-        notes.insert(0, f"This dataset is unfinished: `defocal resume {target}` goes on with it.")
+        notes.insert(0, f"This dataset is unfinished: `defocal resume {shlex.quote(target)}` goes on with it.")
     out = out or beside(target, "-preview")
     page = html_page(recipe.name, dict(recipe_facts(recipe)), views, _histograms(views), notes)
     pictures = _pictures(recipe, views, total)
@@ -91,8 +92,12 @@ def beside(target: str, ending: str) -> Path:
     path = dataset_at(target)
     if isinstance(path, ObjectPath):
         return Path(f"{path.name}{ending}")
-    whole = Path(target).resolve()
-    return Path(os.path.relpath(whole.with_name(f"{whole.name.removesuffix('.toml')}{ending}")))
+    whole = Path(target)
+    # A link has a name and a place of its own; what "." and ".." mean has them elsewhere.
+    if whole.name in ("", ".."):
+        whole = Path(target).resolve()
+        return Path(os.path.relpath(whole.with_name(f"{whole.name}{ending}")))
+    return whole.with_name(f"{whole.name.removesuffix('.toml')}{ending}")
 
 
 def draw_store(path: Place, count: int = ON_SHEET) -> dict[str, bytes]:
@@ -146,7 +151,8 @@ def _made_so_far(store: Store, count: int) -> list[tuple[int, str, Arrays]]:
     rows = committed_samples(store.path, count)
     if not rows:
         raise InputError(
-            f"no sample of {store.path} is finished yet: wait; after an interruption run `defocal resume {store.path}`."
+            f"no sample of {store.path} is finished yet: wait; after an interruption run "
+            f"`defocal resume {shlex.quote(str(store.path))}`."
         )
     return [
         (row["index"], f"{row['source']} ({row['split']})", store.sample(row["split"], row["row"]))

@@ -99,7 +99,7 @@ def bank_facts(recipe: Recipe, stored: StoredBank) -> Facts:
         rates = [_rate(bank.defocus, angles, theory) for angles, theory in zip(*turned, strict=True)]
         facts.append(("rotation", ", ".join(
             f"{name} {rate:.3f} (theory {theory:.3f})" for name, (rate, theory) in zip(names, rates, strict=True)
-        ) + " degrees a radian of psi"))  # fmt: skip
+        ) + " degrees a radian of psi, positive is clockwise in the picture"))  # fmt: skip
     return facts
 
 

@@ -1,6 +1,7 @@
 """The folder of a reproduction: what it was begun with, and the page of what came out."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,30 @@ def prepare(paper: Paper) -> None:
     InputError
         If the folder holds anything else, was begun in another way or cannot be written, or there are no such scenes.
     """
-    begun = check_folder(paper)
-    path = paper.out / BEGUN
-    if path.is_file() and read_json(path, "") == begun:
+    begun = check(paper)
+    if begun is None:
         return
-    paper.check()
     try:
         paper.out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(begun, indent=2) + "\n")
+        write_atomically(paper.out / BEGUN, json.dumps(begun, indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{paper.out} cannot be written ({error.strerror}): give another --out.") from None
+
+
+def check(paper: Paper) -> dict[str, str | None] | None:
+    """Refuse what can be refused before anything is begun; return what its folder is to say, None if it says that.
+
+    Raises
+    ------
+    InputError
+        As `prepare` does.
+    """
+    begun, path = check_folder(paper), paper.out / BEGUN
+    if os.path.isfile(path) and read_json(path, "") == begun:
+        return None
+    _refuse_place(paper.out)
+    paper.check()
+    return begun
 
 
 def check_folder(paper: Paper) -> dict[str, str | None]:
@@ -46,7 +61,8 @@ def check_folder(paper: Paper) -> dict[str, str | None]:
     begun = {"paper": paper.name, "scale": paper.scale, "scenes": paper.scenes}
     begun |= {name: str(path.absolute()) for name, path in paper.given.items()}
     path = paper.out / BEGUN
-    if path.is_file():
+    # These are false where `Path.exists` raises: for names that are too long, or folders that are not ours to see.
+    if os.path.isfile(path):
         found = read_json(path, f"delete {paper.out}, or give another --out")
         # What was left out at first may be added.
         if {**begun, **found} != begun:
@@ -54,9 +70,18 @@ def check_folder(paper: Paper) -> dict[str, str | None]:
             raise InputError(f"{paper.out} was begun with {words}: give the same, or another --out.")
         paper.times()
         _refuse_folders(paper.out)
-    elif paper.out.exists() and (not paper.out.is_dir() or any(paper.out.iterdir())):
+    elif os.path.exists(paper.out) and (not os.path.isdir(paper.out) or any(paper.out.iterdir())):
         raise InputError(f"{paper.out} holds something else: give another --out.")
     return begun
+
+
+def _refuse_place(out: Path) -> None:
+    """Refuse a folder that cannot be made, or written to, before scenes are read, which takes seconds."""
+    around = next(place for place in (out.absolute(), *out.absolute().parents) if os.path.lexists(place))
+    if not os.path.isdir(around):
+        raise InputError(f"{out} cannot be written, for {around} is no folder: give another --out.")
+    if not os.access(around, os.W_OK | os.X_OK):
+        raise InputError(f"{out} cannot be written, for {around} lets you write nothing: give another --out.")
 
 
 def _refuse_folders(out: Path) -> None:

@@ -79,7 +79,7 @@ def export(
 
     report(f"writing {len(plate.heights)} x {len(plate.heights)} cells")
     write_aside(out, fill, "the mask")
-    return outcome(facts, found, making), sorted(out.iterdir())
+    return outcome(facts, found, making, view), sorted(out.iterdir())
 
 
 def _write_plate(folder: Path, plate: Plate, levels: Levels) -> None:

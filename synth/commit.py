@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import time
 import uuid
@@ -197,7 +198,9 @@ def _committed_rows(out: Place, maker: SampleMaker, todo: Shards, split: str) ->
     for shard in todo.of(split):
         content = committed_shard(out, maker, shard)
         if content is None:
-            raise InputError(f"shard {shard.name} of {out} is not committed: run `defocal resume {out}`.")
+            raise InputError(
+                f"shard {shard.name} of {out} is not committed: run `defocal resume {shlex.quote(str(out))}`."
+            )
         yield from content["samples"]
 
 

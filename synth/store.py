@@ -11,11 +11,11 @@ import importlib.metadata
 import io
 import os
 import platform
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from shlex import quote
 from typing import Any, cast
 
 import numpy as np
@@ -271,7 +271,7 @@ def open_store(path: str | Place, *, unfinished: bool = False) -> Store:
             raise InputError(f"{path} is no folder, and a dataset is one: check the path.")
         raise InputError(
             f"there is no dataset at {path}: check the path, or make one with "
-            f"`defocal generate RECIPE {quote(str(path))}`."
+            f"`defocal generate RECIPE {shlex.quote(str(path))}`."
         )
     folders = stored_folders(path)
     if unborn(path):
@@ -294,7 +294,7 @@ def open_store(path: str | Place, *, unfinished: bool = False) -> Store:
     store = Store(path, recipe, {n: splits[n] for n in order}, {n: facts[n] for n in order})
     _check_arrays(store)
     if not unfinished and not finished(path):
-        raise InputError(f"{path} is unfinished: run `defocal resume {path}` to complete it.")
+        raise InputError(f"{path} is unfinished: run `defocal resume {shlex.quote(str(path))}` to complete it.")
     return store
 
 

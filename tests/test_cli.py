@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +14,9 @@ from conftest import recipe_data
 
 from defocal import __version__
 from defocal.pipelines.cli import cli
+from defocal.pipelines.generate import create
 from defocal.synth import Recipe
+from defocal.synth.samples import SampleMaker
 
 
 def run(*arguments):
@@ -183,6 +186,36 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, a
     monkeypatch.chdir(tmp_path / "here")
     assert words in refused(*arguments)
     assert [p.name for p in (tmp_path / "here").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("mask", "quickstart", "made", "--etch-error", "nan"),
+        ("generate", "quickstart", "d", "--patience", "nan"),
+        ("resume", "d", "--patience", "NaN"),
+    ],
+)
+def test_what_is_no_number_is_refused_as_any_wrong_option(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{arguments[-2]}': '{arguments[-1]}' is not a number." in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_commands_that_are_told_can_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "`defocal plan 'my own.toml'`" in run("init", "quickstart", "-o", "my own.toml").stdout
+    assert "`defocal plan mine.toml`" in run("init", "quickstart", "-o", "mine.toml").stdout
+    told = run("psf", "my own.toml", "--set", "description=two words").stdout
+    assert "Next: `defocal plan 'my own.toml' --set 'description=two words'`." in told
+    assert "`defocal generate RECIPE 'no such'`" in refused("resume", "no such")
+    create(Path("a b"), SampleMaker(Recipe.parse(recipe_data(scenes={"count": 2}))))
+    resume = "`defocal resume 'a b'`"
+    assert resume in run("info", "a b").stdout
+    for arguments in (("generate", "quickstart", "a b"), ("preview", "a b"), ("verify", "a b")):
+        assert resume in refused(*arguments)
 
 
 def test_verification_that_fails_exits_with_four(recipe_file, tmp_path):

@@ -302,7 +302,7 @@ def test_the_command_psf_draws_a_recipe(in_folder):
     (in_folder / "mine.toml").write_text(mask_recipe().to_toml())
     done = defocal("psf", "mine.toml", "--save", "bank.npz", "--set", "psf.mask.lobes=2")
     assert done.exit_code == 0, done.output
-    assert "rotation" in done.output
+    assert "degrees a radian of psi, positive is clockwise in the picture" in done.output
     assert "15x15 px, R, G and B" in done.output
     with Image.open(in_folder / "mine-psf.png") as picture:
         assert min(picture.size) > 300

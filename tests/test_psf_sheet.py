@@ -6,7 +6,7 @@ import pytest
 
 from defocal import InputError
 from defocal.evaluate.charts import Line, angle_step, line_chart, ranges, spread
-from defocal.evaluate.psf_sheet import Planes, psf_sheet
+from defocal.evaluate.psf_sheet import Planes, _note, psf_sheet
 from defocal.evaluate.psf_tiles import choose_planes, choose_tiles, false_colours, tile_rows
 
 
@@ -162,6 +162,14 @@ def test_empty_surroundings_are_cut_and_light_is_not():
     assert tiles.columns == slice(33, 48)
     assert tiles.pixels(stack[0]).shape == (1, *tiles.shape)
     assert tiles.pixels(stack[0]).sum() == stack[0].sum() * tiles.magnified**2
+
+
+def test_the_note_says_what_the_tiles_leave_out():
+    stack = np.zeros((3, 1, 41, 41))
+    stack[:, :, 16:25, 16:25] = 1
+    note = _note(stack, choose_tiles(stack))
+    assert "the central 13 x 13 of 41 x 41 pixels, at least 95 % of the light inside the window of each PSF," in note
+    assert "all 9 x 9 pixels" in _note(np.ones((1, 1, 9, 9)), choose_tiles(np.ones((1, 1, 9, 9))))
 
 
 def test_wide_windows_are_averaged():

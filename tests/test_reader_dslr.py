@@ -56,7 +56,10 @@ def test_the_lens():
 
 
 def test_refusals(tmp_path):
-    refusal(read_scenes("dslr", tmp_path).scan, tmp_path, "dfd_dataset_indoor_N8")
+    refusal(read_scenes("dslr", tmp_path).scan, tmp_path, "dfd_dataset_indoor_N8/rgb/train or", "give the folder")
+    refusal(read_scenes("dslr", tmp_path, part="test").scan, "no photograph is in dfd_dataset_indoor_N8/rgb/test; give")
+    (tmp_path / "file").write_text("x")
+    refusal(read_scenes("dslr", tmp_path / "file").scan, "it is a file; give the folder dfd_indoor")
     folder = dslr(tmp_path) / "dfd_dataset_indoor_N8/depth/train"
     first, second = sorted(folder.iterdir())
     first.unlink()

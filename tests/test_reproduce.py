@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner
+from commanding import refused
 from conftest import recipe_data
 from datasets_images import dslr
 from processes import toy_environment, wait_until
@@ -202,6 +203,27 @@ def test_papers_refuse_data_that_they_have_no_use_for(tmp_path, option):
 def test_a_dataset_without_stacks_is_no_test_of_rendering(tiny_store, tmp_path):
     work = paper("rendering", tmp_path / "out", "smoke", given={"test": tiny_store})
     refusal(lambda: prepare(work), "has no array 'stack'", "--test")
+    words = ("rendering", "--scale", "smoke", "--out", tmp_path / "out", "--test", tiny_store)
+    assert "has no array 'stack'" in refused("reproduce", *words, "--dry-run")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_place_that_cannot_be_written_is_refused_before_scenes_are_read(tmp_path, monkeypatch, more):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "astray").symlink_to("nowhere")
+    monkeypatch.setattr(Generate, "check", lambda step: pytest.fail("scenes were read"))
+    for place in ("file/x", "file/x/y", "astray"):
+        sentence = refused("reproduce", "udfd", "--scale", "smoke", "--out", tmp_path / place, *more)
+        assert "cannot be written" in sentence
+        assert "give another --out" in sentence
+
+
+def test_a_dry_run_refuses_scenes_as_the_run_does(tmp_path):
+    (tmp_path / "empty").mkdir()
+    words = ("udfd", "--scale", "smoke", "--out", tmp_path / "out", "--scenes", f"folder:{tmp_path / 'empty'}")
+    assert refused("reproduce", *words, "--dry-run") == refused("reproduce", *words)
+    assert not (tmp_path / "out").exists()
 
 
 def scores(name, depth=0.5, psnr=30.0, error=1.0):
@@ -300,12 +322,8 @@ def test_the_command_tells_its_steps_and_refuses_what_it_does_not_know(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("x")
     for words in ([], ["--dry-run"]):
-        refused = CliRunner().invoke(cli, ["reproduce", "rpsf", "--out", str(tmp_path / "mine"), *words])
-        assert refused.exit_code == 2
-        assert "holds something else" in refused.output
-    refused = CliRunner().invoke(cli, ["reproduce", "nonsense"])
-    assert refused.exit_code == 2
-    assert "there is no paper 'nonsense': choose from rpsf, udfd, dff-wild" in refused.output
+        assert "holds something else" in refused("reproduce", "rpsf", "--out", tmp_path / "mine", *words)
+    assert "there is no paper 'nonsense': choose from rpsf, udfd, dff-wild" in refused("reproduce", "nonsense")
 
 
 def test_an_outline_knows_what_is_done_and_the_time_of_other_seeds(tmp_path, monkeypatch):
@@ -313,14 +331,25 @@ def test_an_outline_knows_what_is_done_and_the_time_of_other_seeds(tmp_path, mon
     prepare(work)
     (work.out / "times.json").write_text(json.dumps({"scenes": 200.0, "learned-0": 600.0}))
     monkeypatch.setattr(Generate, "done", lambda step: step.out.name == "scenes")
+    monkeypatch.setattr(Train, "done", lambda step: step.out.name == "learned-0")
     monkeypatch.setattr(outlook, "_run_bytes", lambda *_: 2e6)
     lines = outlook.outline(work)
     assert lines[0] == "[1/23] scenes: done, 3 min"
     assert [line for line in lines if "learned-" in line and line[0] == "["] == [
-        f"[{number}/23] learned-{seed}: to do, about 10 min, about 2.0 MB"
-        for seed, number in ((0, 5), (1, 17), (2, 22))
+        "[5/23] learned-0: done, 10 min",
+        *(f"[{number}/23] learned-{seed}: to do, about 10 min, about 2.0 MB" for seed, number in ((1, 17), (2, 22))),
     ]
-    assert "22 to do, about 30 min one after the other; 19 of them for a time that is not known yet" in lines[-1]
+    assert "21 to do, about 20 min one after the other; 19 of them for a time that is not known yet" in lines[-1]
+
+
+def test_an_outline_knows_no_time_of_an_attempt_that_was_broken_off(tmp_path, monkeypatch):
+    work = paper("udfd", tmp_path / "o", "smoke", seeds=2)
+    prepare(work)
+    (work.out / "times.json").write_text(json.dumps({"stacks": 200.0, "full-0": 8.0}))
+    monkeypatch.setattr(Generate, "done", lambda step: True)
+    lines = outlook.outline(work)
+    assert not any("8 s" in line for line in lines)
+    assert "to do, for a time that is not known yet; about" in lines[-1]
 
 
 def test_what_a_run_takes_follows_its_changes():

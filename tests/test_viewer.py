@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from defocal.evaluate.pictures import mosaic_picture
 from defocal.evaluate.report import SampleView, html_page
 from defocal.evaluate.sheet import contact_sheet
 from defocal.pipelines.generate import create
-from defocal.pipelines.preview import write_preview
+from defocal.pipelines.preview import beside, write_preview
 from defocal.synth import Recipe, ThinLens
 from defocal.synth.commit import make_shard
 from defocal.synth.samples import SampleMaker
@@ -108,6 +109,22 @@ def test_depth_that_is_no_distance_is_left_out_of_the_histogram_and_said(tiny_st
     page = (tmp_path / "pictures" / "preview.html").read_text(encoding="utf-8")
     assert "Some depths are 0 m or less, which the histogram leaves out" in page
     assert "depth in m" in page
+
+
+def test_pictures_lie_beside_what_was_named(tmp_path, monkeypatch):
+    (tmp_path / "far/away").mkdir(parents=True)
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near/link").symlink_to(tmp_path / "far/away")
+    monkeypatch.chdir(tmp_path)
+    for target, place in (
+        ("near/link", "near/link-preview"), ("near/link/", "near/link-preview"), ("far/away", "far/away-preview"),
+        ("quickstart", "quickstart-preview"), ("near/mine.toml", "near/mine-preview"),
+        ("near/link/..", "far-preview"), (str(tmp_path / "near/link"), str(tmp_path / "near/link-preview")),
+    ):  # fmt: skip
+        assert beside(target, "-preview") == Path(place), target
+    monkeypatch.chdir(tmp_path / "far/away")
+    assert beside(".", "-preview") == Path("../away-preview")
+    assert beside("..", "-preview").resolve() == tmp_path.resolve() / "far-preview"
 
 
 def test_of_a_dataset_under_way_what_is_on_disk_is_drawn(tmp_path):

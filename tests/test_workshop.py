@@ -205,6 +205,8 @@ def test_the_page_and_the_command_tell_it(made):
         "one wave is 977.6 nm",
         "3, of 122.20, 244.40, 488.80 nm",
         "Wrote",
+        " % of it at 640, 550, 460 nm goes where the design sends it",
+        " % at 640, 550, 460 nm with all depths wrong by 5 %",
     ):
         assert words in said, words
 

@@ -146,9 +146,9 @@ class D3Net(Paper):
         InputError
             If they cannot.
         """
-        super().check()
         if self.real:
             self.real.check()
+        super().check()
 
     def _captures(self, focus: str) -> Path:
         return self.out / f"captures-{focus}"

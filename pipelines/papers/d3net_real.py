@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ... import InputError
 from ...evaluate.paper_page import PaperPicture, PaperTable
 from ...evaluate.relations import Relation
 from ...evaluate.tables import TableRow
@@ -134,8 +133,7 @@ class RealPart:
         InputError
             If it is not.
         """
-        if not Dslr(path=self.path).scan():
-            raise InputError(f"{self.path} has no photographs: give --real the folder dfd_indoor of D3-Net's set.")
+        Dslr(path=self.path).scan()
 
     def tables(self) -> tuple[list[PaperTable], list[Relation], list[PaperPicture]]:
         """Return what the reports and the physical check say."""

@@ -113,9 +113,9 @@ class Rendering(Paper):
         InputError
             If they cannot, or it is no dataset.
         """
-        super().check()
         if "test" in self.given:
             _check_test(self.given["test"])
+        super().check()
 
     def found(self) -> Reproduction:
         """Gather what the reports say."""

@@ -65,7 +65,11 @@ class Dslr(Reader):
                 yield Item(relative(rgb, self.path), (rgb, depth), f"{split}/{depth.stem}", split)
 
     def _layout(self) -> str:
-        return f"no {_FOLDERS[self.variant]}/rgb/(train|test) in it."
+        if self.path.is_file():
+            return "it is a file; give the folder dfd_indoor that the set comes in."
+        parts = (self.part,) if self.part else self.PARTS
+        places = " or ".join(f"{_FOLDERS[self.variant]}/rgb/{part}" for part in parts)
+        return f"no photograph is in {places}; give the folder dfd_indoor that the set comes in."
 
     def _load(self, item: Item) -> Frame:
         rgb, depth = item.files
