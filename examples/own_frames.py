@@ -70,4 +70,4 @@ try:
     for path in write_preview(str(options.out), None, 8):
         print(f"Wrote {path}")
 except ValueError as error:  # InputError is one
-    parser.exit(2, f"Error: {error}\n")
+    parser.exit(2, f"Error: {str(error).rstrip('.')}.\n")
