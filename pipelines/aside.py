@@ -13,6 +13,11 @@ from ..synth.places import Place
 Made = TypeVar("Made")
 
 
+def nearest(out: Path) -> Path:
+    """Return what is there of a place, itself or a folder around it; a link that leads nowhere is there."""
+    return next(place for place in (out.absolute(), *out.absolute().parents) if os.path.lexists(place))
+
+
 def check_new(out: Place) -> None:
     """Refuse a folder that holds something.
 
@@ -23,9 +28,9 @@ def check_new(out: Place) -> None:
     """
     try:
         if isinstance(out, Path):
-            there = next(place for place in (out, *out.absolute().parents) if place.exists())
+            there = nearest(out)
             if not there.is_dir():
-                raise InputError(f"{there} is a file, where a folder is to be made: choose another place.")
+                raise InputError(f"{there} is no folder, where one is to be made: choose another place.")
         taken = out.exists() and any(out.iterdir())
     except OSError as error:
         raise InputError(f"{out} cannot be written to ({error.strerror}): choose another folder.") from None

@@ -19,6 +19,7 @@ from ..evaluate.uncertainty import Calibration
 from ..synth.commit import dataset_digest, read_samples
 from ..synth.files import write_atomically
 from ..train.journal import machine
+from .aside import nearest
 from .evaluation import Evaluation, Shown
 from .judged import Judged
 
@@ -45,7 +46,7 @@ def check_out(out: Path) -> None:
     )
     if foreign:
         raise InputError(f"{out} holds {foreign[0]}, which is no report of ours: give a new folder.")
-    there = next(folder for folder in (out, *out.absolute().parents) if os.path.lexists(folder))
+    there = nearest(out)
     if not there.is_dir():
         raise InputError(f"{there} is no folder, so that {out} cannot be made: give another folder for the report.")
     if not os.access(there, os.W_OK):

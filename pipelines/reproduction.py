@@ -10,6 +10,7 @@ from .. import InputError
 from ..evaluate.paper_page import Reproduction, paper_page
 from ..evaluate.relations import Relation
 from ..synth.files import write_atomically
+from .aside import nearest
 from .lease import LOCK
 from .papers import Paper
 
@@ -77,7 +78,7 @@ def check_folder(paper: Paper) -> dict[str, str | None]:
 
 def _refuse_place(out: Path) -> None:
     """Refuse a folder that cannot be made, or written to, before scenes are read, which takes seconds."""
-    around = next(place for place in (out.absolute(), *out.absolute().parents) if os.path.lexists(place))
+    around = nearest(out)
     if not os.path.isdir(around):
         raise InputError(f"{out} cannot be written, for {around} is no folder: give another --out.")
     if not os.access(around, os.W_OK | os.X_OK):

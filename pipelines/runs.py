@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from shlex import quote
 from typing import Any, Self
 
 import click
@@ -195,7 +196,7 @@ def _run(
             outcome = run(out, maker, todo, crew=crew, shared=shared, report=report)
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted; at least {progress.done} of {samples} samples are safe in {out}.", err=True)
-        click.echo(f"Run `defocal resume {out}` to go on.", err=True)
+        click.echo(f"Run `defocal resume {quote(str(out))}` to go on.", err=True)
         if lines:
             lines.write("interrupted", samples=progress.done - progress.kept)
         sys.stderr.flush()
@@ -212,25 +213,26 @@ def _tell(out: Place, outcome: Outcome, tried: int, todo: Shards, *, quiet: bool
     """Say how a run ended."""
     from ..synth.commit import markers
 
+    named = quote(str(out))
     for name, error in list(outcome.failed.items())[:10]:
         click.echo(f"Shard {name} failed: {error}", err=True)
     if outcome.failures:
         click.echo(
-            f"{outcome.failures} of {tried} shards failed; `defocal resume {out}` tries them again.", err=True
+            f"{outcome.failures} of {tried} shards failed; `defocal resume {named}` tries them again.", err=True
         )  # fmt: skip
     if outcome.stopped:
         click.echo(f"Stopped: {outcome.stopped}", err=True)
-        click.echo(f"What is finished is safe; `defocal resume {out}` goes on.", err=True)
+        click.echo(f"What is finished is safe; `defocal resume {named}` goes on.", err=True)
     if outcome.failures or outcome.stopped or quiet:
         return
     rate = outcome.samples / outcome.seconds if outcome.seconds else 0.0
     made = f"Made {outcome.samples} samples in {outcome.seconds:.1f} s ({rate:.1f} a second); {out} holds "
     if outcome.complete:
         click.echo(f"{made}{todo.maker.count}.")
-        click.echo(f"Next: `defocal preview {out}`, `defocal verify {out}`.")
+        click.echo(f"Next: `defocal preview {named}`, `defocal verify {named}`.")
     else:
         click.echo(f"{made}{markers(out)} of {len(todo.all())} shards.")
-        click.echo(f"The run that makes the last one completes it; so does `defocal resume {out}`.")
+        click.echo(f"The run that makes the last one completes it; so does `defocal resume {named}`.")
 
 
 @contextlib.contextmanager

@@ -220,7 +220,7 @@ def test_existing_output_is_refused(tiny, tiny_store, tmp_path):
         with pytest.raises(InputError, match="already exists and is not empty"):
             create(out, maker)
     for out in (tmp_path / "file", tmp_path / "file" / "x"):
-        with pytest.raises(InputError, match="file is a file, where a folder is to be made"):
+        with pytest.raises(InputError, match="file is no folder, where one is to be made"):
             create(out, maker)
     create(tmp_path / "new", maker)
     with pytest.raises(InputError, match="unfinished dataset: run `defocal resume"):
