@@ -290,8 +290,8 @@ def test_a_model_of_two_depths_is_validated_for_each(toy_stacks, tmp_path):
     assert {"depth/mse", "depth_defocus/mse", "rmse", "DefocusNet/rmse", "DefocusNet/delta1"} <= set(outcome.numbers)
     with Image.open(tmp_path / "run" / "pictures" / "step-000004.png") as sheet:
         # Two slices, the capture, true depth, two predictions with their errors, sharp images true and restored.
-        # All are enlarged to five times their size, for the longest title.
-        assert sheet.size == (10 * (5 * 24 + 4) - 4, 14 + 2 * (5 * 16 + 4) - 4)
+        # All are enlarged to six times their size, for the longest title.
+        assert sheet.size == (10 * (6 * 24 + 4) - 4, 18 + 2 * (6 * 16 + 4) - 4)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_the_command_line_changes_keys(tmp_path):
     for wrong in ("run.steps", "=3", "a.b.c.d.e=1", "name.x=1"):
         with pytest.raises(InputError, match="--set"):
             load_config("unet-smoke", changes=[wrong])
-    with pytest.raises(InputError, match=r"there is no config 'nothing': name a .toml file, or one of"):
+    with pytest.raises(InputError, match=r"there is no config 'nothing': name one of .*, or to train a .toml file"):
         load_config("nothing")
 
 

@@ -50,7 +50,7 @@ def test_a_run_leaves_what_one_wants_to_read(finished):
     assert outcome.best["loss"] == min(line["loss"] for line in read_log(out, "validation"))
     with Image.open(out / "pictures" / "step-000006.png") as sheet:
         # Two rows of four pictures of 32 px, which are enlarged to make room for their titles.
-        assert sheet.size == (4 * 64 + 3 * 4, 14 + 2 * 64 + 4)
+        assert sheet.size == (4 * 96 + 3 * 4, 18 + 2 * 96 + 4)
     assert not list(out.rglob("*.partial"))
 
 

@@ -156,12 +156,8 @@ def load_config(name: str, *, seed: int | None = None, changes: Sequence[str] = 
     if path.suffix == ".toml" or path.is_file():
         data = read_toml(path)
         _resolve(data, path.absolute().parent)
-    elif name in shipped_configs():
-        data = tomllib.loads(config_text(name))
     else:
-        known = ", ".join(shipped_configs())
-        meant = nearest(name[:100], shipped_configs())
-        raise InputError(f"there is no config {name[:100]!r}{meant}: name a .toml file, or one of {known}.")
+        data = tomllib.loads(config_text(name))
     if seed is not None:
         data["seed"] = seed
     for change in changes:
@@ -181,7 +177,7 @@ def config_text(name: str) -> str:
     """
     if name not in shipped_configs():
         known, meant = ", ".join(shipped_configs()), nearest(name[:100], shipped_configs())
-        raise InputError(f"no config {name[:100]!r} comes with defocal{meant}: name one of {known}.")
+        raise InputError(f"there is no config {name[:100]!r}{meant}: name one of {known}, or to train a .toml file.")
     return (_HOME / f"{name}.toml").read_text(encoding="utf-8")
 
 

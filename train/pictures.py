@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-GAP, TITLE = 4, 14
+GAP, TITLE = 4, 18
 """Pixels between pictures, and above them."""
 UInt8 = npt.NDArray[np.uint8]
 # Turbo, as in all pictures of depth: far is blue, near is red.
@@ -48,7 +48,7 @@ def write_rows(path: Path, titles: Sequence[str], rows: Sequence[Sequence[UInt8]
 
     Pictures that are narrower than a title are enlarged by a whole number, pixel by pixel.
     """
-    font = ImageFont.load_default()
+    font = ImageFont.load_default(12)
     widest = max(font.getlength(title) for title in titles)
     times = max(1, math.ceil((widest + 2) / rows[0][0].shape[1]))
     height, width = (side * times for side in rows[0][0].shape[:2])

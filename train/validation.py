@@ -133,7 +133,7 @@ class Shown:
                     row[label or "predicted"] = coloured(1 / told, *ends)
                     if self.depth is not None:
                         error = coloured(np.abs(told / self.depth - 1), 0.0, 0.5, error=True)
-                        row[f"{label} error to 50%".strip()] = error
+                        row[f"{label} error to 50 %".strip()] = error
         if self.told_aif is not None:
             row |= {"true sharp": as_picture(self.aif)} if self.aif is not None else {}
             row["restored"] = as_picture(self.told_aif)
