@@ -106,7 +106,10 @@ def evaluate(runs: tuple[Path, ...], data: str, out: Path, samples: int | None, 
 @click.command()
 @click.argument("name", required=False)
 def configs(name: str | None) -> None:
-    """List the trainings that come with defocal, or print the one called NAME, for a file of your own."""
+    """List the trainings that come with defocal, or print that of NAME.
+
+    Written to a file, it is the beginning of one of your own.
+    """
     from ..train.config import config_text, load_config, shipped_configs
 
     if name is not None:
