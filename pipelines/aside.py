@@ -18,6 +18,21 @@ def nearest(out: Path) -> Path:
     return next(place for place in (out.absolute(), *out.absolute().parents) if os.path.lexists(place))
 
 
+def check_place(out: Path) -> None:
+    """Refuse a folder that cannot be made, or written to, before work for it is done.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    around = nearest(out)
+    if not os.path.isdir(around):
+        raise InputError(f"{out} cannot be written, for {around} is no folder: give another --out.")
+    if not os.access(around, os.W_OK | os.X_OK):
+        raise InputError(f"{out} cannot be written, for {around} lets you write nothing: give another --out.")
+
+
 def check_new(out: Place) -> None:
     """Refuse a folder that holds something.
 

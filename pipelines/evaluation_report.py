@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -19,7 +18,7 @@ from ..evaluate.uncertainty import Calibration
 from ..synth.commit import dataset_digest, read_samples
 from ..synth.files import write_atomically
 from ..train.journal import machine
-from .aside import nearest
+from .aside import check_place
 from .evaluation import Evaluation, Shown
 from .judged import Judged
 
@@ -32,7 +31,7 @@ PAGE, NUMBERS, MARKDOWN, LATEX = "report.html", "scores.json", "tables.md", "tab
 
 
 def check_out(out: Path) -> None:
-    """Refuse a folder that holds something else.
+    """Refuse a folder that holds something else, or cannot be made or written to.
 
     Raises
     ------
@@ -46,11 +45,7 @@ def check_out(out: Path) -> None:
     )
     if foreign:
         raise InputError(f"{out} holds {foreign[0]}, which is no report of ours: give a new folder.")
-    there = nearest(out)
-    if not there.is_dir():
-        raise InputError(f"{there} is no folder, so that {out} cannot be made: give another folder for the report.")
-    if not os.access(there, os.W_OK):
-        raise InputError(f"{there} cannot be written to: give another folder for the report.")
+    check_place(out)
 
 
 def write_report(found: Evaluation, out: Path) -> list[Path]:
@@ -109,7 +104,7 @@ def _rows(found: Evaluation, numbers: Any) -> list[TableRow]:
     groups: dict[tuple[str, int], list[Judged]] = {}
     times: Counter[tuple[str, str]] = Counter()
     for one in found.judged:
-        # Two checkpoints of one seed are no two seeds.
+        # A copy of a run is no other seed.
         seed = one.group, one.facts.get("seed", "")
         groups.setdefault((one.group, times[seed]), []).append(one)
         times[seed] += 1

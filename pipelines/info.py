@@ -161,9 +161,7 @@ def _described(recipe: Recipe) -> str:
 
 def light_advice(energy: npt.NDArray[Any]) -> str:
     """Say what to do if windows of kernels cut off much of the light; "" if they do not. `energy` are shares."""
-    return (
-        "" if energy.min() >= LIGHT_ENOUGH else "; the rest is cut off: raise psf.size, or give psf.energy in its place"
-    )
+    return "" if energy.min() >= LIGHT_ENOUGH else "; the rest is cut off: raise psf.size"
 
 
 def file_words(path: str) -> str:

@@ -18,6 +18,7 @@ from ..evaluate.uncertainty import UncertaintyScores
 from ..synth.camera import ThinLens
 from ..synth.store import Store
 from ..train.cameras import LensTable
+from ..train.checkpoint import checkpoint_of
 from ..train.journal import RUN
 from ..train.optics.pictures import mask_picture, number_words
 from ..train.prediction import Predictor, load_model
@@ -180,6 +181,8 @@ def judged_run(path: Path, options: Options, store: Store) -> list[Judged]:
     predictor = load_model(path, which=options.which, device=options.device)
     data = predictor.config.to_dict()
     del data["seed"]
+    # The best of one seed and the last of another are no seeds of one row.
+    data["checkpoint"] = checkpoint_of(path, options.which).name
     if options.samples:
         predictor.check_dropout()
     optics, outputs = predictor.optics, predictor.model.outputs

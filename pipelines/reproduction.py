@@ -10,7 +10,7 @@ from .. import InputError
 from ..evaluate.paper_page import Reproduction, paper_page
 from ..evaluate.relations import Relation
 from ..synth.files import write_atomically
-from .aside import nearest
+from .aside import check_place
 from .lease import LOCK
 from .papers import Paper
 
@@ -46,7 +46,7 @@ def check(paper: Paper) -> dict[str, str | None] | None:
     begun, path = check_folder(paper), paper.out / BEGUN
     if os.path.isfile(path) and read_json(path, "") == begun:
         return None
-    _refuse_place(paper.out)
+    check_place(paper.out)
     paper.check()
     return begun
 
@@ -74,15 +74,6 @@ def check_folder(paper: Paper) -> dict[str, str | None]:
     elif os.path.exists(paper.out) and (not os.path.isdir(paper.out) or any(paper.out.iterdir())):
         raise InputError(f"{paper.out} holds something else: give another --out.")
     return begun
-
-
-def _refuse_place(out: Path) -> None:
-    """Refuse a folder that cannot be made, or written to, before scenes are read, which takes seconds."""
-    around = nearest(out)
-    if not os.path.isdir(around):
-        raise InputError(f"{out} cannot be written, for {around} is no folder: give another --out.")
-    if not os.access(around, os.W_OK | os.X_OK):
-        raise InputError(f"{out} cannot be written, for {around} lets you write nothing: give another --out.")
 
 
 def _refuse_folders(out: Path) -> None:

@@ -98,6 +98,9 @@ def test_one_seed_is_no_two_seeds(runs, tiny_store, tmp_path):
     given = [runs[0], tmp_path / "copy", runs[0] / "last.pt", runs[1]]
     rows = report_tables(evaluate(given, tiny_store, Options(device="cpu", limit=2)))[0].rows
     assert [row.name for row in rows] == ["unet (2 seeds)", "copy", "last"]
+    given = [runs[0] / "best.pt", runs[1] / "last.pt"]
+    rows = report_tables(evaluate(given, tiny_store, Options(device="cpu", limit=2)))[0].rows
+    assert [row.name for row in rows] == ["best", "last"]
 
 
 def test_runs_of_other_data_are_no_seeds_of_one_row(runs, tiny, tiny_store, tmp_path):

@@ -1,4 +1,4 @@
-"""One run at a time in a folder: a lock that the system releases when the process ends, however it ends."""
+"""The folder of a run: outside of datasets, and one process at a time, by a lock that ends with the process."""
 
 from collections.abc import Sequence
 from pathlib import Path
